@@ -1,0 +1,1 @@
+"""Upscale pictures with the Recursive Generalization Transformer."""

@@ -1,0 +1,249 @@
+"""RGT: Recursive Generalization Transformer for Image Super-Resolution (arXiv 2303.06373)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rgt_cli.network.attention import (
+    LocalSelfAttention,
+    RecursiveGeneralizationSelfAttention,
+    depthwise,
+    recursions,
+    share,
+)
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+"""Mean RGB of the training set of the paper; subtracted from three-channel input."""
+
+
+@dataclass(frozen=True)
+class RGTConfig:
+    """The hyper-parameters of one RGT. The defaults are those of the published RGT-S at x4."""
+
+    upscale: int = 4
+    """Scale factor: 1, 3 or a power of two."""
+    in_chans: int = 3
+    """Channels of the image, in and out."""
+    embed_dim: int = 180
+    """Channels of a token."""
+    depth: tuple[int, ...] = (6, 6, 6, 6, 6, 6)
+    """Blocks of each residual group; they alternate L-SA, RG-SA, L-SA, ..."""
+    num_heads: tuple[int, ...] = (6, 6, 6, 6, 6, 6)
+    """Attention heads of each residual group; an even number, half of them for each L-SA branch."""
+    mlp_ratio: float = 2.0
+    """Hidden channels of the MLP as a multiple of `embed_dim`; the gate halves them."""
+    qkv_bias: bool = True
+    """Whether the projections to queries, keys and values add a bias."""
+    split_size: tuple[int, int] = (8, 32)
+    """Height and width of the windows of L-SA's first branch, in pixels; the second turns them."""
+    c_ratio: float = 0.5
+    """Channels of RG-SA's queries and keys as a share of `embed_dim`."""
+    resi_connection: str = "1conv"
+    """The convolution that ends a group: "1conv" (one 3x3) or "3conv" (a bottleneck of three)."""
+    upsampler: str = "pixelshuffle"
+    """The tail: "pixelshuffle" (64 channels, one shuffle a factor) or "direct" (one conv, one shuffle)."""
+
+
+class SpatialGate(nn.Module):
+    """Multiply one half of the channels by a depth-wise convolution of the other half."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.conv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, 2 * dim) -> (B, H, W, dim)."""
+        kept, gate = x.chunk(2, dim=-1)
+        return kept * depthwise(self.conv, self.norm(gate))
+
+
+class GatedMLP(nn.Module):
+    """Two linear layers with GELU and a spatial gate between them."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.act = nn.GELU()
+        self.sg = SpatialGate(hidden // 2)
+        self.fc2 = nn.Linear(hidden // 2, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        return self.fc2(self.sg(self.act(self.fc1(x))))
+
+
+class Block(nn.Module):
+    """A transformer block around either attention, closed by hybrid adaptive integration (HAI).
+
+    HAI adds the block's input, scaled per channel by the learned `gamma` (section 3.4 of the paper).
+    """
+
+    def __init__(self, dim: int, attention: nn.Module, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = attention
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = GatedMLP(dim, share(dim, mlp_ratio))
+        self.gamma = nn.Parameter(torch.full((dim,), 1e-5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        shortcut = x
+        x = x + self.attn(self.norm1(x))
+        x = x + self.mlp(self.norm2(x))
+        return torch.addcmul(x, shortcut, self.gamma)
+
+
+class ResidualGroup(nn.Module):
+    """Alternating L-SA and RG-SA blocks, a convolution, and a shortcut around them.
+
+    L-SA blocks take plain and shifted turns; odd groups begin with a shifted one.
+    """
+
+    def __init__(self, config: RGTConfig, index: int) -> None:
+        super().__init__()
+        dim, num_heads = config.embed_dim, config.num_heads[index]
+        self.blocks = nn.ModuleList()
+        for i in range(config.depth[index]):
+            attention: nn.Module
+            if i % 2 == 0:
+                shifted = (i // 2 + index) % 2 == 1
+                attention = LocalSelfAttention(
+                    dim, num_heads, config.split_size, config.qkv_bias, shifted
+                )
+            else:
+                attention = RecursiveGeneralizationSelfAttention(
+                    dim, num_heads, config.qkv_bias, config.c_ratio
+                )
+            self.blocks.append(Block(dim, attention, config.mlp_ratio))
+        self.conv = residual_connection(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        shortcut = x
+        for block in self.blocks:
+            x = block(x)
+        return shortcut + depthwise(self.conv, x)
+
+
+def residual_connection(config: RGTConfig) -> nn.Module:
+    """The convolution that ends a residual group and the body."""
+    dim = config.embed_dim
+    if config.resi_connection == "1conv":
+        return nn.Conv2d(dim, dim, 3, padding=1)
+    return nn.Sequential(
+        nn.Conv2d(dim, dim // 4, 3, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(dim // 4, dim // 4, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(dim // 4, dim, 3, padding=1),
+    )
+
+
+def pixel_shuffle_tail(upscale: int, features: int) -> nn.Sequential:
+    """Convolutions and pixel shuffles that enlarge (N, features, H, W) by `upscale`.
+
+    Raises:
+        ValueError: `upscale` is neither 3 nor a power of two.
+    """
+    if upscale == 3:
+        factors = [3]
+    elif upscale >= 1 and upscale & (upscale - 1) == 0:
+        factors = [2] * int(math.log2(upscale))
+    else:
+        raise ValueError(f"no pixel-shuffle tail enlarges by {upscale}")
+    layers: list[nn.Module] = []
+    for factor in factors:
+        layers.append(nn.Conv2d(features, features * factor**2, 3, padding=1))
+        layers.append(nn.PixelShuffle(factor))
+    return nn.Sequential(*layers)
+
+
+class RGT(nn.Module):
+    """The whole network: (N, in_chans, H, W) in 0..1 -> (N, in_chans, s * H, s * W), not clamped.
+
+    Any size from 1x1 up is accepted: one that the recursive generalization module cannot reduce
+    is extended by reflection and the result cropped. The residual stream stays in fp32 under
+    `torch.autocast`.
+
+    Raises:
+        ValueError: `config.upscale` has no tail.
+    """
+
+    features = 64
+    """Channels of the "pixelshuffle" tail."""
+    strip_pixels = 1 << 17
+    """Without autograd, the tail enlarges at most about this many input pixels at a time."""
+
+    def __init__(self, config: RGTConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, channels = config.embed_dim, config.in_chans
+        mean = DIV2K_MEAN if channels == 3 else (0.0,) * channels
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.conv_first = nn.Conv2d(channels, dim, 3, padding=1)
+        # Slot 0 of the published sequence holds no weights; the keys of its checkpoints count it.
+        self.before_RG = nn.Sequential(nn.Identity(), nn.LayerNorm(dim))
+        self.layers = nn.ModuleList(ResidualGroup(config, i) for i in range(len(config.depth)))
+        self.norm = nn.LayerNorm(dim)
+        self.conv_after_body = residual_connection(config)
+        if config.upsampler == "direct":
+            direct = nn.Conv2d(dim, channels * config.upscale**2, 3, padding=1)
+            self.upsample = nn.Sequential(direct, nn.PixelShuffle(config.upscale))
+        else:
+            before = nn.Conv2d(dim, self.features, 3, padding=1)
+            self.conv_before_upsample = nn.Sequential(before, nn.LeakyReLU())
+            self.upsample = pixel_shuffle_tail(config.upscale, self.features)
+            self.conv_last = nn.Conv2d(self.features, channels, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        shortest = 4 ** recursions(height, width)
+        x = reflect_to(image, max(height, shortest), max(width, shortest))
+        tokens = self.conv_first((x - self.mean).to(memory_format=torch.channels_last))
+        shallow = tokens.permute(0, 2, 3, 1).float()
+        deep = self.before_RG(shallow)
+        for group in self.layers:
+            deep = group(deep)
+        deep = shallow + depthwise(self.conv_after_body, self.norm(deep))
+        del shallow, x
+        enlarged = self._enlarge(deep.permute(0, 3, 1, 2))
+        scale = self.config.upscale
+        return enlarged[..., : height * scale, : width * scale].float() + self.mean
+
+    def _enlarge(self, deep: Tensor) -> Tensor:
+        """Run the tail: whole under autograd, else in strips, equal but for rounding."""
+        if self.config.upsampler == "direct":
+            tail: nn.Module = self.upsample
+        else:
+            deep = self.conv_before_upsample(deep)
+            tail = nn.Sequential(self.upsample, self.conv_last)
+        height, width = deep.shape[-2:]
+        rows = max(1, self.strip_pixels // width)
+        if torch.is_grad_enabled() or rows >= height:
+            return tail(deep)
+        scale, halo = self.config.upscale, 2  # a 3x3 at each size reaches 1 + 1/2 + 1/4 + ... < 2
+        strips = []
+        for top in range(0, height, rows):
+            first, last = max(0, top - halo), min(height, top + rows + halo)
+            strip = tail(deep[:, :, first:last])
+            offset = (top - first) * scale
+            strips.append(strip[:, :, offset : offset + min(rows, height - top) * scale].clone())
+        return torch.cat(strips, dim=2)
+
+
+def reflect_to(image: Tensor, height: int, width: int) -> Tensor:
+    """Extend (N, C, H, W) at the bottom and the right by mirroring at its edges, as often as needed.
+
+    A side of one pixel has nothing to mirror and is repeated.
+    """
+    for axis, wanted in ((-2, height), (-1, width)):
+        size = image.shape[axis]
+        if wanted > size:
+            period = max(1, 2 * size - 2)
+            index = torch.arange(wanted, device=image.device) % period
+            image = image.index_select(axis, torch.minimum(index, period - index) % size)
+    return image

@@ -1,0 +1,5 @@
+"""`python -m rgt_cli` is `rgt`."""
+
+from rgt_cli.cli import main
+
+main()

@@ -1,0 +1,5 @@
+"""What a person types and sees."""
+
+from rgt_cli.cli.main import main
+
+__all__ = ["main"]

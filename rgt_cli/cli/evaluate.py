@@ -1,0 +1,31 @@
+"""`rgt evaluate`: the PSNR of a model on a folder of ground truth."""
+
+from pathlib import Path
+
+import click
+
+from rgt_cli.cli.console import Console
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("-s", "--scale", type=click.IntRange(2, 4), help="Default: 4, or the model's own.")
+@click.option("-m", "--model", default="auto", show_default=True, help="A name, or a checkpoint.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cuda|cuda:N|mps|cpu")
+@click.pass_obj
+def evaluate(console: Console, folder: Path, scale: int | None, model: str, device: str) -> None:
+    """Score a model on FOLDER, the PNG pictures of a benchmark, as papers do.
+
+    Each picture is shrunk as MATLAB's bicubic does, enlarged again, and compared on luma, in dB,
+    with `scale` pixels of border left out.
+    """
+    from rgt_cli.inference import Upscaler
+    from rgt_cli.measure.evaluate import evaluate as score
+
+    upscaler = Upscaler(model, scale, device)
+    scores = score(folder, upscaler)
+    console.say(f"{folder}, x{upscaler.scale}, PSNR in dB on luma")
+    for line in scores:
+        click.echo(f"{line.model:6.2f}  bicubic {line.bicubic:6.2f}  {line.name}")
+    mean, bicubic = (sum(v) / len(v) for v in zip(*((s.model, s.bicubic) for s in scores)))
+    click.echo(f"{mean:6.2f}  bicubic {bicubic:6.2f}  mean, {upscaler.name}")

@@ -1,0 +1,60 @@
+"""The `rgt` command: its subcommands, and how every failure becomes one line and an exit code."""
+
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from rgt_cli import __version__
+from rgt_cli.cli.console import Console
+from rgt_cli.cli.evaluate import evaluate
+from rgt_cli.cli.upscale import upscale
+from rgt_cli.errors import ExitCode, RGTError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="rgt")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(context: click.Context, quiet: bool, debug: bool) -> None:
+    """Upscale pictures with the Recursive Generalization Transformer.
+
+    \b
+    Exit codes: 0 done, 1 an input failed, 2 bad usage, 3 no input found, 4 checkpoint missing,
+    corrupt or refused, 5 out of memory, 6 output cannot be written, 130 interrupted.
+    """
+    context.obj = Console(quiet=quiet)
+    context.meta["debug"] = debug
+
+
+cli.add_command(upscale)
+cli.add_command(evaluate)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run `rgt` and end the process with its exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    console = Console()
+    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = cli.main(arguments, prog_name="rgt", standalone_mode=False) or ExitCode.DONE
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except RGTError as error:
+        if debug:
+            raise
+        console.error(str(error))
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        console.error("interrupted; what was finished stays")
+        code = ExitCode.INTERRUPTED
+    sys.exit(int(code))
+
+
+def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
+    """Unwind, so that no partial file stays behind."""
+    sys.exit(128 + signum)

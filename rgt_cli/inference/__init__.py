@@ -1,0 +1,5 @@
+"""An array in, an array out: device and precision, memory budget, tiling and blending."""
+
+from rgt_cli.inference.upscaler import Upscaler
+
+__all__ = ["Upscaler"]

@@ -1,0 +1,78 @@
+"""Cut an image into overlapping tiles and blend the enlarged tiles back into one image.
+
+Rows of tiles are finished one after another, so that only one row is held in floating point.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+TileFunction = Callable[[np.ndarray], np.ndarray]
+"""(h, w, C) of one tile -> (s * h, s * w, C) float32."""
+
+
+def tile_starts(size: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles begin along a side of `size` pixels: evenly spread, overlapping by `overlap` or more."""
+    if tile >= size:
+        return [0]
+    count = -(-(size - overlap) // (tile - overlap))
+    return [round(i * (size - tile) / (count - 1)) for i in range(count)]
+
+
+def count_tiles(height: int, width: int, tile: int, overlap: int) -> int:
+    """How many tiles cover an image of `height` x `width` pixels."""
+    return len(tile_starts(height, tile, overlap)) * len(tile_starts(width, tile, overlap))
+
+
+def fade(length: int) -> np.ndarray:
+    """A raised-cosine ramp from near 0 to near 1: the share of the newer tile along an overlap."""
+    phase = (np.arange(length, dtype=np.float32) + 0.5) / max(length, 1)
+    return ((1 - np.cos(np.pi * phase)) / 2).astype(np.float32)
+
+
+def blended_rows(
+    image: np.ndarray, scale: int, tile: int, overlap: int, enlarge: TileFunction
+) -> Iterator[np.ndarray]:
+    """Yield the enlarged image from top to bottom, as (rows, s * W, C) float32 strips.
+
+    Args:
+        image: (H, W, C).
+        scale: how much `enlarge` enlarges.
+        tile: side of a tile in input pixels; smaller images are one tile.
+        overlap: input pixels that neighbouring tiles share at least, below `tile`.
+
+    Tiles that agree on the pixels they share come out untouched, bit for bit.
+    """
+    height, width = image.shape[:2]
+    tops, lefts = tile_starts(height, tile, overlap), tile_starts(width, tile, overlap)
+    carried: np.ndarray | None = None
+    for top, next_top in zip(tops, [*tops[1:], height], strict=True):
+        row = _blended_row(image[top : top + tile], lefts, scale, tile, enlarge)
+        if carried is not None:
+            _fade_in(carried, row[: len(carried)], axis=0)
+        finished = (next_top - top) * scale
+        yield row[:finished]
+        carried = row[finished:]
+
+
+def _blended_row(
+    band: np.ndarray, lefts: list[int], scale: int, tile: int, enlarge: TileFunction
+) -> np.ndarray:
+    height, width, channels = band.shape
+    row = np.empty((height * scale, width * scale, channels), np.float32)
+    done = 0
+    for left in lefts:
+        new = enlarge(band[:, left : left + tile])
+        shared = done - left * scale
+        if shared > 0:
+            _fade_in(row[:, left * scale : done], new[:, :shared], axis=1)
+        end = left * scale + new.shape[1]
+        row[:, left * scale : end] = new
+        done = end
+    return row
+
+
+def _fade_in(old: np.ndarray, new: np.ndarray, axis: int) -> None:
+    """Turn the overlap `new`, in place, into the cross-fade from `old` to it."""
+    share = fade(new.shape[axis]).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+    new[...] = old + share * (new - old)

@@ -1,0 +1,14 @@
+"""Pixels in and out of files. This room knows formats, not networks."""
+
+from rgt_cli.media.formats import FORMATS, Format, format_named, format_of
+from rgt_cli.media.picture import Picture, read_picture, write_picture
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Picture",
+    "format_named",
+    "format_of",
+    "read_picture",
+    "write_picture",
+]

@@ -1,8 +1,8 @@
 """Upscale pictures with the Recursive Generalization Transformer.
 
-    from rgt_cli import Upscaler
+from rgt_cli import Upscaler
 
-    larger = Upscaler(scale=4).upscale(picture)
+larger = Upscaler(scale=4).upscale(picture)
 """
 
 from typing import TYPE_CHECKING, Any

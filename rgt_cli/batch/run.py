@@ -20,7 +20,8 @@ def run_job(job: Job, upscaler: Upscaler, quality: int, report: Report | None = 
         OutOfMemoryError, OutputError: as `Upscaler.upscale` and `write_picture` say.
     """
     picture = read_picture(job.source)
-    check_size(job, *picture.pixels.shape[:2], upscaler.scale)
+    height, width = picture.pixels.shape[:2]
+    check_size(job, height, width, upscaler.scale)
     enlarged = picture.with_pixels(upscaler.upscale(picture.pixels, report))
     write_picture(enlarged, job.target, job.format, quality)
     return enlarged

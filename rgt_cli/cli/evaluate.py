@@ -20,12 +20,13 @@ def evaluate(console: Console, folder: Path, scale: int | None, model: str, devi
     with `scale` pixels of border left out.
     """
     from rgt_cli.inference import Upscaler
-    from rgt_cli.measure.evaluate import evaluate as score
+    from rgt_cli.measure.evaluate import evaluate as score_folder
 
     upscaler = Upscaler(model, scale, device)
-    scores = score(folder, upscaler)
+    scores = score_folder(folder, upscaler)
     console.say(f"{folder}, x{upscaler.scale}, PSNR in dB on luma")
     for line in scores:
         click.echo(f"{line.model:6.2f}  bicubic {line.bicubic:6.2f}  {line.name}")
-    mean, bicubic = (sum(v) / len(v) for v in zip(*((s.model, s.bicubic) for s in scores)))
+    mean = sum(score.model for score in scores) / len(scores)
+    bicubic = sum(score.bicubic for score in scores) / len(scores)
     click.echo(f"{mean:6.2f}  bicubic {bicubic:6.2f}  mean, {upscaler.name}")

@@ -7,6 +7,8 @@ import click
 
 from rgt_cli.cli.console import Console
 
+SMALLEST_TILE = 16
+
 
 class TileType(click.ParamType):
     """A side in pixels, or one of the words."""
@@ -18,7 +20,13 @@ class TileType(click.ParamType):
     ) -> str | int:
         if value in ("auto", "none"):
             return value
-        return click.IntRange(min=16).convert(value, param, ctx)
+        try:
+            side = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number of pixels, nor auto or none", param, ctx)
+        if side < SMALLEST_TILE:
+            self.fail(f"a tile has at least {SMALLEST_TILE} pixels a side, not {side}", param, ctx)
+        return side
 
 
 @click.command()
@@ -34,7 +42,7 @@ class TileType(click.ParamType):
 @click.option("-m", "--model", default="auto", show_default=True, help="A name, or a checkpoint.")
 @click.option(
     "--tile", type=TileType(), default="auto", show_default=True,
-    help="Side of a tile in pixels of the source; auto: the whole picture if memory allows; none: always.",
+    help="Side of a tile in pixels of the source; auto: the whole picture if it fits in memory.",
 )  # fmt: skip
 @click.option(
     "--overlap", type=click.IntRange(min=0), default=32, show_default=True,

@@ -12,7 +12,7 @@ TileFunction = Callable[[np.ndarray], np.ndarray]
 
 
 def tile_starts(size: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along a side of `size` pixels: evenly spread, overlapping by `overlap` or more."""
+    """Where tiles begin along a side of `size` pixels: evenly spread, with `overlap` or more."""
     if tile >= size:
         return [0]
     count = -(-(size - overlap) // (tile - overlap))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,18 @@ Report = Callable[[int, int], None]
 """Called with (tiles done, tiles in all), first with 0 done; a retry with smaller tiles starts again."""
 
 
+class NetworkConfig(Protocol):
+    """What the Upscaler needs to know of a network."""
+
+    @property
+    def upscale(self) -> int:
+        """How much it enlarges."""
+
+    @property
+    def in_chans(self) -> int:
+        """Channels of its pictures, in and out."""
+
+
 class Upscaler:
     """Enlarges pictures with one network on one device.
 
@@ -32,8 +44,8 @@ class Upscaler:
         model: "auto", a bundled name, the path of a checkpoint, or a network: a module that maps
             (N, C, H, W) in 0..1 to (N, C, s * H, s * W) and has a `config` with `upscale` and
             `in_chans`.
-        scale: the wanted factor; None takes the model's own, and x4 for "auto". A model that enlarges more
-            is followed by Lanczos down to the wanted factor.
+        scale: the wanted factor; None takes the model's own, and x4 for "auto". A model that
+            enlarges more is followed by Lanczos down to the wanted factor.
         device: "auto", "cuda", "cuda:N", "mps" or "cpu".
         precision: "auto" (fp16 on CUDA, fp32 elsewhere), "fp32", "fp16" or "bf16". A tile that
             comes out non-finite in half precision is computed again in fp32.
@@ -68,7 +80,8 @@ class Upscaler:
             resolved = resolve(str(model), 4 if scale is None else scale)
             self.name, network = resolved.name, load_network(resolved.path)
         self.network = network.to(self.device)
-        self.native_scale: int = network.config.upscale
+        self.config = cast(NetworkConfig, network.config)
+        self.native_scale = self.config.upscale
         self.scale = self.native_scale if scale is None else scale
         if not 1 <= self.scale <= self.native_scale:
             raise UsageError(
@@ -104,7 +117,7 @@ class Upscaler:
         return enlarged if image.ndim == 3 else enlarged[..., 0]
 
     def _check(self, image: np.ndarray) -> None:
-        wanted = self.network.config.in_chans
+        wanted = self.config.in_chans
         channels = (1, 3) if wanted == 1 else (1, wanted)
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in channels):
             raise UsageError(f"an array of shape {image.shape} is no picture: (H, W) or (H, W, 3)")
@@ -135,7 +148,7 @@ class Upscaler:
     def _largest_tile(self, longest: int) -> int:
         """The side of the largest square that fits in the free memory, at most `longest`."""
         budget = MEMORY_SHARE * free_memory(self.device)
-        side = math.isqrt(int(budget / bytes_per_pixel(self.network)))
+        side = math.isqrt(int(budget / bytes_per_pixel(self.config)))
         return min(longest, max(side, SMALLEST_TILE))
 
     def _enlarge(self, image: np.ndarray, tile: int, report: Report) -> np.ndarray:
@@ -143,9 +156,7 @@ class Upscaler:
         scale, overlap = self.native_scale, min(self.overlap, tile - 1)
         total, done = count_tiles(height, width, tile, overlap), 0
         integers = image.dtype == np.uint8
-        out = np.empty(
-            (height * scale, width * scale, channels), np.uint8 if integers else np.float32
-        )
+        out = np.empty((height * scale, width * scale, channels), np.uint8 if integers else np.float32)
         report(0, total)
 
         def enlarge(part: np.ndarray) -> np.ndarray:
@@ -170,7 +181,7 @@ class Upscaler:
         """One tile, (h, w, C) -> (s * h, s * w, C) float32 in 0..1."""
         x = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1))).to(self.device)
         x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
-        channels, wanted = part.shape[2], self.network.config.in_chans
+        channels, wanted = part.shape[2], self.config.in_chans
         x = x[None] if channels in (1, wanted) else x[:, None]  # a gray network: planes as a batch
         y = self._infer(x.expand(-1, wanted, -1, -1))
         if channels == 1 and wanted != 1:
@@ -192,9 +203,8 @@ class Upscaler:
         return y
 
 
-def bytes_per_pixel(network: nn.Module) -> int:
+def bytes_per_pixel(config: NetworkConfig) -> int:
     """Memory that one input pixel takes at the peak of a forward pass in fp32, rounded up."""
-    config = network.config
     tokens = 12 * getattr(config, "embed_dim", 0)
     images = 6 * config.in_chans * config.upscale**2
     return 4 * (tokens + images)

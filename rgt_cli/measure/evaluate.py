@@ -38,9 +38,7 @@ def evaluate(folder: Path, upscaler: Upscaler) -> list[Score]:
         truth = truth[:height, :width]
         low = bicubic_resize(truth, 1 / scale)
         by_model, by_bicubic = upscaler.upscale(low), bicubic_resize(low, scale)
-        scores.append(
-            Score(path.name, *(psnr_luma(r, truth, scale) for r in (by_model, by_bicubic)))
-        )
+        scores.append(Score(path.name, *(psnr_luma(r, truth, scale) for r in (by_model, by_bicubic))))
     if not scores:
         raise NoInputError(f"{folder}: no PNG pictures in it")
     return scores

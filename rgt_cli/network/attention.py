@@ -4,15 +4,20 @@ Tokens travel as (B, H, W, C) from the first convolution to the last: a linear l
 as they are, and a convolution sees the same memory as a channels-last image.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 MASKED = -100.0
-"""Added to the logit of a pair of tokens that a shifted window brings together but the image does not."""
+"""Added to the logit of two tokens that a shifted window joins and the image does not."""
+
+Region = tuple[slice | Tensor, slice | Tensor, Tensor]
+"""Rows and columns of an image that hold windows of one kind, and the bias of those windows."""
 
 
-def depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+def convolve_tokens(conv: nn.Module, x: Tensor) -> Tensor:
     """Run a convolution over (B, H, W, C) tokens and return tokens."""
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
@@ -87,7 +92,7 @@ class WindowAttention(nn.Module):
         out = out.reshape(batch, rows, columns, self.num_heads, win_h, win_w, head_dim)
         return out.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, channels)
 
-    def _shifted_regions(self, size: torch.Size, bias: Tensor):
+    def _shifted_regions(self, size: torch.Size, bias: Tensor) -> Iterator[Region]:
         """Yield (rows, columns, bias) of the four kinds of shifted window.
 
         A window that wraps around an edge holds pixels of both edges, which must not see each
@@ -118,8 +123,7 @@ class WindowAttention(nn.Module):
         if torch.is_grad_enabled():
             return self._compute_bias()
         state = tuple(
-            (p.data_ptr(), p.dtype, 0 if p.is_inference() else p._version)
-            for p in self.pos.parameters()
+            (p.data_ptr(), p.dtype, 0 if p.is_inference() else p._version) for p in self.pos.parameters()
         )
         if self._folded is None or self._folded[0] != state:
             self._folded = state, self._compute_bias()
@@ -170,7 +174,7 @@ class LocalSelfAttention(nn.Module):
         """(B, H, W, C) -> (B, H, W, C)."""
         batch, height, width, dim = x.shape
         qkv = self.qkv(x)
-        local = depthwise(self.get_v, qkv[..., 2 * dim :])
+        local = convolve_tokens(self.get_v, qkv[..., 2 * dim :])
         # The published network pads with zeros after the projection, so padded keys have no bias.
         qkv = F.pad(qkv, (0, 0, 0, -width % self.multiple, 0, -height % self.multiple))
         qkv = qkv.view(batch, *qkv.shape[1:3], 3, 2, dim // 2)
@@ -228,7 +232,7 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         representative = self.norm_act(reduced)
 
         v = self.v(representative)
-        v = v + depthwise(self.cpe, v)
+        v = v + convolve_tokens(self.cpe, v)
         q, k, v = (
             t.reshape(batch, -1, self.num_heads, t.shape[-1] // self.num_heads).transpose(1, 2)
             for t in (self._widened(self.q, x), self._widened(self.k, representative), v)
@@ -248,7 +252,7 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
             return linear(x)
         weight = linear.weight.unflatten(0, (self.num_heads, -1))
         weight = F.pad(weight, (0, 0, 0, missing)).flatten(0, 1)
-        bias = linear.bias
+        bias: Tensor | None = linear.bias
         if bias is not None:
             bias = F.pad(bias.unflatten(0, (self.num_heads, -1)), (0, missing)).flatten()
         return F.linear(x, weight, bias)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rgt_cli.network.attention import (
     LocalSelfAttention,
     RecursiveGeneralizationSelfAttention,
-    depthwise,
+    convolve_tokens,
     recursions,
     share,
 )
@@ -43,7 +43,7 @@ class RGTConfig:
     resi_connection: str = "1conv"
     """The convolution that ends a group: "1conv" (one 3x3) or "3conv" (a bottleneck of three)."""
     upsampler: str = "pixelshuffle"
-    """The tail: "pixelshuffle" (64 channels, one shuffle a factor) or "direct" (one conv, one shuffle)."""
+    """The tail: "pixelshuffle" (64 channels, shuffles of 2 or 3) or "direct" (one conv, one shuffle)."""
 
 
 class SpatialGate(nn.Module):
@@ -57,7 +57,7 @@ class SpatialGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, 2 * dim) -> (B, H, W, dim)."""
         kept, gate = x.chunk(2, dim=-1)
-        return kept * depthwise(self.conv, self.norm(gate))
+        return kept * convolve_tokens(self.conv, self.norm(gate))
 
 
 class GatedMLP(nn.Module):
@@ -126,7 +126,7 @@ class ResidualGroup(nn.Module):
         shortcut = x
         for block in self.blocks:
             x = block(x)
-        return shortcut + depthwise(self.conv, x)
+        return shortcut + convolve_tokens(self.conv, x)
 
 
 def residual_connection(config: RGTConfig) -> nn.Module:
@@ -178,6 +178,8 @@ class RGT(nn.Module):
     strip_pixels = 1 << 17
     """Without autograd, the tail enlarges at most about this many input pixels at a time."""
 
+    mean: Tensor
+
     def __init__(self, config: RGTConfig) -> None:
         super().__init__()
         self.config = config
@@ -208,7 +210,7 @@ class RGT(nn.Module):
         deep = self.before_RG(shallow)
         for group in self.layers:
             deep = group(deep)
-        deep = shallow + depthwise(self.conv_after_body, self.norm(deep))
+        deep = shallow + convolve_tokens(self.conv_after_body, self.norm(deep))
         del shallow, x
         enlarged = self._enlarge(deep.permute(0, 3, 1, 2))
         scale = self.config.upscale

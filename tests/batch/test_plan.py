@@ -1,0 +1,53 @@
+"""Everything that can be refused beforehand is."""
+
+from pathlib import Path
+
+import pytest
+
+from rgt_cli.batch.plan import check_size, plan_job
+from rgt_cli.errors import NoInputError, OutputError, UsageError
+
+
+def test_default_targets(tmp_path: Path) -> None:
+    for name, expected in [("in.png", "in_x4.png"), ("a b.JPG", "a b_x4.JPG"), ("é.x.tif", "é.x_x4.tif"),
+                           ("scan", "scan_x4.png"), ("in.jp2", "in_x4.png")]:  # fmt: skip
+        source = tmp_path / name
+        source.touch()
+        assert plan_job(source, None, 4, None, False).target == tmp_path / expected
+
+
+def test_target_and_format(small_png: Path) -> None:
+    folder = small_png.parent
+    out = folder / "out"
+    out.mkdir()
+    assert plan_job(small_png, out, 2, None, False).target == out / "in_x2.png"
+    assert plan_job(small_png, None, 2, "jpeg", False).target == folder / "in_x2.jpg"
+    assert plan_job(small_png, folder / "b.webp", 2, None, False).format.name == "webp"
+
+
+def test_refusals(small_png: Path) -> None:
+    folder = small_png.parent
+    (folder / "old.png").touch()
+    (folder / "link.png").symlink_to(small_png)
+    for error, source, target, form, overwrite in [
+        (NoInputError, folder / "none.png", None, None, False),
+        (UsageError, folder, None, None, False),
+        (UsageError, small_png, folder / "old.png", None, False),
+        (UsageError, small_png, small_png, None, True),
+        (UsageError, small_png, folder / "link.png", None, True),
+        (UsageError, small_png, folder / "a.jpg", "png", False),
+        (UsageError, small_png, folder / "a.xyz", None, False),
+        (OutputError, small_png, folder / "no" / "a.png", None, False),
+    ]:
+        with pytest.raises(error):
+            plan_job(source, target, 4, form, overwrite)
+    assert plan_job(small_png, folder / "old.png", 4, None, True)
+
+
+def test_size_limits(small_png: Path) -> None:
+    webp = plan_job(small_png, None, 4, "webp", False)
+    check_size(webp, 4095, 4095, 4)
+    with pytest.raises(UsageError, match="16383"):
+        check_size(webp, 10, 4096, 4)
+    with pytest.raises(UsageError, match="65535"):
+        check_size(plan_job(small_png, None, 4, "jpeg", False), 16384, 10, 4)

@@ -1,0 +1,191 @@
+"""`rgt upscale` as a person runs it: a real process, real files, real exit codes."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.checkpoints.test_load import Evil
+from tests.conftest import DATA, RunRGT, leftovers
+from tests.media.test_picture import make_unsupported
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+
+
+def assert_one_line_of_error(result: subprocess.CompletedProcess[str], code: int) -> None:
+    assert result.returncode == code, result.stderr
+    assert result.stderr.startswith("rgt: error: ")
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_first_command(rgt: RunRGT, small_png: Path, scale: int) -> None:
+    result = rgt("upscale", "in.png", "-s", scale, cwd=small_png.parent)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    assert f"rgt-tiny-x{scale}" in result.stderr
+    with Image.open(small_png.with_name(f"in_x{scale}.png")) as large, Image.open(small_png) as small:
+        assert large.size == (40 * scale, 30 * scale)
+        shrunk = np.asarray(large.resize(small.size, Image.Resampling.BOX), float)
+        assert np.abs(shrunk - np.asarray(small)).mean() < 4
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3000, 1), (33, 17)])
+def test_extreme_shapes(rgt: RunRGT, tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("RGB", size, (200, 100, 50)).save(tmp_path / "in.png")
+    assert rgt("upscale", tmp_path / "in.png", "-s", 2).returncode == 0
+    with Image.open(tmp_path / "in_x2.png") as large:
+        assert large.size == (2 * size[0], 2 * size[1])
+        assert np.abs(np.asarray(large, int) - [200, 100, 50]).max() < 40
+
+
+def test_tiles_are_counted_and_quiet_is_quiet(rgt: RunRGT, small_png: Path) -> None:
+    options = ("-s", "2", "--tile", "16", "--overlap", "4", "--overwrite")
+    assert "12 of 12" not in rgt("upscale", small_png, *options).stderr
+    for arguments in (("upscale", small_png, *options, "-q"), ("-q", "upscale", small_png, *options)):
+        result = rgt(*arguments)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_bar_on_a_terminal(small_png: Path) -> None:
+    """On a terminal the bar is drawn, counting tiles, and is gone at the end."""
+    command = [sys.executable, "-m", "rgt_cli", "upscale", str(small_png), "-s", "2", "--tile", "16", "--overlap", "4"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(command[0], command, os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"})
+    shown = b""
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # how Linux says that the other end of a terminal is closed
+            break
+        if not part:
+            break
+        shown += part
+    assert os.waitpid(pid, 0)[1] == 0
+    assert "━".encode() in shown
+    assert b"/6 " in shown or b"/12 " in shown, shown
+    assert b"tiles" in shown
+
+
+def test_formats_and_metadata(rgt: RunRGT, tmp_path: Path, photo: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(photo[:24, :40]).convert("L").save(tmp_path / "a.jpg", exif=exif, icc_profile=b"icc " * 40)
+    result = rgt("upscale", tmp_path / "a.jpg", "-s", "2", "--format", "webp", "--quality", "80")
+    assert result.returncode == 0, result.stderr
+    with Image.open(tmp_path / "a_x2.webp") as large:
+        assert large.size == (48, 80)
+        assert large.info["icc_profile"] == b"icc " * 40
+        assert 0x0112 not in large.getexif()
+
+
+def test_own_checkpoint_and_lanczos(rgt: RunRGT, small_png: Path, micro_checkpoint: Path) -> None:
+    result = rgt("upscale", small_png, "-m", micro_checkpoint)
+    assert result.returncode == 0, result.stderr
+    assert small_png.with_name("in_x2.png").exists()
+    result = rgt("upscale", small_png, "-m", "rgt-tiny-x4", "-s", "3")
+    assert "Lanczos" in result.stderr
+    with Image.open(small_png.with_name("in_x3.png")) as large:
+        assert large.size == (120, 90)
+    assert_one_line_of_error(rgt("upscale", small_png, "-m", micro_checkpoint, "-s", "4"), 2)
+
+
+def test_errors(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes((DATA / "cat.png").read_bytes()[:9000])
+    (tmp_path / "corrupt.safetensors").write_bytes(b"\x10" * 999)
+    torch.save({"params": Evil()}, tmp_path / "evil.pth")
+    (tmp_path / "old.png").write_text("precious")
+    before = leftovers(tmp_path)
+    for code, arguments in [
+        (3, ("missing.png",)),
+        (1, ("text.png",)),
+        (1, ("cut.png",)),
+        (2, (".",)),
+        (2, ("in.png", "-o", "old.png")),
+        (2, ("in.png", "-o", "in.png", "--overwrite")),
+        (2, ("in.png", "--device", "tpu")),
+        (4, ("in.png", "-m", "corrupt.safetensors")),
+        (4, ("in.png", "-m", "evil.pth")),
+        (4, ("in.png", "-m", "nonesuch")),
+        (6, ("in.png", "-o", "none/out.png")),
+    ]:
+        assert_one_line_of_error(rgt("upscale", *arguments, cwd=tmp_path), code)
+    for arguments in (("-s", "5"), ("--tile", "3"), ("--tile", "big"), ("--tile", "32", "--overlap", "32"), ("--bad",)):
+        result = rgt("upscale", small_png, *arguments)
+        assert result.returncode == 2
+        assert "Traceback" not in result.stderr
+    assert leftovers(tmp_path) == before
+    assert (tmp_path / "old.png").read_text() == "precious"
+
+
+def test_unsupported_kinds_exit_2(rgt: RunRGT, tmp_path: Path) -> None:
+    paths = make_unsupported(tmp_path)
+    before = leftovers(tmp_path)
+    for name in ("rgba.png", "deep.png", "moving.webp"):
+        assert_one_line_of_error(rgt("upscale", paths[name]), 2)
+    assert leftovers(tmp_path) == before
+
+
+def test_folder_without_permission(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+    # Root may write anywhere: take that privilege away first.
+    before = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    assert_one_line_of_error(rgt("upscale", small_png, "-o", folder / "out.png", before=before), 6)
+    assert leftovers(folder) == set()
+
+
+@AS_ROOT
+def test_full_disk(rgt: RunRGT, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
+    try:
+        result = rgt("upscale", DATA / "cat.png", "-s", "2", "-o", disk / "out.png", "--tile", "96")
+        assert_one_line_of_error_after_progress(result, 6)
+        assert "space" in result.stderr
+        assert leftovers(disk) == set()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def assert_one_line_of_error_after_progress(result: subprocess.CompletedProcess[str], code: int) -> None:
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    assert [line.startswith("rgt: error: ") for line in result.stderr.splitlines()][-1:] == [True]
+
+
+@pytest.mark.parametrize(
+    ("signal_sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
+)
+def test_interrupted(tmp_path: Path, signal_sent: signal.Signals, code: int) -> None:
+    source = tmp_path / "in.png"
+    Image.new("RGB", (1500, 1500), (50, 60, 70)).save(source)
+    command = [sys.executable, "-m", "rgt_cli", "upscale", str(source), "--tile", "64"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "tiles" in process.stderr.readline()  # it is computing now
+    process.send_signal(signal_sent)
+    assert process.wait(timeout=60) == code
+    assert "Traceback" not in process.stderr.read()
+    assert leftovers(tmp_path) == {"in.png"}
+
+
+def test_help_starts_without_torch(rgt: RunRGT) -> None:
+    code = "import sys; sys.argv = ['rgt', '--help']; import atexit; " \
+        "atexit.register(lambda: print('torch' in sys.modules)); from rgt_cli.cli import main; main()"  # fmt: skip
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "False"
+    assert "upscale" in result.stdout
+    assert rgt("--version").stdout.startswith("rgt, version ")
+

@@ -1,6 +1,5 @@
 """Shared by all rooms: the data, a stub network, and the real `rgt` in a subprocess."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,4 +77,4 @@ def rgt() -> RunRGT:
 
 def leftovers(folder: Path) -> set[str]:
     """The names in a folder, hidden ones too."""
-    return set(os.listdir(folder))
+    return {path.name for path in folder.iterdir()}

@@ -179,7 +179,7 @@ class Upscaler:
     @torch.inference_mode()
     def _run(self, part: np.ndarray) -> np.ndarray:
         """One tile, (h, w, C) -> (s * h, s * w, C) float32 in 0..1."""
-        x = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1))).to(self.device)
+        x = torch.from_numpy(part.transpose(2, 0, 1).copy()).to(self.device)
         x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
         channels, wanted = part.shape[2], self.config.in_chans
         x = x[None] if channels in (1, wanted) else x[:, None]  # a gray network: planes as a batch

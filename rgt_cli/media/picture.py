@@ -65,7 +65,7 @@ def read_picture(path: Path) -> Picture:
             _refuse_unsupported(path, opened)
             opened.load()
             upright = ImageOps.exif_transpose(opened)
-            exif = _descriptive_exif(upright.getexif())
+            exif = _descriptive_exif(opened.getexif())
             return Picture(np.asarray(upright), opened.info.get("icc_profile"), exif)
     except UsageError:
         raise

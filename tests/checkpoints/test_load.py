@@ -21,7 +21,10 @@ PUBLISHED_MILLIONS = {"RGT_S_x4": 10.20, "RGT_x4": 13.37}
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_official_state_dicts(name: str) -> None:
-    state = {k: torch.zeros(shape, dtype=getattr(torch, dtype)) for k, (shape, dtype) in OFFICIAL[name].items()}
+    state = {
+        k: torch.zeros(shape, dtype=getattr(torch, dtype))
+        for k, (shape, dtype) in OFFICIAL[name].items()
+    }
     for key in state:
         if key.endswith("attns.0.rpe_biases"):
             state[key] = torch.cartesian_prod(torch.arange(-7.0, 8), torch.arange(-31.0, 32))

@@ -57,7 +57,19 @@ def test_tiles_are_counted_and_quiet_is_quiet(rgt: RunRGT, small_png: Path) -> N
 
 def test_bar_on_a_terminal(small_png: Path) -> None:
     """On a terminal the bar is drawn, counting tiles, and is gone at the end."""
-    command = [sys.executable, "-m", "rgt_cli", "upscale", str(small_png), "-s", "2", "--tile", "16", "--overlap", "4"]
+    command = [
+        sys.executable,
+        "-m",
+        "rgt_cli",
+        "upscale",
+        str(small_png),
+        "-s",
+        "2",
+        "--tile",
+        "16",
+        "--overlap",
+        "4",
+    ]
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(command[0], command, os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"})
@@ -79,7 +91,9 @@ def test_bar_on_a_terminal(small_png: Path) -> None:
 def test_formats_and_metadata(rgt: RunRGT, tmp_path: Path, photo: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(photo[:24, :40]).convert("L").save(tmp_path / "a.jpg", exif=exif, icc_profile=b"icc " * 40)
+    Image.fromarray(photo[:24, :40]).convert("L").save(
+        tmp_path / "a.jpg", exif=exif, icc_profile=b"icc " * 40
+    )
     result = rgt("upscale", tmp_path / "a.jpg", "-s", "2", "--format", "webp", "--quality", "80")
     assert result.returncode == 0, result.stderr
     with Image.open(tmp_path / "a_x2.webp") as large:
@@ -120,7 +134,13 @@ def test_errors(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
         (6, ("in.png", "-o", "none/out.png")),
     ]:
         assert_one_line_of_error(rgt("upscale", *arguments, cwd=tmp_path), code)
-    for arguments in (("-s", "5"), ("--tile", "3"), ("--tile", "big"), ("--tile", "32", "--overlap", "32"), ("--bad",)):
+    for arguments in (
+        ("-s", "5"),
+        ("--tile", "3"),
+        ("--tile", "big"),
+        ("--tile", "32", "--overlap", "32"),
+        ("--bad",),
+    ):
         result = rgt("upscale", small_png, *arguments)
         assert result.returncode == 2
         assert "Traceback" not in result.stderr
@@ -182,10 +202,11 @@ def test_interrupted(tmp_path: Path, signal_sent: signal.Signals, code: int) -> 
 
 
 def test_help_starts_without_torch(rgt: RunRGT) -> None:
-    code = "import sys; sys.argv = ['rgt', '--help']; import atexit; " \
-        "atexit.register(lambda: print('torch' in sys.modules)); from rgt_cli.cli import main; main()"  # fmt: skip
+    code = (
+        "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); "
+        "from rgt_cli.cli import main; main(['--help'])"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "False"
     assert "upscale" in result.stdout
     assert rgt("--version").stdout.startswith("rgt, version ")
-

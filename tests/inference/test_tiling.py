@@ -1,5 +1,7 @@
 """Tiles cover every pixel, and blending adds nothing of its own."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,13 +18,11 @@ def test_tiles_cover_and_overlap(size: int, tile: int, data: st.DataObject) -> N
     assert starts[-1] + tile >= size
     if len(starts) > 1:
         assert starts[-1] + tile == size
-        assert all(b - a <= tile - overlap for a, b in zip(starts, starts[1:], strict=False))
+        assert all(b - a <= tile - overlap for a, b in pairwise(starts))
         assert len(set(starts)) == len(starts)
 
 
-@given(
-    st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(1, 3), st.data()
-)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(1, 3), st.data())
 def test_nearest_is_exact(height: int, width: int, tile: int, scale: int, data: st.DataObject) -> None:
     overlap = data.draw(st.integers(0, tile - 1))
     image = np.random.default_rng(height * 61 + width).random((height, width, 3), np.float32)

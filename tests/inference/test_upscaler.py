@@ -21,9 +21,15 @@ def enlarged(image: np.ndarray, scale: int) -> np.ndarray:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(1, 50), st.integers(1, 50), st.sampled_from([2, 3, 4]), st.sampled_from([1, 3]), st.data()
+    st.integers(1, 50),
+    st.integers(1, 50),
+    st.sampled_from([2, 3, 4]),
+    st.sampled_from([1, 3]),
+    st.data(),
 )
-def test_tiling_is_bit_exact(height: int, width: int, scale: int, channels: int, data: st.DataObject) -> None:
+def test_tiling_is_bit_exact(
+    height: int, width: int, scale: int, channels: int, data: st.DataObject
+) -> None:
     tile = data.draw(st.integers(1, 40))
     overlap = data.draw(st.integers(0, tile - 1))
     shape = (height, width) if channels == 1 else (height, width, 3)
@@ -65,8 +71,8 @@ def test_gray_network_takes_planes_one_by_one(photo: np.ndarray) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"device": "tpu"}, {"device": "cpu:1"}, {"device": "cuda:99"}, {"precision": "int8"}, {"tile": "big"},
-     {"tile": 32, "overlap": 32}, {"overlap": -1}, {"scale": 3}],
+    [{"device": "tpu"}, {"device": "cpu:1"}, {"device": "cuda:99"}, {"precision": "int8"},
+     {"tile": "big"}, {"tile": 32, "overlap": 32}, {"overlap": -1}, {"scale": 3}],
 )  # fmt: skip
 def test_arguments_that_make_no_sense(arguments: dict) -> None:
     with pytest.raises(UsageError):

@@ -51,9 +51,11 @@ def test_resize_has_the_kernel_of_matlab() -> None:
 
 @pytest.mark.parametrize("path", sorted((SET5 / "HR").glob("*.png")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_resize_equals_matlab_on_set5(path, scale: int) -> None:  # noqa: ANN001
+def test_resize_equals_matlab_on_set5(path, scale: int) -> None:
     """Needs the benchmark, which the project may not ship; collected only where it is there."""
     truth = np.asarray(Image.open(path).convert("RGB"))
     height, width = (side // scale * scale for side in truth.shape[:2])
-    expected = np.asarray(Image.open(SET5 / f"LR_bicubic/X{scale}/{path.stem}x{scale}.png").convert("RGB"))
+    expected = np.asarray(
+        Image.open(SET5 / f"LR_bicubic/X{scale}/{path.stem}x{scale}.png").convert("RGB")
+    )
     np.testing.assert_array_equal(bicubic_resize(truth[:height, :width], 1 / scale), expected)

@@ -7,7 +7,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from rgt_cli.errors import OutputError, PictureError, UsageError
-from rgt_cli.media import FORMATS, Format, format_named, read_picture, write_picture
+from rgt_cli.media import FORMATS, Format, Picture, format_named, read_picture, write_picture
 
 FORMAT = pytest.mark.parametrize("file_format", FORMATS, ids=lambda f: f.name)
 
@@ -32,8 +32,11 @@ def test_round_trip(tmp_path: Path, photo: np.ndarray, file_format: Format, gray
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_applied(tmp_path: Path, photo: np.ndarray, orientation: int) -> None:
-    path = tmp_path / "turned.png"
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_orientation_is_applied(
+    tmp_path: Path, photo: np.ndarray, orientation: int, suffix: str
+) -> None:
+    path = tmp_path / f"turned{suffix}"
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     exif[ExifTags.Base.Artist] = "Ann"
@@ -75,10 +78,10 @@ def test_envelope_is_kept(tmp_path: Path, photo: np.ndarray, name: str) -> None:
 
 
 def make_unsupported(folder: Path) -> dict[str, Path]:
-    """One file of each kind that would lose something."""
+    """Write one file of each kind that would lose something."""
     paths = {name: folder / name for name in (
-        "rgba.png", "palette.png", "transparent.png", "deep.png", "gray16.png", "cmyk.jpg", "moving.webp",
-        "bilevel.png", "pages.tif", "deep.tif",
+        "rgba.png", "palette.png", "transparent.png", "deep.png", "gray16.png", "cmyk.jpg",
+        "moving.webp", "bilevel.png", "pages.tif", "deep.tif",
     )}  # fmt: skip
     rgb = Image.new("RGB", (8, 8), (9, 8, 7))
     rgb.convert("RGBA").save(paths["rgba.png"])
@@ -128,14 +131,8 @@ def test_damaged(tmp_path: Path, photo: np.ndarray) -> None:
 def test_failed_write_leaves_the_old_target(tmp_path: Path, photo: np.ndarray) -> None:
     target = tmp_path / "out.webp"
     target.write_text("precious")
-    picture = read_picture_of(photo.repeat(40, 1))
+    picture = Picture(photo.repeat(40, 1))
     with pytest.raises(OutputError, match=r"out\.webp"):
         write_picture(picture, target, format_named("webp"))
     assert target.read_text() == "precious"
     assert [p.name for p in tmp_path.iterdir()] == ["out.webp"]
-
-
-def read_picture_of(pixels: np.ndarray):  # noqa: ANN201
-    from rgt_cli.media import Picture
-
-    return Picture(pixels)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rgt_cli.errors import NoInputError, OutputError, UsageError
-from rgt_cli.media import FORMATS, Format, format_named, format_of
+from rgt_cli.media import FORMATS, Format, Picture, format_named, format_of
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,20 @@ def _kept_suffix(source: Path) -> str:
     return source.suffix if source.suffix.lower() in known else ".png"
 
 
-def check_size(job: Job, height: int, width: int, scale: int) -> None:
+def check_result(job: Job, picture: Picture, scale: int) -> None:
     """Refuse a result that its format cannot hold, before any of it is computed.
 
     Raises:
-        UsageError: a side is too long.
+        UsageError: a side is too long, or a gray ICC profile would be put on colour pixels.
     """
-    longest = max(height, width) * scale
+    longest = max(picture.pixels.shape[:2]) * scale
     if longest > job.format.longest_side:
         raise UsageError(
             f"{job.target}: {job.format.name} holds at most {job.format.longest_side} pixels a side, "
             f"not {longest}; use --format png"
+        )
+    if picture.pixels.ndim == 2 and picture.icc and not job.format.has_gray:
+        raise UsageError(
+            f"{job.target}: {job.format.name} has no gray, so the gray ICC profile cannot go along; "
+            "use --format png"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rgt_cli.batch.plan import Job, check_size
+from rgt_cli.batch.plan import Job, check_result
 from rgt_cli.media import Picture, read_picture, write_picture
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
@@ -20,8 +20,7 @@ def run_job(job: Job, upscaler: Upscaler, quality: int, report: Report | None = 
         OutOfMemoryError, OutputError: as `Upscaler.upscale` and `write_picture` say.
     """
     picture = read_picture(job.source)
-    height, width = picture.pixels.shape[:2]
-    check_size(job, height, width, upscaler.scale)
+    check_result(job, picture, upscaler.scale)
     enlarged = picture.with_pixels(upscaler.upscale(picture.pixels, report))
     write_picture(enlarged, job.target, job.format, quality)
     return enlarged

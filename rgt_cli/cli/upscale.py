@@ -107,6 +107,10 @@ def upscale(
         written = run_job(job, upscaler, quality, report)
     if upscaler.redone_tiles:
         console.warn(f"{upscaler.redone_tiles} tiles overflowed half precision and were redone in fp32")
+    if (written.icc or written.exif) and not job.format.has_metadata:
+        console.warn(
+            f"{job.target}: {job.format.name} cannot hold the ICC profile and EXIF of the source"
+        )
     height, width = written.pixels.shape[:2]
     seconds = time.monotonic() - started
     console.say(f"{job.target}: {width} x {height}, by {upscaler.name} in {seconds:.1f} s")

@@ -20,14 +20,18 @@ class Format:
     """The most pixels that a side can have."""
     has_quality: bool = False
     """Whether `--quality` means anything."""
+    has_gray: bool = True
+    """Whether it stores gray as gray, not as three equal channels."""
+    has_metadata: bool = True
+    """Whether an ICC profile and EXIF can go along."""
 
 
 FORMATS = (
     Format("png", "PNG", (".png",), 2**31 - 1),
     Format("jpeg", "JPEG", (".jpg", ".jpeg"), 65_535, has_quality=True),
-    Format("webp", "WEBP", (".webp",), 16_383, has_quality=True),
+    Format("webp", "WEBP", (".webp",), 16_383, has_quality=True, has_gray=False),
     Format("tiff", "TIFF", (".tif", ".tiff"), 2**31 - 1),
-    Format("bmp", "BMP", (".bmp",), 2**31 - 1),
+    Format("bmp", "BMP", (".bmp",), 2**31 - 1, has_metadata=False),
 )
 
 

@@ -108,7 +108,8 @@ def _bits(path: Path, opened: ImageFile.ImageFile) -> int:
 
 def _descriptive_exif(exif: Image.Exif) -> bytes | None:
     for group in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-        exif.get_ifd(group)  # read it now: the file is about to be closed
+        if group in exif:
+            exif.get_ifd(group)  # read it now: the file is about to be closed
     for tag in list(exif):
         if tag not in _DESCRIPTIVE_TAGS:
             del exif[tag]
@@ -125,16 +126,15 @@ def write_picture(picture: Picture, target: Path, file_format: Format, quality: 
         OutputError: the disk is full, the folder cannot be written, or the format cannot hold it.
     """
     options: dict[str, Any] = {}
-    if picture.icc:
-        options["icc_profile"] = picture.icc
-    if picture.exif and file_format.pillow != "BMP":
-        options["exif"] = picture.exif
+    if file_format.has_metadata:
+        envelope = {"icc_profile": picture.icc, "exif": picture.exif}
+        options = {name: value for name, value in envelope.items() if value}
     if file_format.has_quality:
         options["quality"] = quality
     if file_format.pillow == "JPEG":
         options["subsampling"] = 0
-    elif file_format.pillow == "TIFF":
-        options["compression"] = "tiff_adobe_deflate"
+    elif file_format.pillow == "TIFF" and not picture.exif:
+        options["compression"] = "tiff_adobe_deflate"  # Pillow cannot write EXIF beside it
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         with partial.open("xb") as file:

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from rgt_cli.batch.plan import check_size, plan_job
+from rgt_cli.batch.plan import check_result, plan_job
 from rgt_cli.errors import NoInputError, OutputError, UsageError
+from rgt_cli.media import Picture
 
 
 def test_default_targets(tmp_path: Path) -> None:
@@ -46,8 +48,13 @@ def test_refusals(small_png: Path) -> None:
 
 def test_size_limits(small_png: Path) -> None:
     webp = plan_job(small_png, None, 4, "webp", False)
-    check_size(webp, 4095, 4095, 4)
+    check_result(webp, Picture(np.zeros((4095, 1), np.uint8)), 4)
     with pytest.raises(UsageError, match="16383"):
-        check_size(webp, 10, 4096, 4)
+        check_result(webp, Picture(np.zeros((10, 4096), np.uint8)), 4)
+    jpeg = plan_job(small_png, None, 4, "jpeg", False)
     with pytest.raises(UsageError, match="65535"):
-        check_size(plan_job(small_png, None, 4, "jpeg", False), 16384, 10, 4)
+        check_result(jpeg, Picture(np.zeros((16384, 10, 3), np.uint8)), 4)
+    gray = Picture(np.zeros((4, 4), np.uint8), icc=b"profile")
+    check_result(jpeg, gray, 4)
+    with pytest.raises(UsageError, match="gray ICC"):
+        check_result(webp, gray, 4)

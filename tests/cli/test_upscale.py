@@ -91,15 +91,16 @@ def test_bar_on_a_terminal(small_png: Path) -> None:
 def test_formats_and_metadata(rgt: RunRGT, tmp_path: Path, photo: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(photo[:24, :40]).convert("L").save(
-        tmp_path / "a.jpg", exif=exif, icc_profile=b"icc " * 40
-    )
+    Image.fromarray(photo[:24, :40]).save(tmp_path / "a.jpg", exif=exif, icc_profile=b"icc " * 40)
     result = rgt("upscale", tmp_path / "a.jpg", "-s", "2", "--format", "webp", "--quality", "80")
     assert result.returncode == 0, result.stderr
     with Image.open(tmp_path / "a_x2.webp") as large:
         assert large.size == (48, 80)
         assert large.info["icc_profile"] == b"icc " * 40
         assert 0x0112 not in large.getexif()
+    result = rgt("upscale", tmp_path / "a.jpg", "-s", "2", "--format", "bmp")
+    assert result.returncode == 0
+    assert "cannot hold the ICC" in result.stderr
 
 
 def test_own_checkpoint_and_lanczos(rgt: RunRGT, small_png: Path, micro_checkpoint: Path) -> None:

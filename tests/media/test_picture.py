@@ -64,7 +64,7 @@ def test_envelope_is_kept(tmp_path: Path, photo: np.ndarray, name: str) -> None:
     exif[ExifTags.Base.Make] = "Maker"
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExifImageWidth] = 451
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2024:05:06 07:08:09"
-    Image.fromarray(photo).save(first, icc_profile=icc, exif=exif)
+    Image.fromarray(photo).save(first, icc_profile=icc, exif=exif.tobytes())
     picture = read_picture(first)
     write_picture(picture.with_pixels(picture.pixels.repeat(2, 1)), second, file_format)
     with Image.open(second) as opened:

@@ -45,8 +45,8 @@ class TileType(click.ParamType):
     help="Side of a tile in pixels of the source; auto: the whole picture if it fits in memory.",
 )  # fmt: skip
 @click.option(
-    "--overlap", type=click.IntRange(min=0), default=32, show_default=True,
-    help="Pixels of the source that neighbouring tiles share.",
+    "--overlap", type=click.IntRange(min=0),
+    help="Pixels of the source that neighbouring tiles share. Default: 32, less in tiles below 96.",
 )  # fmt: skip
 @click.option(
     "--device", default="auto", show_default=True, metavar="auto|cuda|cuda:N|mps|cpu",
@@ -74,7 +74,7 @@ def upscale(
     scale: int | None,
     model: str,
     tile: str | int,
-    overlap: int,
+    overlap: int | None,
     device: str,
     precision: str,
     format_name: str | None,
@@ -87,7 +87,7 @@ def upscale(
 
     console.quiet |= quiet
     started = time.monotonic()
-    if isinstance(tile, int) and overlap >= tile:
+    if isinstance(tile, int) and overlap is not None and overlap >= tile:
         raise click.BadParameter(f"must be below --tile {tile}", param_hint="--overlap")
     if scale is None and model in ("auto", "tiny"):
         scale = 4

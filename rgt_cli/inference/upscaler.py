@@ -17,6 +17,8 @@ from rgt_cli.inference.tiling import blended_rows, count_tiles
 
 SMALLEST_TILE = 32
 """Below this side, in input pixels, an automatic tile is not shrunk any further."""
+DEFAULT_OVERLAP = 32
+"""Input pixels that neighbouring tiles share unless somebody says otherwise."""
 MEMORY_SHARE = 0.6
 """The part of the free memory that an automatic tile may fill."""
 
@@ -51,7 +53,8 @@ class Upscaler:
             comes out non-finite in half precision is computed again in fp32.
         tile: side of a tile in input pixels, "auto" (the whole image if it fits in memory, else the
             largest tile that does) or "none" (always the whole image).
-        overlap: input pixels that neighbouring tiles share at least.
+        overlap: input pixels that neighbouring tiles share at least; None is 32, or a third of a
+            tile below 96.
 
     Raises:
         UsageError: an argument makes no sense here.
@@ -65,12 +68,14 @@ class Upscaler:
         device: str = "auto",
         precision: str = "auto",
         tile: int | str = "auto",
-        overlap: int = 32,
+        overlap: int | None = None,
     ) -> None:
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         if isinstance(tile, str) and tile not in ("auto", "none"):
             raise UsageError(f"tile must be a number of pixels, auto or none, not {tile!r}")
+        if overlap is None:
+            overlap = min(DEFAULT_OVERLAP, tile // 3) if isinstance(tile, int) else DEFAULT_OVERLAP
         if overlap < 0 or (isinstance(tile, int) and not overlap < tile):
             raise UsageError(f"overlap must be at least 0 and below the tile: {overlap} and {tile}")
         self.tile, self.overlap = tile, overlap

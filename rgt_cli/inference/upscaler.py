@@ -136,7 +136,7 @@ class Upscaler:
         longest = max(image.shape[:2])
         tile = longest if self.tile == "none" else self.tile
         if isinstance(tile, str):
-            tile = self._largest_tile(longest)
+            tile = self._largest_tile(*image.shape[:2])
         while True:
             try:
                 return self._enlarge(image, tile, report)
@@ -150,11 +150,12 @@ class Upscaler:
                     "use a smaller --tile or another --device"
                 )
 
-    def _largest_tile(self, longest: int) -> int:
-        """The side of the largest square that fits in the free memory, at most `longest`."""
-        budget = MEMORY_SHARE * free_memory(self.device)
-        side = math.isqrt(int(budget / bytes_per_pixel(self.config)))
-        return min(longest, max(side, SMALLEST_TILE))
+    def _largest_tile(self, height: int, width: int) -> int:
+        """The whole image if it fits in the free memory, else the largest square that does."""
+        pixels = int(MEMORY_SHARE * free_memory(self.device) / bytes_per_pixel(self.config))
+        if height * width <= pixels:
+            return max(height, width)
+        return max(math.isqrt(pixels), SMALLEST_TILE)
 
     def _enlarge(self, image: np.ndarray, tile: int, report: Report) -> np.ndarray:
         height, width, channels = image.shape

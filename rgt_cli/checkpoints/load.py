@@ -1,6 +1,7 @@
 """Read a checkpoint file into a network, strictly, without running anything it carries."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix.lower() == ".safetensors":
             content = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of odd pickles, which are refused in our own words
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError("no such file") from error
     except pickle.UnpicklingError as error:

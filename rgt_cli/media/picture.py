@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,12 +62,10 @@ def read_picture(path: Path) -> Picture:
         UsageError: a picture of a kind that is not supported yet.
     """
     try:
-        with Image.open(path, formats=[f.pillow for f in FORMATS]) as opened:
-            _refuse_unsupported(path, opened)
-            opened.load()
-            upright = ImageOps.exif_transpose(opened)
-            exif = _descriptive_exif(opened.getexif())
-            return Picture(np.asarray(upright), opened.info.get("icc_profile"), exif)
+        with warnings.catch_warnings():
+            # Large pictures are what people bring; Pillow still refuses the absurd ones.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return _decode(path)
     except UsageError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -78,6 +77,15 @@ def read_picture(path: Path) -> Picture:
         raise PictureError(f"{path}: no permission to read it") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise PictureError(f"{path}: damaged picture: {error}") from error
+
+
+def _decode(path: Path) -> Picture:
+    with Image.open(path, formats=[f.pillow for f in FORMATS]) as opened:
+        _refuse_unsupported(path, opened)
+        opened.load()
+        upright = ImageOps.exif_transpose(opened)
+        exif = _descriptive_exif(opened.getexif())
+        return Picture(np.asarray(upright), opened.info.get("icc_profile"), exif)
 
 
 def _refuse_unsupported(path: Path, opened: ImageFile.ImageFile) -> None:

@@ -1,6 +1,7 @@
 """`rgt upscale` as a person runs it: a real process, real files, real exit codes."""
 
 import os
+import pickle
 import pty
 import re
 import signal
@@ -118,6 +119,7 @@ def test_errors(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes((DATA / "cat.png").read_bytes()[:9000])
     (tmp_path / "corrupt.safetensors").write_bytes(b"\x10" * 999)
     torch.save({"params": Evil()}, tmp_path / "evil.pth")
+    (tmp_path / "raw.pth").write_bytes(pickle.dumps(Evil()))
     (tmp_path / "old.png").write_text("precious")
     before = leftovers(tmp_path)
     for code, arguments in [
@@ -130,6 +132,7 @@ def test_errors(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
         (2, ("in.png", "--device", "tpu")),
         (4, ("in.png", "-m", "corrupt.safetensors")),
         (4, ("in.png", "-m", "evil.pth")),
+        (4, ("in.png", "-m", "raw.pth")),
         (4, ("in.png", "-m", "nonesuch")),
         (6, ("in.png", "-o", "none/out.png")),
     ]:

@@ -24,8 +24,9 @@ def plan_job(
     """Plan the enlargement of one file.
 
     Args:
-        target: a file, an existing folder, or None for `in_x4.png` beside the source. Without
-            `format_name` its suffix decides the format; a target without one keeps the source's.
+        target: a file, an existing folder, or None for `in_x4.png` beside the source.
+        format_name: the format of the result; None goes by the suffix of the target, or the
+            source's where the target is named here. A target without suffix needs it.
 
     Raises:
         NoInputError: the source is not there.
@@ -42,7 +43,7 @@ def plan_job(
         folder = source.parent if target is None else target
         suffix = wanted.suffixes[0] if wanted else _kept_suffix(source)
         target = folder / f"{source.stem}_x{scale}{suffix}"
-    named = format_of(target)
+    named = wanted if wanted and not target.suffix else format_of(target)
     if wanted not in (None, named):
         raise UsageError(f"{target}: the suffix says {named.name}, --format says {format_name}")
     if target.exists():

@@ -25,6 +25,10 @@ def test_target_and_format(small_png: Path) -> None:
     assert plan_job(small_png, out, 2, None, False).target == out / "in_x2.png"
     assert plan_job(small_png, None, 2, "jpeg", False).target == folder / "in_x2.jpg"
     assert plan_job(small_png, folder / "b.webp", 2, None, False).format.name == "webp"
+    bare = plan_job(small_png, folder / "bare", 2, "tiff", False)
+    assert (bare.target, bare.format.name) == (folder / "bare", "tiff")
+    with pytest.raises(UsageError, match="bare"):
+        plan_job(small_png, folder / "bare", 2, None, False)
 
 
 def test_refusals(small_png: Path) -> None:

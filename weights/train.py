@@ -20,9 +20,10 @@ import click
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from rgt_cli.checkpoints.convert import write_slim
 from rgt_cli.measure import bicubic_resize
 from rgt_cli.network import RGT, RGTConfig
 
@@ -37,7 +38,6 @@ PATCH = 64
 BATCH = 4
 WARM_UP = 50
 EMA_DECAY = 0.995
-SPLIT_KEY = "layers.0.blocks.0.attn.attns.0.rpe_biases"
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ def start_as_linear_upsampler(network: RGT) -> None:
 
 
 def start_from(network: RGT, path: Path) -> None:
-    """Take over the body of a checkpoint of another scale."""
-    own = network.state_dict()
-    body = {k: v.float() for k, v in load_file(path).items() if k in own}
-    network.load_state_dict(body | {k: v for k, v in own.items() if k.startswith("upsample")})
+    """Take over all weights of a checkpoint of the same scale, or the body of one of another."""
+    own, other = network.state_dict(), load_file(path)
+    fitting = {k: other[k].float() for k, v in own.items() if other[k].shape == v.shape}
+    network.load_state_dict(own | fitting)
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -120,15 +120,6 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     if step < WARM_UP:
         return peak * (step + 1) / WARM_UP
     return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2)
-
-
-def save_checkpoint(network: RGT, path: Path) -> None:
-    """Write the weights as fp16 safetensors, with the one derived buffer that tells the window."""
-    tensors = {k: v.half().contiguous() for k, v in network.state_dict().items()}
-    (height, width) = network.config.split_size
-    y, x = torch.arange(1 - height, height), torch.arange(1 - width, width)
-    tensors[SPLIT_KEY] = torch.cartesian_prod(y, x).half()
-    save_file(tensors, path)
 
 
 @click.command(help=__doc__)
@@ -184,7 +175,7 @@ def train(
             partial = state_path.with_suffix(".partial")
             torch.save(state, partial)
             os.replace(partial, state_path)
-            save_checkpoint(average, out)
+            write_slim(average.state_dict(), average.config, out, half=True)
             pace = (time.monotonic() - started) / (step + 1 - first)
             click.echo(f"step {step + 1}: loss {np.mean(losses[-100:]):.5f}, {pace:.2f} s a step")
 

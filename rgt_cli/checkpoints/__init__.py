@@ -1,6 +1,9 @@
-"""A name -> a file -> a network."""
+"""A name -> a file -> a network.
 
-from rgt_cli.checkpoints.bundled import resolve
-from rgt_cli.checkpoints.load import load_network
+`load_network` reads a file (and needs torch); `resolve` turns a name into a file (and does not).
+"""
 
-__all__ = ["load_network", "resolve"]
+from rgt_cli.checkpoints.resolve import Resolved, resolve
+from rgt_cli.checkpoints.store import Progress
+
+__all__ = ["Progress", "Resolved", "resolve"]

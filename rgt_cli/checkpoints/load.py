@@ -30,7 +30,7 @@ def load_network(path: str | Path) -> RGT:
     """
     path = Path(path)
     try:
-        network = network_from_state_dict(_read(path))
+        network = network_from_state_dict(read_state_dict(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return network
@@ -44,7 +44,8 @@ def network_from_state_dict(state: Mapping[str, Tensor]) -> RGT:
     """
     config = detect_config(state)
     try:
-        network = RGT(config)
+        with torch.device("meta"):  # no memory and no random numbers for weights that come from a file
+            network = RGT(config)
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         raise CheckpointError(f"no RGT can be built with {config}: {error}") from error
     weights = {key: value for key, value in state.items() if not is_derived(key)}
@@ -61,11 +62,16 @@ def network_from_state_dict(state: Mapping[str, Tensor]) -> RGT:
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise CheckpointError(f"weights do not fit: {', '.join(problems[:5])}{more}")
-    network.load_state_dict({key: value.float() for key, value in weights.items()})
+    network.load_state_dict({key: value.float() for key, value in weights.items()}, assign=True)
     return network.eval().requires_grad_(False)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint file, unwrapped; those of safetensors are memory maps.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or wants to run code.
+    """
     try:
         if path.suffix.lower() == ".safetensors":
             content = load_file(path)

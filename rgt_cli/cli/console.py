@@ -1,10 +1,14 @@
-"""The one place that owns progress bars, tables and messages. All of it goes to stderr."""
+"""The one place that owns progress bars, tables and messages. Messages go to stderr."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
+
+Pace = Callable[[int, int | None, float], str]
+"""(done, in all, when it started) -> how far and how fast, in words."""
 
 PLAIN_INTERVAL = 5.0
 """Seconds between lines of progress where there is no terminal to draw a bar on."""
@@ -39,51 +43,89 @@ class Console:
         message = " ".join(message.split())
         self._rich.print(message, style=style, markup=False, soft_wrap=True)
 
+    def table(self, columns: list[str], rows: list[list[str]]) -> None:
+        """Print a table on stdout, the second column to the last as narrow as they can be."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        width = None if sys.stdout.isatty() else 160
+        RichConsole(highlight=False, width=width).print(table)
+
     @contextmanager
     def tiles(self, title: str) -> Iterator[Callable[[int, int], None]]:
         """Show progress through tiles; yields a function of (tiles done, tiles in all)."""
+        with self._bar(_tile_pace) as update:
+            yield lambda done, total: update(title, done, total)
+
+    @contextmanager
+    def downloads(self) -> Iterator[Callable[[str, int, int | None], None]]:
+        """Show progress of downloads; yields a function of (title, bytes so far, bytes in all)."""
+        with self._bar(_byte_pace) as update:
+            yield update
+
+    @contextmanager
+    def _bar(self, pace: Pace) -> Iterator[Callable[[str, int, int | None], None]]:
+        """A bar that appears with the first report and is gone at the end; lines without a terminal."""
         if self.quiet:
-            yield lambda done, total: None
-        elif not self._rich.is_terminal:
-            yield _PlainProgress(self, title)
-        else:
-            from rich import progress
+            yield lambda title, done, total: None
+            return
+        if not self._rich.is_terminal:
+            yield _PlainProgress(self, pace)
+            return
+        from rich import progress
 
-            with progress.Progress(
-                progress.TextColumn("{task.description}", markup=False),
-                progress.BarColumn(),
-                progress.MofNCompleteColumn(),
-                progress.TextColumn("tiles  {task.fields[pace]}"),
-                progress.TimeRemainingColumn(),
-                console=self._rich,
-                transient=True,
-            ) as bar:
-                task = bar.add_task(title, total=None, pace="")
-                started = time.monotonic()
+        with progress.Progress(
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(),
+            progress.TextColumn("{task.fields[pace]}"),
+            progress.TimeRemainingColumn(),
+            console=self._rich,
+            transient=True,
+        ) as bar:
+            tasks: dict[str, tuple[progress.TaskID, float]] = {}
 
-                def report(done: int, total: int) -> None:
-                    bar.update(task, completed=done, total=total, pace=_pace(done, started))
+            def update(title: str, done: int, total: int | None) -> None:
+                if title not in tasks:
+                    tasks[title] = bar.add_task(title, total=None, pace=""), time.monotonic()
+                task, started = tasks[title]
+                bar.update(task, completed=done, total=total, pace=pace(done, total, started))
 
-                yield report
+            yield update
 
 
 class _PlainProgress:
     """Progress as lines, no oftener than every few seconds, for logs and pipes."""
 
-    def __init__(self, console: Console, title: str) -> None:
-        self.console, self.title = console, title
+    def __init__(self, console: Console, pace: Pace) -> None:
+        self.console, self.pace = console, pace
         self.started = self.last = time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, title: str, done: int, total: int | None) -> None:
         now = time.monotonic()
         if done == 0 or done == total or now - self.last < PLAIN_INTERVAL:
             return
         self.last = now
-        left = (now - self.started) / done * (total - done)
-        pace = _pace(done, self.started)
-        self.console.say(f"{self.title}: {done} of {total} tiles, {pace}, {left:.0f} s left")
+        left = f", {(now - self.started) / done * (total - done):.0f} s left" if total else ""
+        self.console.say(f"{title}: {self.pace(done, total, self.started)}{left}")
 
 
-def _pace(done: int, started: float) -> str:
+def _tile_pace(done: int, total: int | None, started: float) -> str:
     elapsed = time.monotonic() - started
-    return f"{done / elapsed:.2f} tiles/s" if done and elapsed > 0 else ""
+    return f"{done}/{total} tiles" + (f", {done / elapsed:.2f} tiles/s" if done and elapsed > 0 else "")
+
+
+def _byte_pace(done: int, total: int | None, started: float) -> str:
+    elapsed = time.monotonic() - started
+    of = f" of {megabytes(total)}" if total else ""
+    return f"{megabytes(done)}{of}, {megabytes(done / max(elapsed, 1e-3))}/s"
+
+
+def megabytes(count: float) -> str:
+    """Bytes as a person reads them."""
+    return f"{count / 1e6:.1f} MB"

@@ -22,7 +22,10 @@ def evaluate(console: Console, folder: Path, scale: int | None, model: str, devi
     from rgt_cli.inference import Upscaler
     from rgt_cli.measure.evaluate import evaluate as score_folder
 
-    upscaler = Upscaler(model, scale, device)
+    with console.downloads() as progress:
+        upscaler = Upscaler(model, scale, device, progress=progress)
+    for note in upscaler.notes:
+        console.warn(note)
     scores = score_folder(folder, upscaler)
     console.say(f"{folder}, x{upscaler.scale}, PSNR in dB on luma")
     for line in scores:

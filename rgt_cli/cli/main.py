@@ -10,6 +10,7 @@ import click
 from rgt_cli import __version__
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.evaluate import evaluate
+from rgt_cli.cli.models import models
 from rgt_cli.cli.upscale import upscale
 from rgt_cli.errors import ExitCode, RGTError
 
@@ -32,6 +33,7 @@ def cli(context: click.Context, quiet: bool, debug: bool) -> None:
 
 cli.add_command(upscale)
 cli.add_command(evaluate)
+cli.add_command(models)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from rgt_cli.checkpoints.catalogue import Entry, find
 from rgt_cli.cli.console import Console
 
 SMALLEST_TILE = 16
@@ -89,14 +90,19 @@ def upscale(
     started = time.monotonic()
     if isinstance(tile, int) and overlap is not None and overlap >= tile:
         raise click.BadParameter(f"must be below --tile {tile}", param_hint="--overlap")
-    if scale is None and model in ("auto", "tiny"):
-        scale = 4
+    if model == "auto":
+        scale = scale or 4
+    elif isinstance(found := find(model, scale), Entry):  # refuse an unknown name at once
+        scale = scale or found.scale
     if scale is not None:
         # Refuse what can be refused before torch takes its second to start.
         plan_job(source, target, scale, format_name, overwrite)
     from rgt_cli.inference import Upscaler
 
-    upscaler = Upscaler(model, scale, device, precision, tile, overlap)
+    with console.downloads() as progress:
+        upscaler = Upscaler(model, scale, device, precision, tile, overlap, progress)
+    for note in upscaler.notes:
+        console.warn(note)
     if upscaler.scale != upscaler.native_scale:
         console.warn(
             f"{upscaler.name} enlarges by {upscaler.native_scale}; "

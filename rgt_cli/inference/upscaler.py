@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from rgt_cli.checkpoints import load_network, resolve
+from rgt_cli.checkpoints import Progress, resolve
+from rgt_cli.checkpoints.load import load_network
 from rgt_cli.errors import CheckpointError, OutOfMemoryError, UsageError
 from rgt_cli.inference.device import free_memory, resolve_device, resolve_precision
 from rgt_cli.inference.tiling import blended_rows, count_tiles
@@ -43,9 +44,9 @@ class Upscaler:
     """Enlarges pictures with one network on one device.
 
     Args:
-        model: "auto", a bundled name, the path of a checkpoint, or a network: a module that maps
-            (N, C, H, W) in 0..1 to (N, C, s * H, s * W) and has a `config` with `upscale` and
-            `in_chans`.
+        model: "auto", a name of the catalogue, a checkpoint on the Hub, at an address or in a file, or
+            a network: a module that maps (N, C, H, W) in 0..1 to (N, C, s * H, s * W) and has a
+            `config` with `upscale` and `in_chans`.
         scale: the wanted factor; None takes the model's own, and x4 for "auto". A model that
             enlarges more is followed by Lanczos down to the wanted factor.
         device: "auto", "cuda", "cuda:N", "mps" or "cpu".
@@ -55,6 +56,7 @@ class Upscaler:
             largest tile that does) or "none" (always the whole image).
         overlap: input pixels that neighbouring tiles share at least; None is 32, or a third of a
             tile below 96.
+        progress: told of a checkpoint's download: (what, bytes so far, bytes in all or None).
 
     Raises:
         UsageError: an argument makes no sense here.
@@ -69,6 +71,7 @@ class Upscaler:
         precision: str = "auto",
         tile: int | str = "auto",
         overlap: int | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
@@ -80,10 +83,10 @@ class Upscaler:
             raise UsageError(f"overlap must be at least 0 and below the tile: {overlap} and {tile}")
         self.tile, self.overlap = tile, overlap
         if isinstance(model, nn.Module):
-            self.name, network = "network", model
+            self.name, network, self.notes = "network", model, ()
         else:
-            resolved = resolve(str(model), 4 if scale is None else scale)
-            self.name, network = resolved.name, load_network(resolved.path)
+            resolved = resolve(str(model), scale, self.device.type, progress)
+            self.name, network, self.notes = resolved.name, load_network(resolved.path), resolved.notes
         self.network = network.to(self.device)
         self.config = cast(NetworkConfig, network.config)
         self.native_scale = self.config.upscale

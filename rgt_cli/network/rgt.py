@@ -185,7 +185,8 @@ class RGT(nn.Module):
         self.config = config
         dim, channels = config.embed_dim, config.in_chans
         mean = DIV2K_MEAN if channels == 3 else (0.0,) * channels
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        mean_tensor = torch.tensor(mean, device="cpu").view(1, -1, 1, 1)  # real even in a meta network
+        self.register_buffer("mean", mean_tensor, persistent=False)
         self.conv_first = nn.Conv2d(channels, dim, 3, padding=1)
         # Slot 0 of the published sequence holds no weights; the keys of its checkpoints count it.
         self.before_RG = nn.Sequential(nn.Identity(), nn.LayerNorm(dim))

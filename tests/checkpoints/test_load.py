@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rgt_cli.checkpoints import load_network, resolve
-from rgt_cli.checkpoints.load import network_from_state_dict
+from rgt_cli.checkpoints import resolve
+from rgt_cli.checkpoints.load import load_network, network_from_state_dict
 from rgt_cli.errors import CheckpointError, UsageError
 from tests.conftest import DATA, MICRO
 

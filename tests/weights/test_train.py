@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from rgt_cli.checkpoints import load_network
+from rgt_cli.checkpoints.load import load_network
 from tests.conftest import DATA, WEIGHTS
 
 

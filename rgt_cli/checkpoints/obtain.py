@@ -1,4 +1,4 @@
-"""Fetch a checkpoint, check it, slim it and keep it: the way from a catalogue entry to a trusted file."""
+"""From a catalogue entry to a trusted file: fetch a checkpoint, check it, slim it and keep it."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -48,9 +48,7 @@ def _automatic(scale: int | None, device_type: str, progress: Progress | None) -
     bundled = find("tiny", scale)
     assert isinstance(bundled, Entry)
     if device_type != "cuda":
-        note = (
-            f"no CUDA device: the bundled {bundled.name} is used; -m rgt is far better, and far slower"
-        )
+        note = f"no CUDA device, so the bundled {bundled.name}; -m rgt is far better and far slower"
         return _resolved(bundled, progress, note)
     published = find("rgt", scale)
     assert isinstance(published, Entry)

@@ -125,8 +125,7 @@ def _network_facts(path: Path) -> dict[str, object]:
         f"{multiply_adds(network.config, 128, 128) / 1e9:.1f} G for 128 x 128 pixels"
     )
     facts["file"] = f"{path} ({megabytes(path.stat().st_size)})"
-    if "sha256 of file" not in facts:
-        facts["sha256 of file"] = store.sha256_of(path)
+    facts["sha256 of file"] = store.sha256_of(path)
     return facts
 
 
@@ -194,9 +193,7 @@ def verify(console: Console) -> None:
     for name, good in sound.items():
         click.echo(f"{'sound' if good else 'DAMAGED':8}{name}")
     if damaged := [name for name, good in sound.items() if not good]:
-        raise CheckpointError(
-            f"damaged: {', '.join(damaged)}; `rgt models remove`, then `get` them again"
-        )
+        raise CheckpointError(f"damaged: {', '.join(damaged)}; remove and get them again")
 
 
 @models.command()

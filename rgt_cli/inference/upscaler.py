@@ -82,11 +82,14 @@ class Upscaler:
         if overlap < 0 or (isinstance(tile, int) and not overlap < tile):
             raise UsageError(f"overlap must be at least 0 and below the tile: {overlap} and {tile}")
         self.tile, self.overlap = tile, overlap
+        self.notes: tuple[str, ...] = ()
+        """What a person should know of how the model was chosen or got."""
         if isinstance(model, nn.Module):
-            self.name, network, self.notes = "network", model, ()
+            self.name, network = "network", model
         else:
             resolved = resolve(str(model), scale, self.device.type, progress)
-            self.name, network, self.notes = resolved.name, load_network(resolved.path), resolved.notes
+            self.name, network = resolved.name, load_network(resolved.path)
+            self.notes = resolved.notes
         self.network = network.to(self.device)
         self.config = cast(NetworkConfig, network.config)
         self.native_scale = self.config.upscale

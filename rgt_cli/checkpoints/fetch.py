@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -70,13 +71,14 @@ def fetch_from_hub(place: Place, again: bool, progress: Progress) -> tuple[Path,
                 return Path(cached), _commit_of(Path(cached))
         metadata = _ask(hf_hub_url(repo, file, revision=place.revision), token=None)
         _check_size(metadata.size, place)
-        path = hf_hub_download(
-            repo,
-            file,
-            revision=metadata.commit_hash or place.revision,
-            force_download=again,
-            tqdm_class=_bar(f"{repo}:{file}", progress),
-        )
+        with warnings.catch_warnings(action="ignore"):  # of little space: the error says it, if it comes
+            path = hf_hub_download(
+                repo,
+                file,
+                revision=place.revision,
+                force_download=again,
+                tqdm_class=_bar(f"{repo}:{file}", progress),
+            )
     except FetchError:
         raise
     except Exception as error:  # the client raises its own errors, the system's and its transport's

@@ -18,7 +18,7 @@ ALLOWED = {
     "media": {"errors"},
     "batch": {"media", "inference", "errors"},
     "measure": {"inference", "media", "errors"},
-    "cli": {"batch", "media", "inference", "checkpoints", "measure", "errors"},
+    "cli": {"batch", "media", "inference", "checkpoints", "network", "measure", "errors"},
 }
 
 

@@ -1,8 +1,11 @@
 """Every command and every line of Python that README shows under "Use" works as it stands there."""
 
+import dataclasses
+import hashlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,12 +13,20 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from rgt_cli.checkpoints.convert import write_slim
+from rgt_cli.network import RGT
+from tests.checkpoints.hub import Hub
+from tests.conftest import MICRO
+
+CATALOGUE = Path(__file__).parents[1] / "rgt_cli" / "checkpoints" / "catalogue.toml"
 README = (Path(__file__).parents[1] / "README.md").read_text()
-USE = README.split("\n## Use\n")[1].split("\n## ")[0]
-COMMANDS = [
-    line.split("#")[0].split()[1:]
-    for line in re.search(r"```sh\n(.*?)```", USE, re.DOTALL)[1].splitlines()
-]
+USE, MODELS = (README.split(f"\n## {title}\n")[1].split("\n## ")[0] for title in ("Use", "Models"))
+
+
+def commands(section: str) -> list[list[str]]:
+    """The arguments of each `rgt` command of a section."""
+    block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)[1]
+    return [line.split("#")[0].split()[1:] for line in block.splitlines()]
 
 
 @pytest.fixture
@@ -26,14 +37,40 @@ def folder(small_png: Path, micro_checkpoint: Path) -> Path:
     return small_png.parent
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_commands(rgt, folder: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", commands(USE), ids=" ".join)
+def test_use(rgt, folder: Path, arguments: list[str]) -> None:
     before = set(folder.iterdir())
     result = rgt(*arguments, cwd=folder)
     assert result.returncode == 0, result.stderr
     (made,) = set(folder.iterdir()) - before
     with Image.open(made) as large:
         assert large.width > 40
+
+
+def test_models(rgt, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of README, so that what is fetched first is there later."""
+    own, net = folder / "own.toml", folder / "net.safetensors"
+    config = dataclasses.replace(MICRO, upscale=4)
+    write_slim(RGT(config).state_dict(), config, net)
+    content = net.read_bytes()
+    with Hub() as hub:
+        for name, facts in tomllib.loads(CATALOGUE.read_text()).items():
+            if name not in ("rgt-x4", "realwebphoto-x4", "nomosuni-s-x4", "textures-s-x4"):
+                continue
+            facts = facts | {"file": "net.safetensors", "sha256": hashlib.sha256(content).hexdigest()}
+            hub.files[f"{facts['hub']}/net.safetensors"] = content
+            known = (f"{k} = {v!r}" for k, v in facts.items() if k not in ("bytes", "url", "url_bytes"))
+            own.open("a").write("\n".join([f"[{name}]", *known, ""]))
+        monkeypatch.setenv("RGT_CATALOGUE", str(own))
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HOME", str(folder / "home"))
+        shown = [rgt(*arguments, cwd=folder) for arguments in commands(MODELS)]
+    for result in shown:
+        assert result.returncode == 0, result.stderr
+    assert "nomosuni-s-x4" in shown[0].stdout
+    assert (folder / "in_x4.png").exists()
+    assert (folder / "in_x4.jpg").exists()
+    assert "CC-BY-4.0" in shown[-1].stdout
 
 
 def test_python(folder: Path) -> None:

@@ -93,7 +93,7 @@ def catalogue() -> Mapping[str, Entry]:
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
             entries |= {name: _entry(name, facts) for name, facts in content.items()}
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise UsageError(f"{path}: is no catalogue: {error}") from error
     return entries
 

@@ -95,8 +95,6 @@ def fetch_from_url(place: Place, target: Path, progress: Progress) -> None:
     logging.set_verbosity_error()
     url, part = place.url or "", target.with_name(f"{target.name}.part")
     try:
-        if constants.HF_HUB_OFFLINE:
-            raise OfflineModeIsEnabled
         try:
             size = _ask(url, token=False).size
         except HfHubHTTPError as error:

@@ -128,7 +128,8 @@ def test_other_contents(tmp_path: Path) -> None:
 def test_bundled(scale: int) -> None:
     resolved = resolve("auto", scale)
     assert resolved.name == f"rgt-tiny-x{scale}"
-    assert resolve("tiny", scale) == resolve(resolved.name, scale) == resolved
+    assert "no CUDA" in resolved.notes[0]
+    assert resolve("tiny", scale).path == resolve(resolved.name, scale).path == resolved.path
     network = load_network(resolved.path)
     assert network.config.upscale == scale
     assert network.config.split_size == (8, 16)

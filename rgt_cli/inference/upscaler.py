@@ -195,13 +195,13 @@ class Upscaler:
         x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
         channels, wanted = part.shape[2], self.config.in_chans
         x = x[None] if channels in (1, wanted) else x[:, None]  # a gray network: planes as a batch
-        y = self._infer(x.expand(-1, wanted, -1, -1))
+        y = self.infer(x.expand(-1, wanted, -1, -1))
         if channels == 1 and wanted != 1:
             y = y.mean(dim=1, keepdim=True)
         planes = y.flatten(0, 1).clamp_(0, 1).permute(1, 2, 0)
         return planes.contiguous().cpu().numpy()
 
-    def _infer(self, x: torch.Tensor) -> torch.Tensor:
+    def infer(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network in the chosen precision, and again in fp32 if that overflowed."""
         if self.dtype != torch.float32:
             with torch.autocast(self.device.type, self.dtype):

@@ -196,7 +196,11 @@ def test_interrupted(tmp_path: Path, signal_sent: signal.Signals, code: int) -> 
     source = tmp_path / "in.png"
     Image.new("RGB", (1500, 1500), (50, 60, 70)).save(source)
     command = [sys.executable, "-m", "rgt_cli", "upscale", str(source), "--tile", "64"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # A test run in the background of a shell ignores Ctrl-C, and so would its children.
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert process.stderr is not None
     while "tiles" not in (line := process.stderr.readline()):  # until it is computing
         assert line

@@ -1,6 +1,7 @@
 """RGT: Recursive Generalization Transformer for Image Super-Resolution (arXiv 2303.06373)."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,10 +10,10 @@ from torch import Tensor, nn
 from rgt_cli.network.attention import (
     LocalSelfAttention,
     RecursiveGeneralizationSelfAttention,
-    convolve_tokens,
     recursions,
     share,
 )
+from rgt_cli.network.kernels import assemble, convolve_tokens, project, strips
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean RGB of the training set of the paper; subtracted from three-channel input."""
@@ -70,9 +71,17 @@ class GatedMLP(nn.Module):
         self.sg = SpatialGate(hidden // 2)
         self.fc2 = nn.Linear(hidden // 2, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
-        return self.fc2(self.sg(self.act(self.fc1(x))))
+    def forward(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """(B, H, W, C) residual stream -> the same with the MLP of `norm(x)` added."""
+        return assemble(self._strips(x, norm), x.shape[1])
+
+    def _strips(self, x: Tensor, norm: nn.LayerNorm) -> Iterator[Tensor]:
+        height, width = x.shape[1:3]
+        for top, bottom in strips(height, width, x.device):
+            above, below = max(0, top - 1), min(height, bottom + 1)  # what the gate's convolution sees
+            hidden = project(self.fc1, norm(x[:, above:below]), gelu=True)
+            gated = self.sg(hidden)[:, top - above : bottom - above]
+            yield project(self.fc2, gated, residual=x[:, top:bottom])
 
 
 class Block(nn.Module):
@@ -91,10 +100,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        shortcut = x
-        x = x + self.attn(self.norm1(x))
-        x = x + self.mlp(self.norm2(x))
-        return torch.addcmul(x, shortcut, self.gamma)
+        out = self.mlp(self.attn(x, self.norm1), self.norm2)
+        if torch.is_grad_enabled():
+            return torch.addcmul(out, x, self.gamma)
+        return out.addcmul_(x, self.gamma)
 
 
 class ResidualGroup(nn.Module):

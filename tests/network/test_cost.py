@@ -30,8 +30,7 @@ def test_counts_what_runs() -> None:
         )  # fmt: skip
         network = RGT(config).eval()
         image = torch.zeros(1, 3, 64, 32)
-        with torch.no_grad():
-            network(image)  # fold what is folded once
-            with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-                network(image)
+        # Under autograd nothing is fused into operations that the counter does not know.
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            network(image)
         assert multiply_adds(config, 64, 32) == pytest.approx(counter.get_total_flops() / 2, rel=0.002)

@@ -8,6 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rgt_cli.network import RGT, RGTConfig
 from rgt_cli.network.attention import recursions
+from rgt_cli.network.kernels import STRIP_TOKENS
 from rgt_cli.network.rgt import reflect_to
 from tests.conftest import MICRO
 
@@ -58,6 +59,27 @@ def test_tail_in_strips_equals_whole() -> None:
         whole = network(image)
         network.strip_pixels = 41 * 5
         torch.testing.assert_close(network(image), whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(40, 61), (64, 32), (33, 97)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_strips_and_fused_products_equal_plain_ones(
+    size: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs without autograd, in many strips, against what runs under it, whole and plain."""
+    monkeypatch.setitem(STRIP_TOKENS, "cpu", 300)
+    torch.manual_seed(0)
+    config = RGTConfig(upscale=2, embed_dim=60, depth=(4, 4), num_heads=(6, 6), split_size=(4, 8))
+    network = RGT(config).eval()
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.add_(0.05 * torch.randn_like(weights))
+    image = torch.rand(2, 3, *size)
+    plain = network(image).detach()
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        fast = network(image)
+    spread = (plain - plain.mean()).abs().max().item()
+    assert (fast - plain).abs().max().item() < spread * (1e-5 if dtype == torch.float32 else 0.05)
 
 
 def test_fold_follows_training() -> None:

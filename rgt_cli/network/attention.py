@@ -34,17 +34,17 @@ def share(dim: int, ratio: float) -> int:
     return int(dim * ratio + 1e-6)
 
 
-def head_rows(blocks: list[int], num_heads: int, head_dim: int) -> Rows:
+def head_rows(blocks: list[int], num_heads: int, head_dim: int, width: int) -> Rows:
     """Rows of a projection that yield, for each block of outputs, heads of a width kernels like.
 
     Args:
         blocks: the first output of each block; its heads follow one another.
-        head_dim: outputs of a head; zeros are appended up to the next multiple of 8, which changes
-            no product.
+        head_dim: outputs of a head.
+        width: to which zeros are appended to each head, which changes no product.
     """
     heads = [start + head * head_dim for start in blocks for head in range(num_heads)]
-    missing = -head_dim % 8
-    return tuple(row for first in heads for row in [*range(first, first + head_dim), *[-1] * missing])
+    zeros = [-1] * (width - head_dim)
+    return tuple(row for first in heads for row in [*range(first, first + head_dim), *zeros])
 
 
 class DynamicPositionBias(nn.Module):
@@ -151,7 +151,8 @@ class WindowAttention(nn.Module):
         self.shift = shift
         self.head_dim = dim // num_heads
         blocks = [first, first + 2 * dim, first + 4 * dim]  # among those of both branches: q, k, v
-        self.rows = head_rows(blocks, num_heads, self.head_dim)
+        width = self.head_dim + -self.head_dim % 8
+        self.rows = head_rows(blocks, num_heads, self.head_dim, width)
         self.pos = DynamicPositionBias(dim // 4, num_heads)
         self._folded: tuple[tuple, Tensor] | None = None
 
@@ -297,11 +298,7 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         self.scale = (dim // num_heads * c_ratio) ** -0.5
         # Fused attention wants queries and keys as wide as values: zeros in the weights make them so.
         self.head_width, narrow = dim // num_heads, reduced // num_heads
-        heads = [
-            [*range(i, i + narrow)] + [-1] * (self.head_width - narrow)
-            for i in range(0, reduced, narrow)
-        ]
-        self.rows: Rows = tuple(row for head in heads for row in head)
+        self.rows = head_rows([0], num_heads, narrow, self.head_width)
         self.reduction1 = nn.Conv2d(dim, dim, 4, stride=4, groups=dim)
         self.dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
         self.conv = nn.Conv2d(dim, reduced, 1)

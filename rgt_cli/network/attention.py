@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from rgt_cli.network.kernels import (
     STRIP_TOKENS,
     Rows,
+    add_strips,
     assemble,
     attend,
     convolve_tokens,
+    lagging,
     project,
     reorder,
     state_of,
@@ -238,8 +240,8 @@ class LocalSelfAttention(nn.Module):
 
         self.attns = nn.ModuleList([branch(0, split_size), branch(1, split_size[::-1])])
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """(B, H, W, C) residual stream -> the same with L-SA of `norm(x)` added."""
+    def forward(self, x: Tensor, norm: nn.LayerNorm, out: Tensor | None = None) -> Tensor:
+        """(B, H, W, C) residual stream -> the same with L-SA of `norm(x)` added, in `out` if given."""
         height, width = x.shape[1:3]
         layouts, branches = [], []
         for attn in self.attns:
@@ -247,24 +249,29 @@ class LocalSelfAttention(nn.Module):
                 window_layout(height, width, attn.window, attn.shift, self.multiple, x.device)
             )
             branches.append(attn(x.flatten(1, 2), norm, self.qkv, layouts[-1]))
-        return assemble(self._strips(x, layouts, branches), height)
+        return add_strips(x, self._strips(x, layouts, branches), out)
 
     def _strips(
         self, x: Tensor, layouts: list[WindowLayout], branches: list[Tensor]
     ) -> Iterator[Tensor]:
+        for both, inner in lagging(self._gather(x, layouts, branches), x.shape[1]):
+            attended, values = both.unbind(dim=-2)
+            local = convolve_tokens(self.get_v, values)
+            yield project(self.proj, attended[:, inner] + local[:, inner])
+
+    def _gather(
+        self, x: Tensor, layouts: list[WindowLayout], branches: list[Tensor]
+    ) -> Iterator[Tensor]:
+        """Strips of (B, n, W, 2, C): what was attended to and the values, both branches side by side."""
         batch, height, width, dim = x.shape
         for top, bottom in strips(height, width, x.device):
-            above, below = max(0, top - 1), min(height, bottom + 1)  # what a 3x3 convolution sees
-            pixels = slice(above * width, below * width)
+            pixels = slice(top * width, bottom * width)
             both = [
                 reorder(tokens, layout.back[pixels], layout.order)
-                .view(batch, below - above, width, 2, dim // 2)
+                .view(batch, bottom - top, width, 2, dim // 2)
                 for layout, tokens in zip(layouts, branches, strict=True)
             ]  # fmt: skip
-            attended, values = torch.stack(both, dim=-2).flatten(-2).unbind(dim=-2)
-            local = convolve_tokens(self.get_v, values)
-            kept = slice(top - above, bottom - above)
-            yield project(self.proj, attended[:, kept] + local[:, kept], residual=x[:, top:bottom])
+            yield torch.cat(both, dim=-1)
 
 
 def recursions(height: int, width: int) -> int:
@@ -309,8 +316,8 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         self.cpe = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """(B, H, W, C) residual stream -> the same with RG-SA of `norm(x)` added.
+    def forward(self, x: Tensor, norm: nn.LayerNorm, out: Tensor | None = None) -> Tensor:
+        """(B, H, W, C) residual stream -> the same with RG-SA of `norm(x)` added, in `out` if given.
 
         The shorter side must be 4 ** recursions or more.
         """
@@ -319,7 +326,7 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         v = v + convolve_tokens(self.cpe, v)
         k = project(self.k, representative, self.rows)
         k, v = (t.reshape(len(x), -1, self.num_heads, self.head_width).transpose(1, 2) for t in (k, v))
-        return assemble(self._strips(x, norm, k, v), x.shape[1])
+        return add_strips(x, self._strips(x, norm, k, v), out)
 
     def _generalize(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
         """The recursive generalization module: (B, H, W, C) -> (B, h, w, c_ratio * C)."""
@@ -340,4 +347,4 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
             q = project(self.q, norm(part), self.rows)
             q = q.view(len(x), -1, self.num_heads, self.head_width).transpose(1, 2)
             attended = attend(q, k, v, None, self.scale)
-            yield project(self.proj, attended.reshape(part.shape), residual=part)
+            yield project(self.proj, attended.reshape(part.shape))

@@ -27,19 +27,37 @@ def convolve_tokens(conv: nn.Module, x: Tensor) -> Tensor:
 
 
 def strips(
-    height: int, width: int, device: torch.device, multiple: int = 1
+    height: int, width: int, device: torch.device, multiple: int = 1, tokens: int | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Cut rows into (first, last + 1) strips of about STRIP_TOKENS tokens; one strip under autograd.
+    """Cut rows into (first, last + 1) strips; one strip under autograd.
 
     Args:
         multiple: all strips but the last have a multiple of so many rows.
+        tokens: about how many tokens a strip has; None is STRIP_TOKENS of the device.
     """
     rows = height
     if not torch.is_grad_enabled():
-        wanted = STRIP_TOKENS.get(device.type, 1 << 18) // width
-        rows = max(multiple, wanted // multiple * multiple)
+        wanted = (tokens or STRIP_TOKENS[device.type]) // width
+        rows = max(multiple, 2, wanted // multiple * multiple)  # 2: see `lagging`
     for top in range(0, height, rows):
         yield top, min(top + rows, height)
+
+
+def lagging(parts: Iterator[Tensor], height: int) -> Iterator[tuple[Tensor, slice]]:
+    """Prepend to each strip of rows the last two of the one before, so that a 3x3 convolution goes on.
+
+    Args:
+        parts: (B, n, ...) strips of an image of `height` rows, the first of two rows or more.
+
+    Yields:
+        A strip, and which of its rows have both neighbours in it: all rows of the image, once each.
+    """
+    carried, done = None, 0
+    for part in parts:
+        done += part.shape[1]
+        rows = part if carried is None else torch.cat([carried, part], dim=1)
+        yield rows, slice(0 if carried is None else 1, None if done == height else -1)
+        carried = rows[:, -2:]
 
 
 def state_of(*tensors: Tensor | None) -> tuple:
@@ -62,30 +80,22 @@ def project(
     x: Tensor,
     rows: Rows | None = None,
     gelu: bool = False,
-    residual: Tensor | None = None,
 ) -> Tensor:
-    """`linear(x)`, then GELU if asked for, then the sum with `residual` if there is one.
+    """`linear(x)`, then GELU if asked for.
 
     Args:
         x: (..., C) tokens.
         rows: which outputs, and in what order; None is all of them as they are.
-        residual: (..., out) in the dtype of the residual stream, which the result then has too.
     """
     dtype = compute_dtype(x)
     packed = None if torch.is_grad_enabled() or x.device.type != "cpu" else _pack(linear, rows, dtype)
     if packed is None:
         y = F.linear(x, *_pick(linear, rows))
-        y = F.gelu(y) if gelu else y
-        return y if residual is None else residual + y
+        return F.gelu(y) if gelu else y
     weight, bias = packed
     flat = x.to(dtype).reshape(-1, x.shape[-1])
-    if residual is not None and residual.dtype == dtype:
-        other = residual.reshape(len(flat), -1)
-        y = torch.ops.mkldnn._linear_pointwise.binary(flat, other, weight, bias, "add")
-        return y.view(residual.shape)
     y = torch.ops.mkldnn._linear_pointwise(flat, weight, bias, "gelu" if gelu else "none", [], "none")
-    y = y.view(*x.shape[:-1], -1)
-    return y if residual is None else residual + y
+    return y.view(*x.shape[:-1], -1)
 
 
 def _pick(linear: nn.Linear, rows: Rows | None) -> tuple[Tensor, Tensor | None]:
@@ -174,13 +184,29 @@ def assemble(parts: Iterator[Tensor], length: int) -> Tensor:
     """Put (B, n, ...) parts one after the other into one (B, length, ...) tensor."""
     if torch.is_grad_enabled():
         return torch.cat(list(parts), dim=1)
-    first = next(parts)
-    if first.shape[1] == length:
-        return first
-    whole = first.new_empty((first.shape[0], length, *first.shape[2:]))
-    whole[:, : first.shape[1]] = first
-    done = first.shape[1]
+    whole: Tensor | None = None
+    done = 0
     for part in parts:
+        if whole is None:
+            whole = part.new_empty((part.shape[0], length, *part.shape[2:]))
         whole[:, done : done + part.shape[1]] = part
         done += part.shape[1]
+    assert whole is not None
     return whole
+
+
+def add_strips(x: Tensor, parts: Iterator[Tensor], out: Tensor | None) -> Tensor:
+    """`x` plus the (B, n, ...) parts one after the other.
+
+    Args:
+        out: where the sum goes, `x` itself at choice; None takes new memory. Not used under autograd.
+    """
+    if torch.is_grad_enabled():
+        return x + torch.cat(list(parts), dim=1)
+    out = torch.empty_like(x) if out is None else out
+    done = 0
+    for part in parts:
+        rows = slice(done, done + part.shape[1])
+        torch.add(x[:, rows], part, out=out[:, rows])
+        done = rows.stop
+    return out

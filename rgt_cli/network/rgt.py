@@ -13,7 +13,10 @@ from rgt_cli.network.attention import (
     recursions,
     share,
 )
-from rgt_cli.network.kernels import assemble, convolve_tokens, project, strips
+from rgt_cli.network.kernels import add_strips, assemble, convolve_tokens, lagging, project, strips
+
+CONVOLUTION_TOKENS = 1 << 15
+"""How many tokens the convolutions outside the blocks take at a time, which keeps them small."""
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean RGB of the training set of the paper; subtracted from three-channel input."""
@@ -72,16 +75,16 @@ class GatedMLP(nn.Module):
         self.fc2 = nn.Linear(hidden // 2, dim)
 
     def forward(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """(B, H, W, C) residual stream -> the same with the MLP of `norm(x)` added."""
-        return assemble(self._strips(x, norm), x.shape[1])
+        """Add the MLP of `norm(x)` to the (B, H, W, C) residual stream, in place without autograd."""
+        return add_strips(x, self._strips(x, norm), out=x)
 
     def _strips(self, x: Tensor, norm: nn.LayerNorm) -> Iterator[Tensor]:
-        height, width = x.shape[1:3]
-        for top, bottom in strips(height, width, x.device):
-            above, below = max(0, top - 1), min(height, bottom + 1)  # what the gate's convolution sees
-            hidden = project(self.fc1, norm(x[:, above:below]), gelu=True)
-            gated = self.sg(hidden)[:, top - above : bottom - above]
-            yield project(self.fc2, gated, residual=x[:, top:bottom])
+        parts = (
+            project(self.fc1, norm(x[:, top:bottom]), gelu=True)
+            for top, bottom in strips(x.shape[1], x.shape[2], x.device)
+        )
+        for hidden, inner in lagging(parts, x.shape[1]):
+            yield project(self.fc2, self.sg(hidden)[:, inner])
 
 
 class Block(nn.Module):
@@ -98,9 +101,9 @@ class Block(nn.Module):
         self.mlp = GatedMLP(dim, share(dim, mlp_ratio))
         self.gamma = nn.Parameter(torch.full((dim,), 1e-5))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
-        out = self.mlp(self.attn(x, self.norm1), self.norm2)
+    def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C), in the memory of `out` if given."""
+        out = self.mlp(self.attn(x, self.norm1, out), self.norm2)
         if torch.is_grad_enabled():
             return torch.addcmul(out, x, self.gamma)
         return out.addcmul_(x, self.gamma)
@@ -131,11 +134,13 @@ class ResidualGroup(nn.Module):
         self.conv = residual_connection(config)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C)."""
-        shortcut = x
+        """(B, H, W, C) -> (B, H, W, C), in place without autograd."""
+        shortcut, spare = x, None
         for block in self.blocks:
-            x = block(x)
-        return shortcut + convolve_tokens(self.conv, x)
+            out = block(x, spare)
+            spare = None if x is shortcut else x
+            x = out
+        return add_convolution(self.conv, x, shortcut)
 
 
 def residual_connection(config: RGTConfig) -> nn.Module:
@@ -150,6 +155,23 @@ def residual_connection(config: RGTConfig) -> nn.Module:
         nn.LeakyReLU(0.2),
         nn.Conv2d(dim // 4, dim, 3, padding=1),
     )
+
+
+def add_convolution(
+    conv: nn.Module, x: Tensor, shortcut: Tensor, norm: nn.Module | None = None
+) -> Tensor:
+    """`shortcut` plus a residual connection over (B, H, W, C) tokens, in place without autograd."""
+    height, width = x.shape[1:3]
+    reach = 2  # "3conv" sees two pixels to each side
+
+    def parts() -> Iterator[Tensor]:
+        for top, bottom in strips(height, width, x.device, tokens=CONVOLUTION_TOKENS):
+            above, below = max(0, top - reach), min(height, bottom + reach)
+            rows = x[:, above:below]
+            y = convolve_tokens(conv, rows if norm is None else norm(rows))
+            yield y[:, top - above : bottom - above]
+
+    return add_strips(shortcut, parts(), out=shortcut)
 
 
 def pixel_shuffle_tail(upscale: int, features: int) -> nn.Sequential:
@@ -184,8 +206,6 @@ class RGT(nn.Module):
 
     features = 64
     """Channels of the "pixelshuffle" tail."""
-    strip_pixels = 1 << 17
-    """Without autograd, the tail enlarges at most about this many input pixels at a time."""
 
     mean: Tensor
 
@@ -220,31 +240,29 @@ class RGT(nn.Module):
         deep = self.before_RG(shallow)
         for group in self.layers:
             deep = group(deep)
-        deep = shallow + convolve_tokens(self.conv_after_body, self.norm(deep))
+        deep = add_convolution(self.conv_after_body, deep, shallow, self.norm)
         del shallow, x
-        enlarged = self._enlarge(deep.permute(0, 3, 1, 2))
+        enlarged = self._enlarge(deep)
         scale = self.config.upscale
         return enlarged[..., : height * scale, : width * scale].float() + self.mean
 
     def _enlarge(self, deep: Tensor) -> Tensor:
-        """Run the tail: whole under autograd, else in strips, equal but for rounding."""
-        if self.config.upsampler == "direct":
-            tail: nn.Module = self.upsample
-        else:
-            deep = self.conv_before_upsample(deep)
-            tail = nn.Sequential(self.upsample, self.conv_last)
-        height, width = deep.shape[-2:]
-        rows = max(1, self.strip_pixels // width)
-        if torch.is_grad_enabled() or rows >= height:
-            return tail(deep)
-        scale, halo = self.config.upscale, 2  # a 3x3 at each size reaches 1 + 1/2 + 1/4 + ... < 2
-        strips = []
-        for top in range(0, height, rows):
-            first, last = max(0, top - halo), min(height, top + rows + halo)
-            strip = tail(deep[:, :, first:last])
-            offset = (top - first) * scale
-            strips.append(strip[:, :, offset : offset + min(rows, height - top) * scale].clone())
-        return torch.cat(strips, dim=2)
+        """Run the tail over (B, H, W, C) tokens, in strips: equal to the whole but for rounding."""
+        tail: list[nn.Module] = [self.upsample]
+        if self.config.upsampler == "pixelshuffle":
+            tail = [self.conv_before_upsample, self.upsample, self.conv_last]
+        height, width = deep.shape[1:3]
+        scale, reach = self.config.upscale, 3  # a 3x3 at each size: 1 + 1 + 1/2 + 1/4 + ... < 3
+
+        def parts() -> Iterator[Tensor]:
+            for top, bottom in strips(height, width, deep.device, tokens=CONVOLUTION_TOKENS):
+                above, below = max(0, top - reach), min(height, bottom + reach)
+                image = deep[:, above:below].permute(0, 3, 1, 2)
+                for layer in tail:
+                    image = layer(image)
+                yield image[:, :, (top - above) * scale : (bottom - above) * scale].transpose(1, 2)
+
+        return assemble(parts(), height * scale).transpose(1, 2)
 
 
 def reflect_to(image: Tensor, height: int, width: int) -> Tensor:

@@ -19,6 +19,7 @@ from rgt_cli.network.kernels import (
     add_strips,
     assemble,
     attend,
+    compute_dtype,
     convolve_tokens,
     lagging,
     project,
@@ -158,21 +159,32 @@ class WindowAttention(nn.Module):
         self.pos = DynamicPositionBias(dim // 4, num_heads)
         self._folded: tuple[tuple, Tensor] | None = None
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm, qkv: nn.Linear, layout: WindowLayout) -> Tensor:
+    def forward(self, x: Tensor, qkv: nn.Linear, layout: WindowLayout) -> Tensor:
         """Attend in all windows.
 
         Args:
-            x: (B, H * W, 2 * dim) tokens of both branches, before `norm`.
+            x: (B, H * W, 2 * dim) tokens of both branches.
             qkv: the projection to queries, keys and values of both branches.
 
         Returns:
-            (B, P, 2 * dim) in the order of `layout`: what was attended to, then the values.
+            (B, P, 2, dim) in the order of `layout`: what was attended to, and the values.
         """
-        return assemble(self._chunks(x, norm, qkv, layout), len(layout.order))
+        chunks = self._chunks(x, qkv, layout)
+        if torch.is_grad_enabled():
+            return torch.cat([torch.stack(both, dim=2) for both in chunks], dim=1).flatten(3)
+        length = len(layout.order)
+        whole = x.new_empty((len(x), length, 2, self.num_heads, self.head_dim), dtype=compute_dtype(x))
+        done = 0
+        for both in chunks:
+            rows = slice(done, done + both[0].shape[1])
+            whole[:, rows, 0], whole[:, rows, 1] = both
+            done = rows.stop
+        return whole.flatten(3)
 
     def _chunks(
-        self, x: Tensor, norm: nn.LayerNorm, qkv: nn.Linear, layout: WindowLayout
-    ) -> Iterator[Tensor]:
+        self, x: Tensor, qkv: nn.Linear, layout: WindowLayout
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Some windows at a time: what was attended to, and the values, each (B, n, heads, head_dim)."""
         size = self.window[0] * self.window[1]
         bias, scale, start = self._bias(), self.head_dim**-0.5, 0
         for count, split in layout.kinds:
@@ -180,14 +192,17 @@ class WindowAttention(nn.Module):
             step = count if torch.is_grad_enabled() else max(1, STRIP_TOKENS[x.device.type] // size)
             for first in range(0, count, step):
                 end = start + min(step, count - first) * size
-                tokens = reorder(x, layout.order[start:end], layout.back)
-                parts = project(qkv, norm(tokens), self.rows)
+                parts = project(qkv, reorder(x, layout.order[start:end], layout.back), self.rows)
                 if layout.real is not None:  # padding is zero after the projection, bias and all
                     parts = parts * layout.real[start:end].to(parts.dtype)
                 parts = parts.view(-1, size, 3, self.num_heads, len(self.rows) // 3 // self.num_heads)
                 q, k, v = parts.permute(2, 0, 3, 1, 4)
-                both = torch.stack([attend(q, k, v, kind_bias, scale), v.transpose(1, 2)], dim=2)
-                yield both[..., : self.head_dim].reshape(len(x), end - start, -1)
+                attended = attend(q, k, v, kind_bias, scale)
+                shape = (len(x), end - start, self.num_heads, -1)
+                yield (
+                    attended.reshape(shape)[..., : self.head_dim],
+                    v.transpose(1, 2).reshape(shape)[..., : self.head_dim],
+                )
                 start = end
 
     def _bias(self) -> Tensor:
@@ -243,12 +258,16 @@ class LocalSelfAttention(nn.Module):
     def forward(self, x: Tensor, norm: nn.LayerNorm, out: Tensor | None = None) -> Tensor:
         """(B, H, W, C) residual stream -> the same with L-SA of `norm(x)` added, in `out` if given."""
         height, width = x.shape[1:3]
+        dtype = compute_dtype(x)
+        parts = (norm(x[:, top:end]).to(dtype) for top, end in strips(height, width, x.device))
+        normed = assemble(parts, height, out).flatten(1, 2)  # `out` is not needed before the end
         layouts, branches = [], []
         for attn in self.attns:
             layouts.append(
                 window_layout(height, width, attn.window, attn.shift, self.multiple, x.device)
             )
-            branches.append(attn(x.flatten(1, 2), norm, self.qkv, layouts[-1]))
+            branches.append(attn(normed, self.qkv, layouts[-1]))
+        del normed
         return add_strips(x, self._strips(x, layouts, branches), out)
 
     def _strips(
@@ -268,10 +287,9 @@ class LocalSelfAttention(nn.Module):
             pixels = slice(top * width, bottom * width)
             both = [
                 reorder(tokens, layout.back[pixels], layout.order)
-                .view(batch, bottom - top, width, 2, dim // 2)
                 for layout, tokens in zip(layouts, branches, strict=True)
-            ]  # fmt: skip
-            yield torch.cat(both, dim=-1)
+            ]
+            yield torch.cat(both, dim=-1).view(batch, bottom - top, width, 2, dim)
 
 
 def recursions(height: int, width: int) -> int:

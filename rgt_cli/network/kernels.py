@@ -3,6 +3,7 @@
 Under autograd, and wherever a fast way is missing, all of them are what their names say, plainly.
 """
 
+import itertools
 import weakref
 from collections.abc import Iterator
 
@@ -180,19 +181,22 @@ def reorder(x: Tensor, order: Tensor, back: Tensor) -> Tensor:
     return x.index_select(1, order)
 
 
-def assemble(parts: Iterator[Tensor], length: int) -> Tensor:
-    """Put (B, n, ...) parts one after the other into one (B, length, ...) tensor."""
+def assemble(parts: Iterator[Tensor], length: int, out: Tensor | None = None) -> Tensor:
+    """Put (B, n, ...) parts one after the other into one (B, length, ...) tensor.
+
+    Args:
+        out: memory of that shape to put them in, used if it has their dtype. Not used under autograd.
+    """
     if torch.is_grad_enabled():
         return torch.cat(list(parts), dim=1)
-    whole: Tensor | None = None
+    first = next(parts)
+    if out is None or out.dtype != first.dtype:
+        out = first.new_empty((first.shape[0], length, *first.shape[2:]))
     done = 0
-    for part in parts:
-        if whole is None:
-            whole = part.new_empty((part.shape[0], length, *part.shape[2:]))
-        whole[:, done : done + part.shape[1]] = part
+    for part in itertools.chain([first], parts):
+        out[:, done : done + part.shape[1]] = part
         done += part.shape[1]
-    assert whole is not None
-    return whole
+    return out
 
 
 def add_strips(x: Tensor, parts: Iterator[Tensor], out: Tensor | None) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rgt_cli.network.attention import (
@@ -13,7 +14,15 @@ from rgt_cli.network.attention import (
     recursions,
     share,
 )
-from rgt_cli.network.kernels import add_strips, assemble, convolve_tokens, lagging, project, strips
+from rgt_cli.network.kernels import (
+    add_strips,
+    assemble,
+    convolve_tokens,
+    lagging,
+    project,
+    state_of,
+    strips,
+)
 
 CONVOLUTION_TOKENS = 1 << 15
 """How many tokens the convolutions outside the blocks take at a time, which keeps them small."""
@@ -230,6 +239,7 @@ class RGT(nn.Module):
             self.conv_before_upsample = nn.Sequential(before, nn.LeakyReLU())
             self.upsample = pixel_shuffle_tail(config.upscale, self.features)
             self.conv_last = nn.Conv2d(self.features, channels, 3, padding=1)
+            self._folded: tuple[tuple, Tensor, Tensor] | None = None
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -248,21 +258,49 @@ class RGT(nn.Module):
 
     def _enlarge(self, deep: Tensor) -> Tensor:
         """Run the tail over (B, H, W, C) tokens, in strips: equal to the whole but for rounding."""
-        tail: list[nn.Module] = [self.upsample]
-        if self.config.upsampler == "pixelshuffle":
-            tail = [self.conv_before_upsample, self.upsample, self.conv_last]
         height, width = deep.shape[1:3]
         scale, reach = self.config.upscale, 3  # a 3x3 at each size: 1 + 1 + 1/2 + 1/4 + ... < 3
 
         def parts() -> Iterator[Tensor]:
             for top, bottom in strips(height, width, deep.device, tokens=CONVOLUTION_TOKENS):
                 above, below = max(0, top - reach), min(height, bottom + reach)
-                image = deep[:, above:below].permute(0, 3, 1, 2)
-                for layer in tail:
-                    image = layer(image)
+                image = self._tail(deep[:, above:below].permute(0, 3, 1, 2))
                 yield image[:, :, (top - above) * scale : (bottom - above) * scale].transpose(1, 2)
 
         return assemble(parts(), height * scale).transpose(1, 2)
+
+    def _tail(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) tokens -> (B, in_chans, s * H, s * W)."""
+        if self.config.upsampler == "direct":
+            return self.upsample(image)
+        image = self.conv_before_upsample(image)
+        if torch.is_grad_enabled() or len(self.upsample) == 0:
+            return self.conv_last(self.upsample(image))
+        # The largest tensor of all lies between the last shuffle and the last convolution: swap them.
+        shuffle = self.upsample[-1]
+        assert isinstance(shuffle, nn.PixelShuffle)
+        factor, state = shuffle.upscale_factor, state_of(self.conv_last.weight, self.conv_last.bias)
+        if self._folded is None or self._folded[0] != state:
+            self._folded = state, *convolution_before_shuffle(self.conv_last, factor)
+        image = F.conv2d(self.upsample[:-1](image), *self._folded[1:], padding=1)
+        return F.pixel_shuffle(image, factor)
+
+
+def convolution_before_shuffle(conv: nn.Conv2d, factor: int) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a 3x3 convolution that does before a pixel shuffle what `conv` does after it.
+
+    A pixel of the enlarged image is one of factor ** 2 channels of a pixel of the small one, and so are
+    its neighbours: of the same pixel, or of the next.
+    """
+    out, features = conv.weight.shape[:2]
+    weight = conv.weight.new_zeros(out, factor, factor, features, factor, factor, 3, 3)
+    steps = [(i, u, *divmod(i + u - 1, factor)) for i in range(factor) for u in range(3)]
+    for i, u, down, p in steps:
+        for j, v, right, q in steps:
+            weight[:, i, j, :, p, q, 1 + down, 1 + right] = conv.weight[:, :, u, v]
+    assert conv.bias is not None
+    square = factor**2
+    return weight.view(out * square, features * square, 3, 3), conv.bias.repeat_interleave(square)
 
 
 def reflect_to(image: Tensor, height: int, width: int) -> Tensor:

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rgt_cli.network.kernels import (
     STRIP_TOKENS,
-    Rows,
+    Channels,
     add_strips,
     assemble,
     attend,
@@ -37,17 +38,22 @@ def share(dim: int, ratio: float) -> int:
     return int(dim * ratio + 1e-6)
 
 
-def head_rows(blocks: list[int], num_heads: int, head_dim: int, width: int) -> Rows:
-    """Rows of a projection that yield, for each block of outputs, heads of a width kernels like.
+def heads_of(blocks: list[int], num_heads: int, head_dim: int, width: int) -> Channels:
+    """Channels of heads, block after block, each widened by zeros to what kernels like.
 
     Args:
-        blocks: the first output of each block; its heads follow one another.
-        head_dim: outputs of a head.
-        width: to which zeros are appended to each head, which changes no product.
+        blocks: the first channel of each block; its heads follow one another.
+        head_dim: channels of a head.
+        width: of a head with its zeros, which change no product.
     """
     heads = [start + head * head_dim for start in blocks for head in range(num_heads)]
     zeros = [-1] * (width - head_dim)
-    return tuple(row for first in heads for row in [*range(first, first + head_dim), *zeros])
+    return tuple(channel for first in heads for channel in [*range(first, first + head_dim), *zeros])
+
+
+def kernel_width(head_dim: int) -> int:
+    """The next multiple of 8: attention and matrix products take whole vectors."""
+    return head_dim + -head_dim % 8
 
 
 class DynamicPositionBias(nn.Module):
@@ -154,8 +160,8 @@ class WindowAttention(nn.Module):
         self.shift = shift
         self.head_dim = dim // num_heads
         blocks = [first, first + 2 * dim, first + 4 * dim]  # among those of both branches: q, k, v
-        width = self.head_dim + -self.head_dim % 8
-        self.rows = head_rows(blocks, num_heads, self.head_dim, width)
+        self.width = kernel_width(self.head_dim)
+        self.rows = heads_of(blocks, num_heads, self.head_dim, self.width)
         self.pos = DynamicPositionBias(dim // 4, num_heads)
         self._folded: tuple[tuple, Tensor] | None = None
 
@@ -195,7 +201,7 @@ class WindowAttention(nn.Module):
                 parts = project(qkv, reorder(x, layout.order[start:end], layout.back), self.rows)
                 if layout.real is not None:  # padding is zero after the projection, bias and all
                     parts = parts * layout.real[start:end].to(parts.dtype)
-                parts = parts.view(-1, size, 3, self.num_heads, len(self.rows) // 3 // self.num_heads)
+                parts = parts.view(-1, size, 3, self.num_heads, self.width)
                 q, k, v = parts.permute(2, 0, 3, 1, 4)
                 attended = attend(q, k, v, kind_bias, scale)
                 shape = (len(x), end - start, self.num_heads, -1)
@@ -320,10 +326,12 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         super().__init__()
         reduced = share(dim, c_ratio)
         self.num_heads = num_heads
-        self.scale = (dim // num_heads * c_ratio) ** -0.5
+        self.head_dim = dim // num_heads
+        self.scale = (self.head_dim * c_ratio) ** -0.5
         # Fused attention wants queries and keys as wide as values: zeros in the weights make them so.
-        self.head_width, narrow = dim // num_heads, reduced // num_heads
-        self.rows = head_rows([0], num_heads, narrow, self.head_width)
+        self.width = kernel_width(self.head_dim)
+        self.rows = heads_of([0], num_heads, reduced // num_heads, self.width)
+        self.columns = heads_of([0], num_heads, self.head_dim, self.width)
         self.reduction1 = nn.Conv2d(dim, dim, 4, stride=4, groups=dim)
         self.dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
         self.conv = nn.Conv2d(dim, reduced, 1)
@@ -343,7 +351,8 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         v = self.v(representative)
         v = v + convolve_tokens(self.cpe, v)
         k = project(self.k, representative, self.rows)
-        k, v = (t.reshape(len(x), -1, self.num_heads, self.head_width).transpose(1, 2) for t in (k, v))
+        v = F.pad(v.unflatten(-1, (self.num_heads, -1)), (0, self.width - self.head_dim))
+        k, v = (t.reshape(len(x), -1, self.num_heads, self.width).transpose(1, 2) for t in (k, v))
         return add_strips(x, self._strips(x, norm, k, v), out)
 
     def _generalize(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
@@ -363,6 +372,6 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         for top, bottom in strips(x.shape[1], x.shape[2], x.device):
             part = x[:, top:bottom]
             q = project(self.q, norm(part), self.rows)
-            q = q.view(len(x), -1, self.num_heads, self.head_width).transpose(1, 2)
-            attended = attend(q, k, v, None, self.scale)
-            yield project(self.proj, attended.reshape(part.shape))
+            q = q.view(len(x), -1, self.num_heads, self.width).transpose(1, 2)
+            attended = attend(q, k, v, None, self.scale).reshape(*part.shape[:3], -1)
+            yield project(self.proj, attended, columns=self.columns)

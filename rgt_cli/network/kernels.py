@@ -5,21 +5,21 @@ Under autograd, and wherever a fast way is missing, all of them are what their n
 
 import itertools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STRIP_TOKENS = {"cpu": 1 << 12, "cuda": 1 << 20, "mps": 1 << 18}
+STRIP_TOKENS = {"cpu": 1 << 12, "cuda": 1 << 18, "mps": 1 << 18}
 """How many tokens are worked on at a time: few enough for the caches of a processor."""
 
-Rows = tuple[int, ...]
-"""Chosen outputs of a linear layer; -1 is an output that is always zero."""
+Channels = tuple[int, ...]
+"""Chosen channels of a layer, in the order wanted; -1 is a channel that is always zero."""
 
-Packed = tuple[tuple, tuple[Tensor, Tensor | None]]
-_packed_weights: weakref.WeakKeyDictionary[nn.Module, dict[Rows | None, Packed]]
-_packed_weights = weakref.WeakKeyDictionary()
+Weights = tuple[Tensor, Tensor | None]
+_kept_weights: weakref.WeakKeyDictionary[nn.Module, dict[tuple, tuple[tuple, Weights]]]
+_kept_weights = weakref.WeakKeyDictionary()
 
 
 def convolve_tokens(conv: nn.Module, x: Tensor) -> Tensor:
@@ -79,7 +79,8 @@ def compute_dtype(x: Tensor) -> torch.dtype:
 def project(
     linear: nn.Linear,
     x: Tensor,
-    rows: Rows | None = None,
+    rows: Channels | None = None,
+    columns: Channels | None = None,
     gelu: bool = False,
 ) -> Tensor:
     """`linear(x)`, then GELU if asked for.
@@ -87,11 +88,15 @@ def project(
     Args:
         x: (..., C) tokens.
         rows: which outputs, and in what order; None is all of them as they are.
+        columns: which inputs `x` holds, and in what order.
     """
     dtype = compute_dtype(x)
-    packed = None if torch.is_grad_enabled() or x.device.type != "cpu" else _pack(linear, rows, dtype)
+    packed = None
+    if x.device.type == "cpu" and not torch.is_grad_enabled() and _can_pack(dtype):
+        key = (rows, columns, dtype)
+        packed = _kept(linear, key, lambda: _pack(*_pick(linear, rows, columns), dtype))
     if packed is None:
-        y = F.linear(x, *_pick(linear, rows))
+        y = F.linear(x, *_kept(linear, (rows, columns), lambda: _pick(linear, rows, columns)))
         return F.gelu(y) if gelu else y
     weight, bias = packed
     flat = x.to(dtype).reshape(-1, x.shape[-1])
@@ -99,30 +104,40 @@ def project(
     return y.view(*x.shape[:-1], -1)
 
 
-def _pick(linear: nn.Linear, rows: Rows | None) -> tuple[Tensor, Tensor | None]:
-    """The chosen rows of weight and bias."""
-    if rows is None:
-        return linear.weight, linear.bias
-    index = torch.tensor(rows, device=linear.weight.device)
-    weight = F.pad(linear.weight, (0, 0, 0, 1))[index]  # the last row, -1, is zero
-    return weight, None if linear.bias is None else F.pad(linear.bias, (0, 1))[index]
+def _pick(linear: nn.Linear, rows: Channels | None, columns: Channels | None) -> Weights:
+    """Weight and bias for chosen outputs and inputs."""
+    weight: Tensor = linear.weight
+    bias: Tensor | None = linear.bias
+    if rows is not None:
+        index = torch.tensor(rows, device=weight.device)
+        weight = F.pad(weight, (0, 0, 0, 1))[index]  # the last row, -1, is zero
+        bias = None if bias is None else F.pad(bias, (0, 1))[index]
+    if columns is not None:
+        weight = F.pad(weight, (0, 1))[:, torch.tensor(columns, device=weight.device)]
+    return weight, bias
 
 
-def _pack(
-    linear: nn.Linear, rows: Rows | None, dtype: torch.dtype
-) -> tuple[Tensor, Tensor | None] | None:
-    """Weight and bias as oneDNN likes them best; None where it cannot be had."""
+def _kept(linear: nn.Linear, key: tuple, make: Callable[[], Weights]) -> Weights:
+    """What `make` makes of the weights as they are now; kept unless under autograd."""
+    if torch.is_grad_enabled():
+        return make()
+    state = state_of(linear.weight, linear.bias)
+    known = _kept_weights.setdefault(linear, {})
+    if key not in known or known[key][0] != state:
+        known[key] = state, make()
+    return known[key][1]
+
+
+def _can_pack(dtype: torch.dtype) -> bool:
     if not torch.backends.mkldnn.is_available() or dtype not in (torch.float32, torch.bfloat16):
-        return None
-    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return None
-    state = (dtype, *state_of(linear.weight, linear.bias))
-    known = _packed_weights.setdefault(linear, {})
-    if rows not in known or known[rows][0] != state:
-        weight, bias = _pick(linear, rows)
-        weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype).contiguous())
-        known[rows] = state, (weight, None if bias is None else bias.detach().to(dtype))
-    return known[rows][1]
+        return False
+    return dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _pack(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Weights:
+    """Weight and bias as oneDNN likes them best."""
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype).contiguous())
+    return packed, None if bias is None else bias.detach().to(dtype)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:

@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from rgt_cli import __version__
+from rgt_cli.cli.bench import bench
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.evaluate import evaluate
 from rgt_cli.cli.models import models
@@ -34,6 +35,7 @@ def cli(context: click.Context, quiet: bool, debug: bool) -> None:
 cli.add_command(upscale)
 cli.add_command(evaluate)
 cli.add_command(models)
+cli.add_command(bench)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -54,6 +56,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         console.error("interrupted; what was finished stays")
         code = ExitCode.INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        if isinstance(error, MemoryError):
+            console.error("out of memory; free some, or use a smaller --tile")
+            code = ExitCode.OUT_OF_MEMORY
+        else:
+            console.error(f"unexpected {type(error).__name__}: {error}; `rgt --debug` shows where")
+            code = ExitCode.SOME_FAILED
     sys.exit(int(code))
 
 

@@ -6,28 +6,8 @@ from pathlib import Path
 import click
 
 from rgt_cli.checkpoints.catalogue import Entry, find
+from rgt_cli.cli import options
 from rgt_cli.cli.console import Console
-
-SMALLEST_TILE = 16
-
-
-class TileType(click.ParamType):
-    """A side in pixels, or one of the words."""
-
-    name = "N|auto|none"
-
-    def convert(
-        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | int:
-        if value in ("auto", "none"):
-            return value
-        try:
-            side = int(value)
-        except ValueError:
-            self.fail(f"{value!r} is no number of pixels, nor auto or none", param, ctx)
-        if side < SMALLEST_TILE:
-            self.fail(f"a tile has at least {SMALLEST_TILE} pixels a side, not {side}", param, ctx)
-        return side
 
 
 @click.command()
@@ -40,19 +20,20 @@ class TileType(click.ParamType):
     "-s", "--scale", type=click.IntRange(2, 4),
     help="How much larger. Default: 4, or what a model given by path does.",
 )  # fmt: skip
-@click.option("-m", "--model", default="auto", show_default=True, help="A name, or a checkpoint.")
+@options.model
 @click.option(
-    "--tile", type=TileType(), default="auto", show_default=True,
+    "--tile", type=options.TileType(), default="auto", show_default=True,
     help="Side of a tile in pixels of the source; auto: the whole picture if it fits in memory.",
 )  # fmt: skip
 @click.option(
     "--overlap", type=click.IntRange(min=0),
     help="Pixels of the source that neighbouring tiles share. Default: 32, less in tiles below 96.",
 )  # fmt: skip
+@options.device
 @click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cuda|cuda:N|mps|cpu",
-    help="Where to compute.",
-)  # fmt: skip
+    "--memory", type=options.SizeType(), help="The most memory to use, like 6G. Default: what is free."
+)
+@options.threads
 @click.option(
     "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto",
     show_default=True, help="auto: fp16 on CUDA, fp32 elsewhere.",
@@ -77,6 +58,8 @@ def upscale(
     tile: str | int,
     overlap: int | None,
     device: str,
+    memory: int | None,
+    threads: int | None,
     precision: str,
     format_name: str | None,
     quality: int,
@@ -97,10 +80,11 @@ def upscale(
     if scale is not None:
         # Refuse what can be refused before torch takes its second to start.
         plan_job(source, target, scale, format_name, overwrite)
-    from rgt_cli.inference import Upscaler
+    from rgt_cli.inference import Upscaler, use_threads
 
+    use_threads(threads)
     with console.downloads() as progress:
-        upscaler = Upscaler(model, scale, device, precision, tile, overlap, progress)
+        upscaler = Upscaler(model, scale, device, precision, tile, overlap, memory, progress)
     for note in upscaler.notes:
         console.warn(note)
     if upscaler.scale != upscaler.native_scale:
@@ -112,7 +96,9 @@ def upscale(
     with console.tiles(source.name) as report:
         written = run_job(job, upscaler, quality, report)
     if upscaler.redone_tiles:
-        console.warn(f"{upscaler.redone_tiles} tiles overflowed half precision and were redone in fp32")
+        console.warn(f"{upscaler.redone_tiles} tiles overflowed half precision and were redone")
+    if upscaler.shrunk_to:
+        console.warn(f"memory ran out, so tiles were shrunk to {upscaler.shrunk_to} pixels")
     if (written.icc or written.exif) and not job.format.has_metadata:
         console.warn(
             f"{job.target}: {job.format.name} cannot hold the ICC profile and EXIF of the source"

@@ -1,9 +1,8 @@
 """`Upscaler`: the public way to enlarge an array or a PIL image."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -13,31 +12,34 @@ from torch import nn
 from rgt_cli.checkpoints import Progress, resolve
 from rgt_cli.checkpoints.load import load_network
 from rgt_cli.errors import CheckpointError, OutOfMemoryError, UsageError
-from rgt_cli.inference.device import free_memory, resolve_device, resolve_precision
+from rgt_cli.inference.device import (
+    give_back_memory,
+    keep_freed_memory,
+    resolve_device,
+    resolve_precision,
+    safer_precisions,
+)
+from rgt_cli.inference.memory import (
+    DEEPER_SIDE,
+    FREE_SHARE,
+    SMALLEST_TILE,
+    MemoryModel,
+    NetworkConfig,
+    free_memory,
+    shrunk,
+)
 from rgt_cli.inference.tiling import blended_rows, count_tiles
 
-SMALLEST_TILE = 32
-"""Below this side, in input pixels, an automatic tile is not shrunk any further."""
 DEFAULT_OVERLAP = 32
 """Input pixels that neighbouring tiles share unless somebody says otherwise."""
-MEMORY_SHARE = 0.6
-"""The part of the free memory that an automatic tile may fill."""
 
 AnyImage = TypeVar("AnyImage", np.ndarray, Image.Image)
 Report = Callable[[int, int], None]
 """Called with (tiles done, tiles in all), first with 0 done; a retry with smaller tiles starts again."""
 
 
-class NetworkConfig(Protocol):
-    """What the Upscaler needs to know of a network."""
-
-    @property
-    def upscale(self) -> int:
-        """How much it enlarges."""
-
-    @property
-    def in_chans(self) -> int:
-        """Channels of its pictures, in and out."""
+class _StartAgain(Exception):  # noqa: N818 - a signal, no error
+    """Tiles have become so small that the picture has to be computed anew, all in tiles of one kind."""
 
 
 class Upscaler:
@@ -51,11 +53,14 @@ class Upscaler:
             enlarges more is followed by Lanczos down to the wanted factor.
         device: "auto", "cuda", "cuda:N", "mps" or "cpu".
         precision: "auto" (fp16 on CUDA, fp32 elsewhere), "fp32", "fp16" or "bf16". A tile that
-            comes out non-finite in half precision is computed again in fp32.
+            comes out non-finite is computed again in the next safer one.
         tile: side of a tile in input pixels, "auto" (the whole image if it fits in memory, else the
-            largest tile that does) or "none" (always the whole image).
+            largest tile that does, and a smaller one if memory still runs out) or "none" (always
+            the whole image). A tile that was asked for is never changed.
         overlap: input pixels that neighbouring tiles share at least; None is 32, or a third of a
             tile below 96.
+        memory: the most bytes that this process shall hold where it computes; None is all that
+            is free.
         progress: told of a checkpoint's download: (what, bytes so far, bytes in all or None).
 
     Raises:
@@ -71,17 +76,16 @@ class Upscaler:
         precision: str = "auto",
         tile: int | str = "auto",
         overlap: int | None = None,
+        memory: int | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         if isinstance(tile, str) and tile not in ("auto", "none"):
             raise UsageError(f"tile must be a number of pixels, auto or none, not {tile!r}")
-        if overlap is None:
-            overlap = min(DEFAULT_OVERLAP, tile // 3) if isinstance(tile, int) else DEFAULT_OVERLAP
-        if overlap < 0 or (isinstance(tile, int) and not overlap < tile):
+        if overlap is not None and (overlap < 0 or (isinstance(tile, int) and overlap >= tile)):
             raise UsageError(f"overlap must be at least 0 and below the tile: {overlap} and {tile}")
-        self.tile, self.overlap = tile, overlap
+        self.tile, self.overlap, self.memory = tile, overlap, memory
         self.notes: tuple[str, ...] = ()
         """What a person should know of how the model was chosen or got."""
         if isinstance(model, nn.Module):
@@ -99,7 +103,12 @@ class Upscaler:
                 f"{self.name} enlarges by {self.native_scale} and cannot reach x{self.scale}"
             )
         self.redone_tiles = 0
-        """Tiles so far that half precision could not hold and fp32 computed again."""
+        """Tiles so far that half precision could not hold and a safer one computed again."""
+        self.shrunk_to: int | None = None
+        """The side of automatic tiles since memory ran out; None as long as it did not."""
+        self._model = MemoryModel.of(self.config, self.dtype, self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
     def upscale(self, image: AnyImage, report: Report | None = None) -> AnyImage:
         """Enlarge one picture.
@@ -121,7 +130,13 @@ class Upscaler:
             return Image.fromarray(self.upscale(np.asarray(image), report))
         self._check(image)
         pixels = image if image.ndim == 3 else image[..., None]
-        enlarged = self._shrinking_tiles(pixels, report or (lambda done, total: None))
+        report = report or (lambda done, total: None)
+        while True:
+            try:
+                enlarged = self._enlarge(pixels, self._tile_for(*pixels.shape), report)
+                break
+            except _StartAgain:
+                continue
         if self.scale != self.native_scale:
             sides = [side * self.scale for side in image.shape[:2]]
             enlarged = _lanczos(enlarged, sides[0], sides[1])
@@ -137,35 +152,33 @@ class Upscaler:
         if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
             raise UsageError(f"pixels must be uint8 or floating point, not {image.dtype}")
 
-    def _shrinking_tiles(self, image: np.ndarray, report: Report) -> np.ndarray:
-        """Enlarge in the chosen tiles; halve automatic ones as long as memory runs out."""
-        longest = max(image.shape[:2])
-        tile = longest if self.tile == "none" else self.tile
-        if isinstance(tile, str):
-            tile = self._largest_tile(*image.shape[:2])
-        while True:
-            try:
-                return self._enlarge(image, tile, report)
-            except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-            tile = min(tile, longest) // 2
-            if self.tile != "auto" or tile < SMALLEST_TILE:
-                raise OutOfMemoryError(
-                    f"out of memory on {self.device} at tiles of {2 * tile} pixels; "
-                    "use a smaller --tile or another --device"
-                )
+    def _tile_for(self, height: int, width: int, channels: int) -> int:
+        """The side of the tiles of one picture.
 
-    def _largest_tile(self, height: int, width: int) -> int:
-        """The whole image if it fits in the free memory, else the largest square that does."""
-        pixels = int(MEMORY_SHARE * free_memory(self.device) / bytes_per_pixel(self.config))
-        if height * width <= pixels:
-            return max(height, width)
-        return max(math.isqrt(pixels), SMALLEST_TILE)
+        Raises:
+            OutOfMemoryError: a tile that was asked for needs more memory than there is.
+        """
+        longest, scale = max(height, width), self.native_scale
+        free = free_memory(self.device, self.memory)
+        if self.device.type == "cpu":  # where the result has to fit as well
+            free -= height * width * scale**2 * channels * 2
+        if self.tile == "auto":
+            tile = max(self._model.largest_tile(height, width, int(FREE_SHARE * free)), SMALLEST_TILE)
+            return min(tile, self.shrunk_to or tile)
+        tile = longest if isinstance(self.tile, str) else min(self.tile, longest)
+        if self._model.bytes_for(min(tile, height), min(tile, width)) > free:
+            raise self._too_large(tile, self._model.largest_tile(height, width, free))
+        return tile
+
+    def _too_large(self, tile: int, fitting: int) -> OutOfMemoryError:
+        what = f"{self.device} has not enough memory for tiles of {tile} pixels"
+        if fitting < SMALLEST_TILE:
+            return OutOfMemoryError(f"{what}, nor for the smallest; free some, or use another --device")
+        return OutOfMemoryError(f"{what}; the largest that fits is --tile {fitting}")
 
     def _enlarge(self, image: np.ndarray, tile: int, report: Report) -> np.ndarray:
         height, width, channels = image.shape
-        scale, overlap = self.native_scale, min(self.overlap, tile - 1)
+        scale, overlap = self.native_scale, self._overlap_for(tile)
         total, done = count_tiles(height, width, tile, overlap), 0
         integers = image.dtype == np.uint8
         out = np.empty((height * scale, width * scale, channels), np.uint8 if integers else np.float32)
@@ -173,7 +186,7 @@ class Upscaler:
 
         def enlarge(part: np.ndarray) -> np.ndarray:
             nonlocal done
-            result = self._run(part)
+            result = self._run_or_divide(part, keep=done > 0)
             done += 1
             report(done, total)
             return result
@@ -187,6 +200,47 @@ class Upscaler:
                 strip[:] = rows
             top += len(rows)
         return out
+
+    def _overlap_for(self, tile: int) -> int:
+        return min(DEFAULT_OVERLAP, tile // 3) if self.overlap is None else min(self.overlap, tile - 1)
+
+    def _run_or_divide(self, part: np.ndarray, keep: bool) -> np.ndarray:
+        """Enlarge one tile; where memory runs out, in smaller tiles from here on.
+
+        Args:
+            keep: whether there are finished tiles, so that the picture should go on from this one.
+
+        Raises:
+            _StartAgain: the picture should be computed anew in the smaller tiles.
+            OutOfMemoryError: a tile that was asked for, or the smallest, does not fit.
+        """
+        longest = max(part.shape[:2])
+        if longest <= (self.shrunk_to or longest):
+            try:
+                return self._run(part)
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+            # Out of the handler, whose traceback holds on to the tensors of the forward pass.
+            give_back_memory(self.device)
+            smaller = shrunk(longest)
+            if self.tile != "auto" or smaller < SMALLEST_TILE:
+                fitting = self._model.largest_tile(
+                    longest, longest, free_memory(self.device, self.memory)
+                )
+                raise self._too_large(longest, min(fitting, smaller))
+            self.shrunk_to = smaller
+            if not keep or smaller < DEEPER_SIDE <= longest:
+                raise _StartAgain
+        tile = self.shrunk_to or longest
+        rows = blended_rows(
+            part,
+            self.native_scale,
+            tile,
+            self._overlap_for(tile),
+            lambda p: self._run_or_divide(p, keep),
+        )
+        return np.concatenate(list(rows))
 
     @torch.inference_mode()
     def _run(self, part: np.ndarray) -> np.ndarray:
@@ -202,24 +256,14 @@ class Upscaler:
         return planes.contiguous().cpu().numpy()
 
     def infer(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the network in the chosen precision, and again in fp32 if that overflowed."""
-        if self.dtype != torch.float32:
-            with torch.autocast(self.device.type, self.dtype):
+        """Run the network in the chosen precision, and in safer ones as long as that overflows."""
+        for dtype in safer_precisions(self.dtype, self.device):
+            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
                 y = self.network(x).float()
             if y.isfinite().all():
+                self.redone_tiles += dtype != self.dtype
                 return y
-            self.redone_tiles += 1
-        y = self.network(x).float()
-        if not y.isfinite().all():
-            raise CheckpointError(f"{self.name} turns this picture into numbers that are not finite")
-        return y
-
-
-def bytes_per_pixel(config: NetworkConfig) -> int:
-    """Memory that one input pixel takes at the peak of a forward pass in fp32, rounded up."""
-    tokens = 12 * getattr(config, "embed_dim", 0)
-    images = 6 * config.in_chans * config.upscale**2
-    return 4 * (tokens + images)
+        raise CheckpointError(f"{self.name} turns this picture into numbers that are not finite")
 
 
 def _lanczos(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -235,5 +279,9 @@ def _lanczos(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of PyTorch or NumPy means that memory ran out."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in str(error)
+    """Whether an exception of PyTorch, of a library below it or of NumPy means that memory ran out."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    words = ["allocate memory", "out of memory", "alloc_failed", "bad_alloc", "out_of_memory"]
+    words += ["could not create a primitive", "could not execute a primitive"]  # oneDNN
+    return any(word in str(error).lower() for word in words)

@@ -26,6 +26,8 @@ from rgt_cli.network.kernels import (
 
 CONVOLUTION_TOKENS = 1 << 15
 """How many tokens the convolutions outside the blocks take at a time, which keeps them small."""
+TAIL_TOKENS = 1 << 14
+"""The same for the tail, which makes more of each token."""
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean RGB of the training set of the paper; subtracted from three-channel input."""
@@ -262,7 +264,7 @@ class RGT(nn.Module):
         scale, reach = self.config.upscale, 3  # a 3x3 at each size: 1 + 1 + 1/2 + 1/4 + ... < 3
 
         def parts() -> Iterator[Tensor]:
-            for top, bottom in strips(height, width, deep.device, tokens=CONVOLUTION_TOKENS):
+            for top, bottom in strips(height, width, deep.device, tokens=TAIL_TOKENS):
                 above, below = max(0, top - reach), min(height, bottom + reach)
                 image = self._tail(deep[:, above:below].permute(0, 3, 1, 2))
                 yield image[:, :, (top - above) * scale : (bottom - above) * scale].transpose(1, 2)

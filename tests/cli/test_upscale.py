@@ -219,3 +219,24 @@ def test_help_starts_without_torch(rgt: RunRGT) -> None:
     assert result.stdout.splitlines()[-1] == "False"
     assert "upscale" in result.stdout
     assert rgt("--version").stdout.startswith("rgt, version ")
+
+
+def test_memory_and_threads(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
+    whole, limited = tmp_path / "whole.png", tmp_path / "limited.png"
+    for target, options in ((whole, ()), (limited, ("--memory", "3G", "--threads", "1"))):
+        result = rgt("upscale", small_png, "-s", "2", "-o", target, *options)
+        assert result.returncode == 0, result.stderr
+    with Image.open(whole) as one, Image.open(limited) as two:
+        difference = np.asarray(one).astype(int) - np.asarray(two).astype(int)
+    assert np.abs(difference).max() <= 1  # another order of summing on one thread
+    for wrong in ("lots", "0", "-3G", "6 X"):
+        result = rgt("upscale", small_png, "-s", "2", "--memory", wrong)
+        assert result.returncode == 2
+        assert "amount of memory" in result.stderr
+    result = rgt("upscale", small_png, "-s", "2", "--memory", "1M")
+    assert result.returncode == 0, "the smallest tile is always tried"
+    (tmp_path / "in_x2.png").unlink()
+    result = rgt("upscale", small_png, "-s", "2", "--memory", "1M", "--tile", "40")
+    assert result.returncode == 5
+    assert result.stderr.count("\n") == 2  # which model it is, and the error
+    assert leftovers(tmp_path) == {"in.png", "whole.png", "limited.png"}

@@ -1,12 +1,15 @@
 """`Upscaler`: kinds in and out, tiling against the whole, precision, memory."""
 
+import subprocess
+import sys
+
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch import nn
 
 import rgt_cli
 from rgt_cli.errors import CheckpointError, OutOfMemoryError, UsageError
@@ -129,6 +132,12 @@ def test_overflow_is_redone_in_fp32(photo: np.ndarray) -> None:
     assert upscaler.redone_tiles == 2
 
 
+def test_fp16_goes_to_fp32_without_a_gpu(photo: np.ndarray) -> None:
+    upscaler = Upscaler(Overflowing(2), device="cpu", precision="fp16")
+    np.testing.assert_array_equal(upscaler.upscale(photo), enlarged(photo, 2))
+    assert upscaler.redone_tiles == 1
+
+
 class NeverFinite(Nearest):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x) / 0 - super().forward(x) / 0
@@ -140,28 +149,110 @@ def test_never_finite_is_an_error(photo: np.ndarray) -> None:
 
 
 class Hungry(Nearest):
-    """Allocates for real more than any machine has, for inputs above `limit` pixels a side."""
+    """Allocates for real more than any machine has, for inputs above `limit` pixels a side.
 
-    limit = 100
+    Args:
+        spared: how many inputs it takes before.
+    """
+
+    def __init__(self, upscale: int = 2, limit: int = 100, spared: int = 0) -> None:
+        super().__init__(upscale)
+        self.limit, self.spared = limit, spared
+        self.seen: list[tuple[int, ...]] = []
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if max(x.shape[-2:]) > self.limit:
+        if max(x.shape[-2:]) > self.limit and len(self.seen) >= self.spared:
             torch.empty(1 << 50)
+        self.seen.append(tuple(x.shape[-2:]))
         return super().forward(x)
 
 
 def test_memory_runs_out_and_tiles_shrink(photo: np.ndarray) -> None:
     reports: list[tuple[int, int]] = []
-    upscaler = Upscaler(Hungry(2), device="cpu")
+    network = Hungry(limit=100)
+    upscaler = Upscaler(network, device="cpu")
     result = upscaler.upscale(photo, lambda done, total: reports.append((done, total)))
     np.testing.assert_array_equal(result, enlarged(photo, 2))
     assert reports[0] == (0, 1)
     assert reports[-1][0] == reports[-1][1] > 9
+    assert upscaler.shrunk_to == 56
+    # The size is remembered: the next picture begins with it.
+    network.seen.clear()
+    np.testing.assert_array_equal(upscaler.upscale(photo), enlarged(photo, 2))
+    assert max(map(max, network.seen)) <= 56
+
+
+def test_finished_tiles_are_kept(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory runs out at the fourth tile: the three before it are not computed again."""
+    network = Hungry(limit=100, spared=3)
+    upscaler = Upscaler(network, device="cpu")
+    monkeypatch.setattr(upscaler, "_tile_for", lambda *shape: min(150, upscaler.shrunk_to or 150))
+    reports: list[tuple[int, int]] = []
+    result = upscaler.upscale(photo, lambda done, total: reports.append((done, total)))
+    np.testing.assert_array_equal(result, enlarged(photo, 2))
+    assert reports == [(done, 12) for done in range(13)]
+    assert network.seen[:3] == [(150, 150)] * 3
+    assert all(max(shape) <= 75 for shape in network.seen[3:])
+
+
+def test_no_picture_is_made_of_tiles_on_both_sides_of_the_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tiles of 1024 and more recurse once more: they do not stand beside smaller ones."""
+    image = np.random.default_rng(0).integers(0, 256, (40, 3000, 3), np.uint8)
+    network = Hungry(limit=600, spared=2)
+    upscaler = Upscaler(network, device="cpu")
+    monkeypatch.setattr(upscaler, "_tile_for", lambda *shape: min(1200, upscaler.shrunk_to or 1200))
+    reports: list[tuple[int, int]] = []
+    result = upscaler.upscale(image, lambda done, total: reports.append((done, total)))
+    np.testing.assert_array_equal(result, enlarged(image, 2))
+    assert [done for done, _ in reports].count(0) == 2, "the picture is begun again, once"
+    last_start = len(reports) - 1 - [done for done, _ in reports][::-1].index(0)
+    assert len(network.seen[2:]) == reports[last_start][1]
+    assert all(max(shape) == 512 for shape in network.seen[2:])
 
 
 @pytest.mark.parametrize(("tile", "limit"), [("none", 100), (200, 100), ("auto", 8)])
 def test_out_of_memory_is_said(photo: np.ndarray, tile: int | str, limit: int) -> None:
-    network: nn.Module = Hungry(2)
-    network.limit = limit
-    with pytest.raises(OutOfMemoryError, match="--tile"):
+    network = Hungry(limit=limit)
+    with pytest.raises(OutOfMemoryError, match="not enough memory") as caught:
         Upscaler(network, device="cpu", tile=tile).upscale(photo)
+    if tile != "auto":  # the size that is named is smaller than the one that failed
+        named = int(str(caught.value).rsplit(" ", 1)[1])
+        assert 32 <= named < (451 if tile == "none" else tile)
+        assert network.seen == [], "a tile that was asked for is not replaced"
+
+
+@pytest.mark.parametrize("tile", ["none", 300])
+def test_a_tile_that_cannot_fit_is_refused_beforehand(photo: np.ndarray, tile: int | str) -> None:
+    """Linux kills a process that takes too much, so that nothing can be caught."""
+    held = psutil.Process().memory_info().rss
+    upscaler = Upscaler("tiny", 2, device="cpu", tile=tile, memory=held + (150 << 20))
+    with pytest.raises(OutOfMemoryError, match="largest that fits") as caught:
+        upscaler.upscale(photo)
+    named = int(str(caught.value).rsplit(" ", 1)[1])
+    assert 32 <= named < 300
+
+
+STARVED = """
+import re, resource, sys
+import numpy as np, torch
+from rgt_cli.inference import Upscaler
+image = np.random.default_rng(0).integers(0, 256, (450, 600, 3), np.uint8)
+upscaler = Upscaler("tiny", 2, device="cpu")
+upscaler.upscale(image[:64, :64])
+held = int(re.search(r"VmData:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (held + int(sys.argv[1]), -1))
+result = upscaler.upscale(image)
+print(result.shape, upscaler.shrunk_to)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of this kind are Linux's")
+def test_a_process_that_really_runs_out() -> None:
+    """A real limit of the kernel: PyTorch's and oneDNN's own errors, not ours."""
+    command = [sys.executable, "-c", STARVED, str(200 << 20)]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    shape, shrunk_to = shown.rsplit(" ", 1)
+    assert shape == "(900, 1200, 3)"
+    assert 32 <= int(shrunk_to) <= 300

@@ -1,0 +1,98 @@
+"""How much memory is free, how much a forward pass takes, and so how large a tile may be."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import psutil
+import torch
+
+from rgt_cli.inference.limits import memory_left
+
+FREE_SHARE = 0.8
+"""The part of the free memory that an automatic tile may fill; the rest is for everything else."""
+DEEPER_SIDE = 1024
+"""From this side on, in pixels, recursive generalization goes one step deeper: another function."""
+SMALLEST_TILE = 32
+"""Below this side, in pixels of the input, an automatic tile is not shrunk any further."""
+WORKED_ON = {"cpu": 1 << 15, "cuda": 1 << 18}
+"""Tokens of the widest strip that is worked on at a time."""
+
+
+class NetworkConfig(Protocol):
+    """What the memory of a network follows from."""
+
+    @property
+    def upscale(self) -> int:
+        """How much it enlarges."""
+
+    @property
+    def in_chans(self) -> int:
+        """Channels of its pictures, in and out."""
+
+
+def free_memory(device: torch.device, limit: int | None = None) -> int:
+    """Bytes that can still be allocated where `device` computes.
+
+    Args:
+        limit: the most bytes that this process shall hold there; None is no limit.
+    """
+    if device.type == "cuda":
+        held = torch.cuda.memory_allocated(device)
+        # What PyTorch has reserved and not given out is free to it, although the driver counts it.
+        free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - held
+    else:
+        held = psutil.Process().memory_info().rss
+        free = int(min(psutil.virtual_memory().available, memory_left()))
+    return free if limit is None else max(0, min(free, limit - held))
+
+
+@dataclass(frozen=True)
+class MemoryModel:
+    """The peak of memory of a forward pass: linear in the pixels of its input."""
+
+    per_pixel: int
+    """Bytes for each pixel of the input."""
+    fixed: int
+    """Bytes whatever the size of the input."""
+
+    @classmethod
+    def of(cls, config: NetworkConfig, dtype: torch.dtype, device: torch.device) -> "MemoryModel":
+        """The model of one network in one precision; of one that is no RGT, its images alone.
+
+        At its widest, in local attention, RGT holds four tensors of the residual stream in fp32 (the
+        shortcuts of the body and of the group, the stream and its successor) and two tensors of the
+        same size, in the precision of the products, with the results of the two branches.
+        """
+        dim = getattr(config, "embed_dim", 0)
+        streams = 6 * 4 if dtype == torch.float32 else 4 * 4 + 3 * 2
+        images = 4 * config.in_chans * (1 + 3 * config.upscale**2)
+        layouts = 64  # indices into windows
+        strips = WORKED_ON.get(device.type, 1 << 18) * 4 * (5 * dim + 400)
+        return cls(dim * streams + images + layouts, strips)
+
+    def bytes_for(self, height: int, width: int) -> int:
+        """The peak for one input of `height` x `width` pixels."""
+        return self.fixed + self.per_pixel * height * width
+
+    def largest_tile(self, height: int, width: int, free: int) -> int:
+        """The side of the largest tile of a `height` x `width` image that fits in `free` bytes.
+
+        It is the longer side of the image if the whole fits, and 0 if nothing does. Images narrower
+        than a square tile take longer ones.
+        """
+        pixels = (free - self.fixed) // self.per_pixel
+        if pixels < 1:
+            return 0
+        square = math.isqrt(pixels)
+        narrow = min(height, width)
+        return min(max(height, width), square if narrow >= square else pixels // narrow)
+
+
+def shrunk(tile: int) -> int:
+    """The next size to try where a tile was too large.
+
+    Half of it; but DEEPER_SIDE is not stepped over, since tiles on its two sides are different
+    functions of the picture.
+    """
+    return max(tile // 2, DEEPER_SIDE) if tile > DEEPER_SIDE else tile // 2

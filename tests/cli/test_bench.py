@@ -1,0 +1,49 @@
+"""`rgt bench`: its figures hang together. How fast it is, is not asserted."""
+
+import json
+
+import pytest
+
+from tests.conftest import RunRGT
+
+
+def test_json(rgt: RunRGT, micro_checkpoint: str) -> None:
+    result = rgt(
+        "bench", "-m", micro_checkpoint, "--device", "cpu", "--precision", "fp32,bf16",
+        "--tiles", "16,48", "--runs", "1", "--threads", "1", "--json",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(result.stdout)
+    assert [(row["precision"], row["tile"]) for row in rows] == [
+        ("fp32", 16), ("fp32", 48), ("bf16", 16), ("bf16", 48),
+    ]  # fmt: skip
+    for row in rows:
+        assert row["threads"] == 1
+        assert row["megapixels_per_second"] == pytest.approx(row["tile"] ** 2 / 1e6 / row["seconds"])
+        assert 50 << 20 < row["peak_memory"] < 4 << 30
+        assert 0 < row["share_of_peak"] < 1
+        if row["precision"] == "fp32":
+            assert row["largest_error"] == 0
+            assert row["decibels"] is None
+        else:
+            assert 0 < row["largest_error"] < 0.1
+            assert row["decibels"] > 40
+
+
+def test_table(rgt: RunRGT, micro_checkpoint: str) -> None:
+    result = rgt("bench", "-m", micro_checkpoint, "--device", "cpu", "--tiles", "32", "--runs", "1")
+    assert result.returncode == 0, result.stderr
+    assert "micro.safetensors on cpu" in result.stderr
+    for word in ("fp32", "exact", "GFLOP/s", "MiB"):
+        assert word in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("--tiles", "5"), 2), (("--tiles", "a"), 2), (("--precision", "fp8"), 2), (("-m", "nonsense"), 4),
+     (("--device", "tpu"), 2)],
+)  # fmt: skip
+def test_bad_usage(rgt: RunRGT, arguments: tuple[str, ...], code: int) -> None:
+    result = rgt("bench", *arguments)
+    assert result.returncode == code
+    assert "Traceback" not in result.stderr

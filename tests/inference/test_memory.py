@@ -1,0 +1,77 @@
+"""The memory model against the memory that a real process takes, and the tiles that follow from it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rgt_cli.inference.memory import MemoryModel, free_memory, shrunk
+from rgt_cli.network import RGTConfig
+
+CPU = torch.device("cpu")
+
+MEASURE = """
+import resource, sys, torch
+from rgt_cli.inference.device import keep_freed_memory
+from rgt_cli.network import RGT, RGTConfig
+keep_freed_memory()
+side, half = int(sys.argv[1]), sys.argv[2] == "bf16"
+config = RGTConfig(depth=(3,), num_heads=(6,))
+network = RGT(config).eval()
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+    network(torch.rand(1, 3, 32, 32))
+    before = peak()
+    network(torch.rand(1, 3, side, side))
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_forward_pass_takes_what_the_model_says(precision: str) -> None:
+    """Never more, and not so little that memory would lie idle."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    model = MemoryModel.of(RGTConfig(), dtype, CPU)
+    took = {}
+    for side in (224, 384):
+        shown = subprocess.run(
+            [sys.executable, "-c", MEASURE, str(side), precision],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        took[side] = int(shown.stdout)
+        assert took[side] <= model.bytes_for(side, side)
+    per_pixel = (took[384] - took[224]) / (384**2 - 224**2)
+    assert 0.6 * model.per_pixel < per_pixel < 1.1 * model.per_pixel
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(0, 1 << 34))
+def test_largest_tile_fits_and_the_next_does_not(height: int, width: int, free: int) -> None:
+    model = MemoryModel.of(RGTConfig(), torch.float32, CPU)
+    tile = model.largest_tile(height, width, free)
+    if tile == 0:
+        assert model.bytes_for(1, 1) > free
+        return
+    assert tile <= max(height, width)
+    assert model.bytes_for(min(tile, height), min(tile, width)) <= free
+    if tile < max(height, width):
+        assert model.bytes_for(min(tile + 1, height), min(tile + 1, width)) > free
+
+
+def test_shrinking_stops_where_the_function_changes() -> None:
+    sizes, tile = [], 5000
+    while tile >= 32:
+        sizes.append(tile)
+        tile = shrunk(tile)
+    assert sizes == [5000, 2500, 1250, 1024, 512, 256, 128, 64, 32]
+
+
+def test_free_memory_and_limit() -> None:
+    assert 0 < free_memory(CPU) < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert free_memory(CPU, 1) == 0
+    limit = 8 << 30
+    assert free_memory(CPU, limit) < limit

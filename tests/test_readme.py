@@ -42,9 +42,11 @@ def test_use(rgt, folder: Path, arguments: list[str]) -> None:
     before = set(folder.iterdir())
     result = rgt(*arguments, cwd=folder)
     assert result.returncode == 0, result.stderr
-    (made,) = set(folder.iterdir()) - before
-    with Image.open(made) as large:
-        assert large.width > 40
+    made = set(folder.iterdir()) - before
+    assert len(made) == (arguments[0] == "upscale")
+    for path in made:
+        with Image.open(path) as large:
+            assert large.width > 40
 
 
 def test_models(rgt, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

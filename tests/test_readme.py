@@ -34,16 +34,18 @@ def folder(small_png: Path, micro_checkpoint: Path) -> Path:
     """The files that README's examples name."""
     Image.open(small_png).save(small_png.with_suffix(".jpg"))
     torch.save(load_file(micro_checkpoint), small_png.with_name("RGT_S_x4.pth"))
+    (small_png.parent / "photos" / "sub").mkdir(parents=True)
+    Image.open(small_png).save(small_png.parent / "photos" / "sub" / "a.webp")
     return small_png.parent
 
 
 @pytest.mark.parametrize("arguments", commands(USE), ids=" ".join)
 def test_use(rgt, folder: Path, arguments: list[str]) -> None:
-    before = set(folder.iterdir())
+    before = set(folder.rglob("*.*"))
     result = rgt(*arguments, cwd=folder)
     assert result.returncode == 0, result.stderr
-    made = set(folder.iterdir()) - before
-    assert len(made) == (arguments[0] == "upscale")
+    made = {p for p in folder.rglob("*.*") if p.is_file() and p.suffix != ".jsonl"} - before
+    assert len(made) == {"bench": 0, "upscale": 2 if "large" in arguments else 1}[arguments[0]]
     for path in made:
         with Image.open(path) as large:
             assert large.width > 40

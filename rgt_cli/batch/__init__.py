@@ -1,6 +1,32 @@
-"""Inputs to outputs: plan the jobs, and run them."""
+"""Inputs to outputs: find the sources, plan the jobs, run them, remember what is done."""
 
-from rgt_cli.batch.plan import Job, plan_job
-from rgt_cli.batch.run import run_job
+from rgt_cli.batch.journal import Journal
+from rgt_cli.batch.plan import (
+    DEFAULT_NAME,
+    Existing,
+    Job,
+    output_folder,
+    plan_batch,
+    plan_job,
+    sort_out,
+)
+from rgt_cli.batch.run import Outcome, run_job, run_jobs
+from rgt_cli.batch.sources import Found, Source, find_sources, read_list
 
-__all__ = ["Job", "plan_job", "run_job"]
+__all__ = [
+    "DEFAULT_NAME",
+    "Existing",
+    "Found",
+    "Job",
+    "Journal",
+    "Outcome",
+    "Source",
+    "find_sources",
+    "output_folder",
+    "plan_batch",
+    "plan_job",
+    "read_list",
+    "run_job",
+    "run_jobs",
+    "sort_out",
+]

@@ -1,11 +1,15 @@
 """Turn arguments into jobs, refusing beforehand whatever can be known to fail."""
 
 import os
+from collections import Counter
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
+from rgt_cli.batch.journal import Journal
+from rgt_cli.batch.sources import Found, Source
 from rgt_cli.errors import NoInputError, OutputError, UsageError
-from rgt_cli.media import FORMATS, Format, Picture, format_named, format_of
+from rgt_cli.media import FORMATS, Format, Picture, format_named, format_of, remove_partials
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,12 @@ def plan_job(
 
     Raises:
         NoInputError: the source is not there.
-        UsageError: the source is a folder, the target exists or is the source, or its name
+        UsageError: the target exists or is the source, or its name
             contradicts the format.
         OutputError: the target's folder is missing or cannot be written.
     """
     if not source.exists():
         raise NoInputError(f"{source}: no such file")
-    if source.is_dir():
-        raise UsageError(f"{source}: is a folder; folders are not supported yet")
     wanted = format_named(format_name) if format_name else None
     if target is None or target.is_dir():
         folder = source.parent if target is None else target
@@ -62,6 +64,133 @@ def _kept_suffix(source: Path) -> str:
     """The source's own suffix where its format can be written, else `.png`."""
     known = {suffix for f in FORMATS for suffix in f.suffixes}
     return source.suffix if source.suffix.lower() in known else ".png"
+
+
+class Existing(Enum):
+    """What to do about a target that is there already, and was not made by the run that is resumed."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+    OVERWRITE = "overwrite"
+    UPDATE = "update"
+    """Replace it if its source is newer."""
+
+
+DEFAULT_NAME = "{stem}_x{scale}{ext}"
+"""The template of the targets of a batch."""
+LONGEST_NAME = 255
+"""Bytes of a file name on the usual file systems."""
+
+
+def output_folder(found: Found) -> Path:
+    """Where the targets of a batch go unless somebody says otherwise.
+
+    `photos` is enlarged into `photos_upscaled` beside it; files named one by one, beside themselves.
+
+    Raises:
+        UsageError: the sources have no such place in common.
+    """
+    if len(found.folders) == 1 and all(s.path.is_relative_to(found.folders[0]) for s in found.sources):
+        folder = found.folders[0].absolute()
+        if folder.name in ("", ".."):
+            folder = folder.resolve()
+        return folder.with_name(f"{folder.name}_upscaled")
+    parents = {source.path.parent for source in found.sources}
+    if found.folders or len(parents) > 1:
+        raise UsageError("sources from several folders: say with -o FOLDER where results go")
+    return parents.pop()
+
+
+def plan_batch(
+    sources: list[Source], folder: Path, scale: int, template: str, format_name: str | None
+) -> list[Job]:
+    """Plan the enlargement of many files, no two into one target.
+
+    Args:
+        folder: every target lies in it, at the place its source has in its own folder.
+        template: the name of a target, of {stem}, {ext} (with its dot), {name}, {scale} and {index}
+            (from 1). The name of the source's suffix is added to stems that would meet, `a.jpg`
+            and `a.png` becoming `a_jpg` and `a_png`, and then a number.
+
+    Raises:
+        UsageError: the template is wrong, or leads out of the folder.
+    """
+    wanted = format_named(format_name) if format_name else None
+    first_names = Counter(
+        _key(_target(source, template, scale, index, wanted, source.path.stem))
+        for index, source in enumerate(sources, 1)
+    )
+    jobs, taken = [], set()
+    for index, source in enumerate(sources, 1):
+        stem = source.path.stem
+        relative = _target(source, template, scale, index, wanted, stem)
+        if first_names[_key(relative)] > 1:
+            stem += "_" + source.path.suffix[1:]
+            relative = _target(source, template, scale, index, wanted, stem)
+        number = 2
+        while _key(relative) in taken:
+            numbered = _target(source, template, scale, index, wanted, f"{stem}_{number}")
+            if numbered == relative:
+                raise UsageError(f"--name {template!r}: calls several results {relative}; use {{stem}}")
+            relative, number = numbered, number + 1
+        taken.add(_key(relative))
+        target = folder / relative
+        if os.path.lexists(target) and os.path.realpath(target) == os.path.realpath(source.path):
+            raise UsageError(f"{target}: is a source itself; choose another -o or --name")
+        jobs.append(Job(source.path, target, format_of(target)))
+    return jobs
+
+
+def _key(relative: Path) -> str:
+    """What is one name on file systems that do not tell upper from lower case."""
+    return os.fspath(relative).casefold()
+
+
+def _target(
+    source: Source, template: str, scale: int, index: int, wanted: Format | None, stem: str
+) -> Path:
+    suffix = wanted.suffixes[0] if wanted else _kept_suffix(source.path)
+    fields = {"ext": suffix, "name": source.path.name, "scale": scale, "index": index}
+    try:
+        name = template.format(stem=stem, **fields)
+        excess = len(os.fsencode(Path(name).name)) - LONGEST_NAME
+        if excess > 0:
+            name = template.format(stem=os.fsdecode(os.fsencode(stem)[:-excess]), **fields)
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise UsageError(f"--name {template!r}: {error} is not to be filled in") from error
+    relative = source.relative.parent / name
+    if not Path(name).name or Path(name).is_absolute() or ".." in relative.parts:
+        raise UsageError(f"--name {template!r}: leads out of the output folder")
+    return relative
+
+
+def sort_out(jobs: list[Job], journal: Journal, existing: Existing) -> tuple[list[Job], list[Job]]:
+    """Clean up after dead runs, and part the jobs to be done from those whose targets are there.
+
+    Raises:
+        UsageError: there are targets that no run of this journal made, and `existing` refuses.
+    """
+    for folder in {job.target.parent for job in jobs}:
+        remove_partials(folder)
+    to_do, there, foreign = [], [], []
+    for job in jobs:
+        if existing is not Existing.OVERWRITE and journal.has(job):
+            there.append(job)
+        elif existing is Existing.OVERWRITE or not os.path.lexists(job.target) or journal.made(job):
+            to_do.append(job)
+        elif existing is Existing.SKIP:
+            there.append(job)
+        elif existing is Existing.UPDATE:
+            newer = job.source.stat().st_mtime_ns > job.target.stat().st_mtime_ns
+            (to_do if newer else there).append(job)
+        else:
+            foreign.append(job)
+    if foreign:
+        raise UsageError(
+            f"{foreign[0].target}: exists already, as {len(foreign)} of {len(jobs)} targets do; "
+            "pass --skip-existing, --update or --overwrite"
+        )
+    return to_do, there
 
 
 def check_result(job: Job, picture: Picture, scale: int) -> None:

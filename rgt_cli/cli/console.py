@@ -40,11 +40,11 @@ class Console:
             self._line(message, "")
 
     def _line(self, message: str, style: str) -> None:
-        message = " ".join(message.split())
+        message = " ".join(shown(message).split())
         self._rich.print(message, style=style, markup=False, soft_wrap=True)
 
-    def table(self, columns: list[str], rows: list[list[str]]) -> None:
-        """Print a table on stdout, the second column to the last as narrow as they can be."""
+    def table(self, columns: list[str], rows: list[list[str]], stderr: bool = False) -> None:
+        """Print a table, on stdout unless told otherwise."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -53,15 +53,22 @@ class Console:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(shown(cell)) for cell in row))
         width = None if sys.stdout.isatty() else 160
-        RichConsole(highlight=False, width=width).print(table)
+        RichConsole(highlight=False, width=width, stderr=stderr).print(table)
 
     @contextmanager
     def tiles(self, title: str) -> Iterator[Callable[[int, int], None]]:
         """Show progress through tiles; yields a function of (tiles done, tiles in all)."""
         with self._bar(_tile_pace) as update:
             yield lambda done, total: update(title, done, total)
+
+    @contextmanager
+    def pictures(self, total: int) -> Iterator["BatchProgress"]:
+        """Show progress through a batch of so many pictures, and through the one in hand."""
+        progress = BatchProgress(total)
+        with self._bar(progress.pace) as progress.update:
+            yield progress
 
     @contextmanager
     def downloads(self) -> Iterator[Callable[[str, int, int | None], None]]:
@@ -87,6 +94,7 @@ class Console:
             progress.TimeRemainingColumn(),
             console=self._rich,
             transient=True,
+            speed_estimate_period=3600,  # or the remaining time follows every moment's whim
         ) as bar:
             tasks: dict[str, tuple[progress.TaskID, float]] = {}
 
@@ -97,6 +105,32 @@ class Console:
                 bar.update(task, completed=done, total=total, pace=pace(done, total, started))
 
             yield update
+
+
+class BatchProgress:
+    """Progress through many pictures."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.pixels = total, 0, 0
+        self.update: Callable[[str, int, int | None], None]
+        self._in_hand = ""
+
+    def tile(self, title: str, done: int, total: int) -> None:
+        """So many tiles of one picture are done."""
+        self._in_hand = f", {shown(title)} {done}/{total}" if total > 1 else f", {shown(title)}"
+        self.update("pictures", self.done, self.total)
+
+    def picture(self, pixels: int) -> None:
+        """One more picture is done, which was made of so many pixels."""
+        self.done += 1
+        self.pixels += pixels
+        self.update("pictures", self.done, self.total)
+
+    def pace(self, done: int, total: int | None, started: float) -> str:
+        """How far and how fast, in words."""
+        elapsed = max(time.monotonic() - started, 1e-3)
+        rate = f", {done / elapsed:.2f}/s, {self.pixels / 1e6 / elapsed:.3f} MP/s" if done else ""
+        return f"{done}/{total}{rate}{self._in_hand}"
 
 
 class _PlainProgress:
@@ -129,3 +163,8 @@ def _byte_pace(done: int, total: int | None, started: float) -> str:
 def megabytes(count: float) -> str:
     """Bytes as a person reads them."""
     return f"{count / 1e6:.1f} MB"
+
+
+def shown(text: str) -> str:
+    """A text that can be printed: bytes of a file name that are no UTF-8 are spelled out."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

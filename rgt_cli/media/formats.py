@@ -34,6 +34,9 @@ FORMATS = (
     Format("bmp", "BMP", (".bmp",), 2**31 - 1, has_metadata=False),
 )
 
+READABLE = frozenset(suffix for f in FORMATS for suffix in f.suffixes)
+"""The file name endings of pictures, in lower case."""
+
 
 def format_named(name: str) -> Format:
     """The format that a person calls `name`.

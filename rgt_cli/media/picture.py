@@ -1,7 +1,9 @@
 """One still picture: its pixels, and the envelope of metadata that goes back out with them."""
 
+import io
 import os
 import secrets
+import stat
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,6 +28,10 @@ _DESCRIPTIVE_TAGS = {
     ExifTags.IFD.GPSInfo,
 }
 """What of EXIF stays true of an enlarged picture; the rest describes how the file was laid out."""
+
+
+PARTIAL = ".rgt-{}.part"
+"""The name of a picture that is being written, with eight hexadecimal digits."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ def read_picture(path: Path) -> Picture:
         UsageError: a picture of a kind that is not supported yet.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise PictureError(f"{path}: no file but a folder, a pipe or a device")
         with warnings.catch_warnings():
             # Large pictures are what people bring; Pillow still refuses the absurd ones.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -73,6 +81,10 @@ def read_picture(path: Path) -> Picture:
         raise PictureError(f"{path}: not a picture of a known format ({known})") from error
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path}: refused: {error}") from error
+    except FileNotFoundError as error:
+        raise PictureError(f"{path}: no such file") from error
+    except MemoryError as error:
+        raise PictureError(f"{path}: too large to be read into memory") from error
     except PermissionError as error:
         raise PictureError(f"{path}: no permission to read it") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
@@ -124,6 +136,13 @@ def _descriptive_exif(exif: Image.Exif) -> bytes | None:
     return exif.tobytes() if len(exif) else None
 
 
+def remove_partials(folder: Path) -> None:
+    """Remove what processes that died while they wrote a picture left in a folder."""
+    for path in folder.glob(PARTIAL.format("?" * 8)):
+        with suppress(OSError):
+            path.unlink()
+
+
 def write_picture(picture: Picture, target: Path, file_format: Format, quality: int = 95) -> None:
     """Write a picture so that `target` either is whole or is not touched.
 
@@ -143,10 +162,13 @@ def write_picture(picture: Picture, target: Path, file_format: Format, quality: 
         options["subsampling"] = 0
     elif file_format.pillow == "TIFF" and not picture.exif:
         options["compression"] = "tiff_adobe_deflate"  # Pillow cannot write EXIF beside it
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    partial = target.with_name(PARTIAL.format(secrets.token_hex(4)))
     try:
+        # Given a file, Pillow takes a short write on a full disk for a whole one.
+        encoded = io.BytesIO()
+        Image.fromarray(picture.pixels).save(encoded, file_format.pillow, **options)
         with partial.open("xb") as file:
-            Image.fromarray(picture.pixels).save(file, file_format.pillow, **options)
+            file.write(encoded.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, target)

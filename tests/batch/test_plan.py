@@ -37,7 +37,6 @@ def test_refusals(small_png: Path) -> None:
     (folder / "link.png").symlink_to(small_png)
     for error, source, target, form, overwrite in [
         (NoInputError, folder / "none.png", None, None, False),
-        (UsageError, folder, None, None, False),
         (UsageError, small_png, folder / "old.png", None, False),
         (UsageError, small_png, small_png, None, True),
         (UsageError, small_png, folder / "link.png", None, True),

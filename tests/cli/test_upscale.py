@@ -127,7 +127,6 @@ def test_errors(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
         (3, ("missing.png",)),
         (1, ("text.png",)),
         (1, ("cut.png",)),
-        (2, (".",)),
         (2, ("in.png", "-o", "old.png")),
         (2, ("in.png", "-o", "in.png", "--overwrite")),
         (2, ("in.png", "--device", "tpu")),

@@ -17,7 +17,7 @@ ALLOWED = {
     "inference": {"checkpoints", "errors"},
     "media": {"errors"},
     "batch": {"media", "inference", "errors"},
-    "measure": {"inference", "media", "errors"},
+    "measure": {"inference", "media", "network", "errors"},
     "cli": {"batch", "media", "inference", "checkpoints", "network", "measure", "errors"},
 }
 

@@ -69,16 +69,25 @@ def keep_freed_memory() -> None:
     By default it goes back to the system and is faulted in anew, page by page, for every layer:
     a tenth of the time on a CPU. Elsewhere than on glibc this does nothing.
     """
-    m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
-    _glibc("mallopt", m_mmap_threshold, 32 << 20)
-    _glibc("mallopt", m_trim_threshold, 512 << 20)
+    _keep_freed(tensors_below=32 << 20, at_most=512 << 20)
 
 
 def give_back_memory(device: torch.device) -> None:
-    """Return what was freed and kept, to PyTorch's own store or by glibc, after memory ran out."""
+    """Return what was freed and kept, to PyTorch's own store or by glibc, after memory ran out.
+
+    From here on every tensor has memory of its own: one heap that is full of gaps cannot hold even
+    what would fit.
+    """
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    _keep_freed(tensors_below=1 << 16, at_most=1 << 16)
     _glibc("malloc_trim", 0)
+
+
+def _keep_freed(tensors_below: int, at_most: int) -> None:
+    m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
+    _glibc("mallopt", m_mmap_threshold, tensors_below)
+    _glibc("mallopt", m_trim_threshold, at_most)
 
 
 def _glibc(name: str, *arguments: int) -> None:

@@ -1,6 +1,7 @@
 """`Upscaler`: the public way to enlarge an array or a PIL image."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -217,7 +218,7 @@ class Upscaler:
         longest = max(part.shape[:2])
         if longest <= (self.shrunk_to or longest):
             try:
-                return self._run(part)
+                return self._run_apart(part) if self.shrunk_to else self._run(part)
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -241,6 +242,11 @@ class Upscaler:
             lambda p: self._run_or_divide(p, keep),
         )
         return np.concatenate(list(rows))
+
+    def _run_apart(self, part: np.ndarray) -> np.ndarray:
+        """One tile in a thread of its own: one in which oneDNN ran out of memory can use it no more."""
+        with ThreadPoolExecutor(1) as executor:
+            return executor.submit(self._run, part).result()
 
     @torch.inference_mode()
     def _run(self, part: np.ndarray) -> np.ndarray:

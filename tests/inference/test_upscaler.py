@@ -252,7 +252,8 @@ print(result.shape, upscaler.shrunk_to)
 def test_a_process_that_really_runs_out() -> None:
     """A real limit of the kernel: PyTorch's and oneDNN's own errors, not ours."""
     command = [sys.executable, "-c", STARVED, str(200 << 20)]
-    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    shape, shrunk_to = shown.rsplit(" ", 1)
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    shape, shrunk_to = result.stdout.rsplit(" ", 1)
     assert shape == "(900, 1200, 3)"
     assert 32 <= int(shrunk_to) <= 300

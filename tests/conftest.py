@@ -12,7 +12,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from rgt_cli.inference import Enlarger, Upscaler
 from rgt_cli.network import RGT, RGTConfig
+from rgt_cli.size import Size
 
 DATA = Path(__file__).parent / "data"
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -78,3 +80,13 @@ def rgt() -> RunRGT:
 def leftovers(folder: Path) -> set[str]:
     """The names in a folder, hidden ones too."""
     return {path.name for path in folder.iterdir()}
+
+
+def nearest_enlarger(size: Size | None = None, alpha_by_network: bool = True) -> Enlarger:
+    """An enlarger of stub networks, whose results are known to the last bit."""
+    return Enlarger(
+        size or Size(scale=2),
+        lambda scale: Upscaler(Nearest(scale or 2), device="cpu"),
+        [2, 3, 4],
+        alpha_by_network,
+    )

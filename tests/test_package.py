@@ -12,13 +12,14 @@ from tests.conftest import DATA
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "errors": set(),
+    "size": set(),
     "network": set(),
     "checkpoints": {"network", "errors"},
-    "inference": {"checkpoints", "errors"},
+    "inference": {"checkpoints", "errors", "size"},
     "media": {"errors"},
-    "batch": {"media", "inference", "errors"},
+    "batch": {"media", "inference", "errors", "size"},
     "measure": {"inference", "media", "network", "errors"},
-    "cli": {"batch", "media", "inference", "checkpoints", "network", "measure", "errors"},
+    "cli": {"batch", "media", "inference", "checkpoints", "network", "measure", "errors", "size"},
 }
 
 

@@ -10,6 +10,7 @@ from rgt_cli.batch.plan import (
     plan_job,
     sort_out,
 )
+from rgt_cli.batch.recipe import Recipe
 from rgt_cli.batch.run import Outcome, run_job, run_jobs
 from rgt_cli.batch.sources import Found, Source, find_sources, read_list
 
@@ -20,6 +21,7 @@ __all__ = [
     "Job",
     "Journal",
     "Outcome",
+    "Recipe",
     "Source",
     "find_sources",
     "output_folder",

@@ -9,7 +9,17 @@ from pathlib import Path
 from rgt_cli.batch.journal import Journal
 from rgt_cli.batch.sources import Found, Source
 from rgt_cli.errors import NoInputError, OutputError, UsageError
-from rgt_cli.media import FORMATS, Format, Picture, format_named, format_of, remove_partials
+from rgt_cli.media import (
+    FORMATS,
+    Album,
+    Encoding,
+    Format,
+    check_album,
+    format_named,
+    format_of,
+    remove_partials,
+)
+from rgt_cli.size import Size
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Job:
 
 
 def plan_job(
-    source: Path, target: Path | None, scale: int, format_name: str | None, overwrite: bool
+    source: Path, target: Path | None, size: Size, format_name: str | None, overwrite: bool
 ) -> Job:
     """Plan the enlargement of one file.
 
@@ -44,7 +54,7 @@ def plan_job(
     if target is None or target.is_dir():
         folder = source.parent if target is None else target
         suffix = wanted.suffixes[0] if wanted else _kept_suffix(source)
-        target = folder / f"{source.stem}_x{scale}{suffix}"
+        target = folder / f"{source.stem}_{size}{suffix}"
     named = wanted if wanted and not target.suffix else format_of(target)
     if wanted not in (None, named):
         raise UsageError(f"{target}: the suffix says {named.name}, --format says {format_name}")
@@ -76,7 +86,7 @@ class Existing(Enum):
     """Replace it if its source is newer."""
 
 
-DEFAULT_NAME = "{stem}_x{scale}{ext}"
+DEFAULT_NAME = "{stem}_{size}{ext}"
 """The template of the targets of a batch."""
 LONGEST_NAME = 255
 """Bytes of a file name on the usual file systems."""
@@ -102,34 +112,34 @@ def output_folder(found: Found) -> Path:
 
 
 def plan_batch(
-    sources: list[Source], folder: Path, scale: int, template: str, format_name: str | None
+    sources: list[Source], folder: Path, size: Size, template: str, format_name: str | None
 ) -> list[Job]:
     """Plan the enlargement of many files, no two into one target.
 
     Args:
         folder: every target lies in it, at the place its source has in its own folder.
-        template: the name of a target, of {stem}, {ext} (with its dot), {name}, {scale} and {index}
-            (from 1). The name of the source's suffix is added to stems that would meet, `a.jpg`
-            and `a.png` becoming `a_jpg` and `a_png`, and then a number.
+        template: the name of a target, of {stem}, {ext} (with its dot), {name}, {size} (x4, w1920),
+            {scale} (4) and {index} (from 1). The name of the source's suffix is added to stems that
+            would meet, `a.jpg` and `a.png` becoming `a_jpg` and `a_png`, and then a number.
 
     Raises:
         UsageError: the template is wrong, or leads out of the folder.
     """
     wanted = format_named(format_name) if format_name else None
     first_names = Counter(
-        _key(_target(source, template, scale, index, wanted, source.path.stem))
+        _key(_target(source, template, size, index, wanted, source.path.stem))
         for index, source in enumerate(sources, 1)
     )
     jobs, taken = [], set()
     for index, source in enumerate(sources, 1):
         stem = source.path.stem
-        relative = _target(source, template, scale, index, wanted, stem)
+        relative = _target(source, template, size, index, wanted, stem)
         if first_names[_key(relative)] > 1:
             stem += "_" + source.path.suffix[1:]
-            relative = _target(source, template, scale, index, wanted, stem)
+            relative = _target(source, template, size, index, wanted, stem)
         number = 2
         while _key(relative) in taken:
-            numbered = _target(source, template, scale, index, wanted, f"{stem}_{number}")
+            numbered = _target(source, template, size, index, wanted, f"{stem}_{number}")
             if numbered == relative:
                 raise UsageError(f"--name {template!r}: calls several results {relative}; use {{stem}}")
             relative, number = numbered, number + 1
@@ -147,10 +157,11 @@ def _key(relative: Path) -> str:
 
 
 def _target(
-    source: Source, template: str, scale: int, index: int, wanted: Format | None, stem: str
+    source: Source, template: str, size: Size, index: int, wanted: Format | None, stem: str
 ) -> Path:
     suffix = wanted.suffixes[0] if wanted else _kept_suffix(source.path)
-    fields = {"ext": suffix, "name": source.path.name, "scale": scale, "index": index}
+    fields = {"ext": suffix, "name": source.path.name, "size": size, "index": index}
+    fields["scale"] = f"{size.scale:g}" if size.scale else size
     try:
         name = template.format(stem=stem, **fields)
         excess = len(os.fsencode(Path(name).name)) - LONGEST_NAME
@@ -193,20 +204,16 @@ def sort_out(jobs: list[Job], journal: Journal, existing: Existing) -> tuple[lis
     return to_do, there
 
 
-def check_result(job: Job, picture: Picture, scale: int) -> None:
+def check_result(job: Job, album: Album, size: Size, encoding: Encoding) -> None:
     """Refuse a result that its format cannot hold, before any of it is computed.
 
     Raises:
-        UsageError: a side is too long, or a gray ICC profile would be put on colour pixels.
+        UsageError: a side is too long, or something would be lost; see `check_album`.
     """
-    longest = max(picture.pixels.shape[:2]) * scale
+    longest = max(max(size.of(*picture.size)) for picture in album.pictures)
     if longest > job.format.longest_side:
         raise UsageError(
             f"{job.target}: {job.format.name} holds at most {job.format.longest_side} pixels a side, "
             f"not {longest}; use --format png"
         )
-    if picture.pixels.ndim == 2 and picture.icc and not job.format.has_gray:
-        raise UsageError(
-            f"{job.target}: {job.format.name} has no gray, so the gray ICC profile cannot go along; "
-            "use --format png"
-        )
+    check_album(album, job.target, job.format, encoding)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from rgt_cli.batch.journal import Journal
 from rgt_cli.batch.plan import Job, check_result
-from rgt_cli.errors import OutputError, RGTError
-from rgt_cli.media import Picture, read_picture, write_picture
+from rgt_cli.batch.recipe import Recipe, Report, enlarge
+from rgt_cli.errors import OutOfMemoryError, OutputError, RGTError
+from rgt_cli.media import Album, read_album, write_album
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
-    from rgt_cli.inference.upscaler import Report, Upscaler
+    from rgt_cli.inference import Enlarger
 
 AHEAD = 2
 """How many pictures are read before their turn, and how many wait to be written."""
@@ -34,27 +35,42 @@ class Outcome:
     """Width and height in pixels, upright; None if it could not be read."""
     target_size: tuple[int, int] | None = None
     """Width and height in pixels; None if nothing was written."""
+    frames: int = 1
+    """How many pictures it holds: frames or pages."""
     seconds: float = 0.0
     """Spent on computing."""
+    peak_memory: int = 0
+    """The most bytes that were held until then, where the network computes."""
     warnings: tuple[str, ...] = ()
     """What was lost, although the target was made."""
 
 
-def run_job(job: Job, upscaler: Upscaler, quality: int, report: Report | None = None) -> Outcome:
+@dataclass(frozen=True)
+class _Computed:
+    """A result that waits to be written."""
+
+    album: Album
+    source_size: tuple[int, int]
+    seconds: float
+    peak_memory: int
+
+
+def run_job(job: Job, recipe: Recipe, enlarger: Enlarger, report: Report) -> Outcome:
     """Enlarge one picture from file to file.
 
     Raises:
-        PictureError: the source is damaged or no picture.
-        UsageError: a kind of picture that is not supported yet, or too large for the format.
-        OutOfMemoryError, OutputError: as `Upscaler.upscale` and `write_picture` say.
+        PictureError: the source is damaged, no picture, or of a kind that is not supported.
+        UsageError: the format of the target cannot hold the result.
+        OutOfMemoryError, OutputError: as `Upscaler.upscale` and `write_album` say.
     """
-    return _write(job, *_compute(job, _read(job, upscaler.scale), upscaler, report), quality, None)
+    album = _read(job, recipe, enlarger)
+    return _write(job, recipe, _compute(job, album, recipe, enlarger, report), None)
 
 
 def run_jobs(
     jobs: Iterable[Job],
-    upscaler: Upscaler,
-    quality: int,
+    recipe: Recipe,
+    enlarger: Enlarger,
     journal: Journal,
     report: Callable[[Job, int, int], None],
     stop: threading.Event,
@@ -72,12 +88,12 @@ def run_jobs(
     """
     waiting = iter(jobs)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(AHEAD) as writers:
-        read: deque[tuple[Job, Future[Picture]]] = deque()
+        read: deque[tuple[Job, Future[Album]]] = deque()
         written: deque[Future[Outcome]] = deque()
 
         def read_ahead() -> None:
             while len(read) <= AHEAD and (job := next(waiting, None)) is not None:
-                read.append((job, reader.submit(_read, job, upscaler.scale)))
+                read.append((job, reader.submit(_read, job, recipe, enlarger)))
 
         try:
             read_ahead()
@@ -85,10 +101,11 @@ def run_jobs(
                 job, future = read.popleft()
                 read_ahead()
                 try:
-                    picture = future.result()
-                    computed = _compute(job, picture, upscaler, functools.partial(report, job))
-                    del picture
-                    written.append(writers.submit(_write, job, *computed, quality, journal))
+                    album = future.result()
+                    told = functools.partial(report, job)
+                    computed = _compute(job, album, recipe, enlarger, told)
+                    del album
+                    written.append(writers.submit(_write, job, recipe, computed, journal))
                     del computed
                 except RGTError as error:
                     failed: Future[Outcome] = Future()
@@ -104,47 +121,39 @@ def run_jobs(
                 future.cancel()
 
 
-def _read(job: Job, scale: int) -> Picture:
-    picture = read_picture(job.source)
-    check_result(job, picture, scale)
-    return picture
+def _read(job: Job, recipe: Recipe, enlarger: Enlarger) -> Album:
+    album = read_album(job.source, recipe.max_pixels)
+    check_result(job, album, enlarger.size, recipe.encoding)
+    return album
 
 
-def _compute(
-    job: Job, picture: Picture, upscaler: Upscaler, report: Report | None
-) -> tuple[Picture, tuple[int, int], float]:
+def _compute(job: Job, album: Album, recipe: Recipe, enlarger: Enlarger, report: Report) -> _Computed:
     started = time.perf_counter()
-    enlarged = picture.with_pixels(upscaler.upscale(picture.pixels, report))
-    return enlarged, _size(picture), time.perf_counter() - started
+    try:
+        enlarged = enlarge(album, recipe, enlarger, report)
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{job.source}: {error}") from error
+    seconds = time.perf_counter() - started
+    return _Computed(enlarged, album.first.size, seconds, enlarger.peak_memory())
 
 
-def _write(
-    job: Job,
-    enlarged: Picture,
-    source_size: tuple[int, int],
-    seconds: float,
-    quality: int,
-    journal: Journal | None,
-) -> Outcome:
+def _write(job: Job, recipe: Recipe, computed: _Computed, journal: Journal | None) -> Outcome:
+    album = computed.album
     try:
         if journal:
             job.target.parent.mkdir(parents=True, exist_ok=True)
             journal.begin(job)
-        write_picture(enlarged, job.target, job.format, quality)
+        lost = write_album(album, job.target, job.format, recipe.encoding)
         if journal:
             journal.done(job)
     except OSError as error:
         raise OutputError(f"{job.target}: cannot be written: {error.strerror}") from error
-    lost = (enlarged.icc or enlarged.exif) and not job.format.has_metadata
-    what = f"{job.target}: {job.format.name} cannot hold the ICC profile and EXIF of the source"
     return Outcome(
         job,
-        source_size=source_size,
-        target_size=_size(enlarged),
-        seconds=seconds,
-        warnings=(what,) if lost else (),
+        source_size=computed.source_size,
+        target_size=album.first.size,
+        frames=len(album.pictures),
+        seconds=computed.seconds,
+        peak_memory=computed.peak_memory,
+        warnings=(*album.warnings, *lost),
     )
-
-
-def _size(picture: Picture) -> tuple[int, int]:
-    return picture.pixels.shape[1], picture.pixels.shape[0]

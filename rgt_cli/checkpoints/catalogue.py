@@ -155,6 +155,17 @@ def find(model: str, scale: int | None) -> Entry | Path:
     raise CheckpointError(f"{model}: no model of that name and no such file; {advice}")
 
 
+def scales_of(model: str) -> list[int]:
+    """The factors that a model of the catalogue has, "auto" included; none of one from elsewhere."""
+    entries = catalogue().values()
+    if model == "auto":
+        model = "tiny"  # as the published one does
+    scales = {entry.scale for entry in entries if entry.short == model and entry.scale}
+    if not scales and isinstance(found := find(model, None), Entry) and found.scale:
+        scales = {found.scale}
+    return sorted(scales)
+
+
 def _native_scale(name: str, scales: list[int], wanted: int | None) -> int:
     if wanted is None:
         return 4 if 4 in scales else max(scales)

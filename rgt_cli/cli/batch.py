@@ -81,7 +81,9 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "target": os.fspath(outcome.job.target),
         "source_size": outcome.source_size,
         "target_size": outcome.target_size,
+        "frames": outcome.frames,
         "seconds": round(outcome.seconds, 4),
+        "peak_memory": outcome.peak_memory,
         "warnings": list(outcome.warnings),
         "error": None if outcome.error is None else str(outcome.error),
     }

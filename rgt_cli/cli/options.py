@@ -1,8 +1,9 @@
-"""Options that several commands share, and what a person may write for them."""
+"""What a person may write for options, and those that several commands share."""
 
 import re
 
 import click
+from PIL import ImageColor
 
 SMALLEST_TILE = 16
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -40,6 +41,73 @@ class SizeType(click.ParamType):
         if size < 1:
             self.fail(f"{value!r} is no amount of memory; write 6G or 800M", param, ctx)
         return size
+
+
+class PixelsType(click.ParamType):
+    """A number of pixels, "300M" or "1.5G" or "90000"; K, M and G are powers of 1000."""
+
+    name = "PIXELS"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)P?", value.strip(), re.IGNORECASE)
+        count = int(float(found[1]) * 1000 ** " KMG".index(found[2].upper() or " ")) if found else 0
+        if count < 1:
+            self.fail(f"{value!r} is no number of pixels; write 300M or 1G", param, ctx)
+        return count
+
+
+class BoxType(click.ParamType):
+    """A width and a height in pixels, "1920x1080"."""
+
+    name = "WxH"
+
+    def convert(
+        self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([1-9]\d*)[xX\u00d7]([1-9]\d*)", value.strip())
+        if found is None:
+            self.fail(f"{value!r} is no width and height; write 1920x1080", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+class ColourType(click.ParamType):
+    """A colour, "white" or "#102030", as (red, green, blue) of 0..255."""
+
+    name = "COLOUR"
+
+    def convert(
+        self, value: str | tuple, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            red, green, blue = ImageColor.getrgb(value)[:3]
+        except ValueError:
+            self.fail(f"{value!r} is no colour; write white or #ffffff", param, ctx)
+        return red, green, blue
+
+
+class DPIType(click.ParamType):
+    """One of the words, or a number of pixels an inch."""
+
+    name = "keep|scale|N"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | float:
+        if value in ("keep", "scale"):
+            return value
+        try:
+            dpi = float(value)
+        except ValueError:
+            dpi = 0.0
+        if not 0 < dpi < 1e6:
+            self.fail(f"{value!r} is neither keep nor scale nor a number of pixels an inch", param, ctx)
+        return dpi
 
 
 model = click.option("-m", "--model", default="auto", show_default=True, help="A name, or a checkpoint.")

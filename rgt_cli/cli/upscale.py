@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import os
 import time
@@ -15,6 +16,7 @@ from rgt_cli.batch import (
     Existing,
     Job,
     Journal,
+    Recipe,
     find_sources,
     output_folder,
     plan_batch,
@@ -24,14 +26,17 @@ from rgt_cli.batch import (
     run_jobs,
     sort_out,
 )
-from rgt_cli.checkpoints.catalogue import Entry, find
+from rgt_cli.checkpoints.catalogue import Entry, find, scales_of
 from rgt_cli.cli import options
 from rgt_cli.cli.batch import Record, Stop, conclude, stopping_gently
 from rgt_cli.cli.console import Console
+from rgt_cli.cli.pipes import STDIO, piped, shown_name
 from rgt_cli.errors import ExitCode, NoInputError
+from rgt_cli.media import FORMATS, MAX_PIXELS, Encoding
+from rgt_cli.size import Size
 
 if TYPE_CHECKING:
-    from rgt_cli.inference import Upscaler
+    from rgt_cli.inference import Enlarger, Upscaler
 
 
 @click.command()
@@ -50,12 +55,17 @@ if TYPE_CHECKING:
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Of a folder, all but these.")
 @click.option(
     "--name", "template", default=DEFAULT_NAME, show_default=True,
-    help="Names of the results of a batch; also {name} (of the source) and {index}.",
+    help="Names of the results of a batch; also {scale}, {name} (of the source) and {index}.",
 )  # fmt: skip
 @click.option(
-    "-s", "--scale", type=click.IntRange(2, 4),
-    help="How much larger. Default: 4, or what a model given by path does.",
+    "-s", "--scale", type=click.FloatRange(0, 64, min_open=True),
+    help="How much larger, like 2 or 1.5. Default: 4, or what a model given by path does.",
 )  # fmt: skip
+@click.option("--width", type=click.IntRange(min=1), help="Pixels of the result instead of --scale.")
+@click.option("--height", type=click.IntRange(min=1), help="The same; with --width, both are met.")
+@click.option(
+    "--fit", type=options.BoxType(), help="As large as fits in there, in the proportions of the source."
+)
 @options.model
 @click.option(
     "--tile", type=options.TileType(), default="auto", show_default=True,
@@ -75,12 +85,32 @@ if TYPE_CHECKING:
     show_default=True, help="auto: fp16 on CUDA, fp32 elsewhere.",
 )  # fmt: skip
 @click.option(
-    "--format", "format_name", type=click.Choice(["png", "jpeg", "webp", "tiff", "bmp"]),
+    "--format", "format_name", type=click.Choice([f.name for f in FORMATS]),
     help="Format of the result. Default: by the suffix of the target, or the source's.",
 )  # fmt: skip
 @click.option(
     "--quality", type=click.IntRange(1, 100), default=95, show_default=True,
-    help="For JPEG and WebP.",
+    help="For JPEG, WebP, AVIF, HEIF and JPEG XL.",
+)  # fmt: skip
+@click.option("--lossless", is_flag=True, help="For WebP, HEIF and JPEG XL.")
+@click.option("--bits", type=click.Choice(["8", "16"]), help="Of a channel. Default: as in the source.")
+@click.option(
+    "--alpha", type=click.Choice(["network", "lanczos"]), default="network", show_default=True,
+    help="What enlarges transparency.",
+)  # fmt: skip
+@click.option(
+    "--background", type=options.ColourType(),
+    help="What to put behind transparency in formats that have none, like white or #102030.",
+)  # fmt: skip
+@click.option(
+    "--dpi", type=options.DPIType(), default="keep", show_default=True,
+    help="Pixels an inch; scale: printed as large as the source.",
+)  # fmt: skip
+@click.option("--strip", is_flag=True, help="Leave out all metadata; colours become sRGB.")
+@click.option("--strip-gps", is_flag=True, help="Leave out where a picture was taken.")
+@click.option(
+    "--max-pixels", type=options.PixelsType(), default=MAX_PIXELS, show_default="300M",
+    help="Refuse files that decode to more: some are made to fill the memory.",
 )  # fmt: skip
 @click.option(
     "--overwrite", "existing", flag_value=Existing.OVERWRITE, default=Existing.REFUSE, type=Existing,
@@ -112,20 +142,19 @@ def upscale(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     template: str,
-    scale: int | None,
     existing: Existing,
     fail_fast: bool,
     report_path: Path | None,
     events: bool,
     quiet: bool,
-    quality: int,
     format_name: str | None,
-    **computing: Any,
+    **chosen: Any,
 ) -> int:
-    """Enlarge pictures: files, folders, patterns. PNG, JPEG, WebP, TIFF or BMP, 8-bit RGB or gray.
+    """Enlarge pictures: files, folders, patterns; - is one picture from stdin to stdout.
 
-    A folder is enlarged into another one. A run that was interrupted is resumed by the same
-    command: what was finished stays, and only what is missing is made.
+    PNG, JPEG, WebP, TIFF, BMP, AVIF and GIF; HEIF and JPEG XL with rgt-cli[formats]. A folder is
+    enlarged into another one. A run that was interrupted is resumed by the same command: what was
+    finished stays, and only what is missing is made.
     """
     console.quiet |= quiet
     for file in lists:
@@ -133,28 +162,34 @@ def upscale(
     if not sources:
         raise NoInputError("no source is named")
     # Refuse what can be refused before torch takes its second to start.
-    scale = _expected_scale(computing, scale)
+    size, recipe = _size(chosen), _recipe(chosen)
     one = len(sources) == 1 and not sources[0].is_dir() and not _is_pattern(sources[0])
     if one and not _means_folder(target, format_name):
-        if scale is not None:
-            plan_job(sources[0], target, scale, format_name, existing is Existing.OVERWRITE)
-        upscaler = _upscaler(console, scale, computing)
-        job = plan_job(sources[0], target, upscaler.scale, format_name, existing is Existing.OVERWRITE)
         record = Record(events, {"planned": 1, "there": 0, "ignored": {}})
-        _run_one(console, job, upscaler, quality, record)
+        with piped(sources[0], target, format_name) as (source, named):
+
+            def plan(size: Size) -> Job:
+                return plan_job(source, named, size, format_name, existing is Existing.OVERWRITE)
+
+            if size != Size():
+                plan(size)
+            enlarger = _enlarger(console, size, chosen)
+            _run_one(console, plan(enlarger.size), recipe, enlarger, record)
         code = int(ExitCode.DONE)
+        if report_path:
+            record.write(report_path)
     else:
         found = find_sources(sources, recursive, include, exclude)
         if not found.sources:
             left_out = ", ".join(f"{count} {why}" for why, count in found.ignored.items())
             raise NoInputError(f"{sources[0]}: no pictures in it" + f" ({left_out})" * bool(left_out))
         folder = target or output_folder(found)
-        if scale is not None:
-            plan_batch(found.sources, folder, scale, template, format_name)
-        upscaler = _upscaler(console, scale, computing)
-        jobs = plan_batch(found.sources, folder, upscaler.scale, template, format_name)
+        if size != Size():
+            plan_batch(found.sources, folder, size, template, format_name)
+        enlarger = _enlarger(console, size, chosen)
+        jobs = plan_batch(found.sources, folder, enlarger.size, template, format_name)
         record = Record(events, {"ignored": found.ignored})
-        settings = _settings(upscaler, quality, format_name)
+        settings = _settings(enlarger, recipe, format_name, chosen)
         with (
             Journal(folder, settings, anew=existing is Existing.OVERWRITE) as journal,
             stopping_gently(console) as stop,
@@ -162,26 +197,41 @@ def upscale(
             to_do, there = sort_out(jobs, journal, existing)
             record.facts |= {"planned": len(to_do), "there": len(there)}
             try:
-                _run_batch(console, to_do, upscaler, quality, journal, record, stop, fail_fast)
+                _run_batch(console, to_do, recipe, enlarger, journal, record, stop, fail_fast)
             finally:
                 if report_path:
                     record.write(report_path)
             code = conclude(console, record, stop)
-    if one and report_path:
-        record.write(report_path)
-    _tell_what_happened(console, upscaler)
+    _tell_what_happened(console, enlarger)
     return code
 
 
-def _expected_scale(computing: dict[str, Any], scale: int | None) -> int | None:
-    """The scale that a model will have, without loading it; None where only its file can tell."""
-    tile, overlap, model = computing["tile"], computing["overlap"], computing["model"]
+def _size(chosen: dict[str, Any]) -> Size:
+    """How large results are to be; `Size()` where only the file of a model can tell."""
+    tile, overlap, model = chosen["tile"], chosen["overlap"], chosen["model"]
     if isinstance(tile, int) and overlap is not None and overlap >= tile:
         raise click.BadParameter(f"must be below --tile {tile}", param_hint="--overlap")
-    if model == "auto":
-        return scale or 4
-    found = find(model, scale)  # refuses an unknown name
-    return scale or (found.scale if isinstance(found, Entry) else None)
+    scale, box = chosen.pop("scale"), chosen.pop("fit")
+    width, height = chosen.pop("width"), chosen.pop("height")
+    if sum((scale is not None, box is not None, width is not None or height is not None)) > 1:
+        raise click.UsageError("--scale, --width or --height, and --fit: only one of them")
+    if box:
+        return Size(width=box[0], height=box[1], fit=True)
+    if width or height:
+        return Size(width=width, height=height)
+    if scale is None and model == "auto":
+        scale = 4
+    elif scale is None:
+        found = find(model, None)  # refuses an unknown name
+        scale = found.scale if isinstance(found, Entry) else None
+    return Size(scale=scale)
+
+
+def _recipe(chosen: dict[str, Any]) -> Recipe:
+    encoding = Encoding(*(chosen.pop(name) for name in ("quality", "lossless", "background")))
+    bits = chosen.pop("bits")
+    rest = {name: chosen.pop(name) for name in ("dpi", "strip", "strip_gps", "max_pixels")}
+    return Recipe(encoding, bits=int(bits) if bits else None, **rest)
 
 
 def _is_pattern(source: Path) -> bool:
@@ -190,54 +240,67 @@ def _is_pattern(source: Path) -> bool:
 
 def _means_folder(target: Path | None, format_name: str | None) -> bool:
     """Whether a target that is not there yet is to become a folder: no suffix, no format."""
+    if target == STDIO:
+        return False
     return bool(target and not target.suffix and not format_name and not target.exists())
 
 
-def _upscaler(console: Console, scale: int | None, computing: dict[str, Any]) -> Upscaler:
-    from rgt_cli.inference import Upscaler, use_threads
+def _enlarger(console: Console, size: Size, chosen: dict[str, Any]) -> Enlarger:
+    from rgt_cli.inference import Enlarger, Upscaler, use_threads
 
-    use_threads(computing.pop("threads"))
-    with console.downloads() as progress:
-        upscaler = Upscaler(scale=scale, progress=progress, **computing)
-    for note in upscaler.notes:
-        console.warn(note)
-    if upscaler.scale != upscaler.native_scale:
-        console.warn(
-            f"{upscaler.name} enlarges by {upscaler.native_scale}; "
-            f"the result is then shrunk to x{upscaler.scale} by Lanczos"
-        )
-    return upscaler
+    use_threads(chosen["threads"])
+    names = ("model", "device", "precision", "tile", "overlap", "memory")
+    computing = {name: chosen[name] for name in names}
+
+    def load(scale: int | None) -> Upscaler:
+        with console.downloads() as progress:
+            upscaler = Upscaler(scale=scale, progress=progress, **computing)
+        for note in upscaler.notes:
+            console.warn(note)
+        return upscaler
+
+    return Enlarger(size, load, scales_of(chosen["model"]), chosen["alpha"] == "network")
 
 
-def _settings(upscaler: Upscaler, quality: int, format_name: str | None) -> dict[str, Any]:
+def _settings(
+    enlarger: Enlarger, recipe: Recipe, format_name: str | None, chosen: dict[str, Any]
+) -> dict[str, Any]:
     """What the results of a batch depend on, for its journal."""
+    made = dataclasses.asdict(recipe)
+    del made["max_pixels"]
+    encoding = made.pop("encoding")
+    background = encoding.pop("background")
     return {
-        "model": upscaler.name,
-        "scale": upscaler.scale,
-        "precision": str(upscaler.dtype).removeprefix("torch."),
-        "tile": upscaler.tile,
-        "overlap": upscaler.overlap,
+        "model": enlarger.name or chosen["model"],
+        "size": str(enlarger.size),
+        "precision": chosen["precision"],
+        "tile": chosen["tile"],
+        "overlap": chosen["overlap"],
+        "alpha": chosen["alpha"],
         "format": format_name,
-        "quality": quality,
+        "background": background and list(background),
+        **encoding,
+        **made,
     }
 
 
-def _run_one(console: Console, job: Job, upscaler: Upscaler, quality: int, record: Record) -> None:
-    with console.tiles(job.source.name) as report:
-        outcome = run_job(job, upscaler, quality, report)
+def _run_one(console: Console, job: Job, recipe: Recipe, enlarger: Enlarger, record: Record) -> None:
+    with console.tiles(shown_name(job.source)) as report:
+        outcome = run_job(job, recipe, enlarger, report)
     record.add(outcome)
     for warning in outcome.warnings:
         console.warn(warning)
     width, height = outcome.target_size or (0, 0)
     seconds = time.monotonic() - record.started
-    console.say(f"{job.target}: {width} x {height}, by {upscaler.name} in {seconds:.1f} s")
+    by = f", by {enlarger.name}" if enlarger.name else ""
+    console.say(f"{shown_name(job.target)}: {width} x {height}{by} in {seconds:.1f} s")
 
 
 def _run_batch(
     console: Console,
     jobs: list[Job],
-    upscaler: Upscaler,
-    quality: int,
+    recipe: Recipe,
+    enlarger: Enlarger,
     journal: Journal,
     record: Record,
     stop: Stop,
@@ -249,18 +312,19 @@ def _run_batch(
         def report(job: Job, done: int, total: int) -> None:
             progress.tile(job.source.name, done, total)
 
-        for outcome in run_jobs(jobs, upscaler, quality, journal, report, stop):
+        for outcome in run_jobs(jobs, recipe, enlarger, journal, report, stop):
             record.add(outcome)
             width, height = outcome.source_size or (0, 0)
-            progress.picture(width * height)
+            progress.picture(width * height * outcome.frames)
             for warning in outcome.warnings:
                 console.warn(warning)
             if outcome.error and fail_fast:
                 break
 
 
-def _tell_what_happened(console: Console, upscaler: Upscaler) -> None:
-    if upscaler.redone_tiles:
-        console.warn(f"{upscaler.redone_tiles} tiles overflowed half precision and were redone")
-    if upscaler.shrunk_to:
-        console.warn(f"memory ran out, so tiles were shrunk to {upscaler.shrunk_to} pixels")
+def _tell_what_happened(console: Console, enlarger: Enlarger) -> None:
+    for upscaler in enlarger.upscalers:
+        if upscaler.redone_tiles:
+            console.warn(f"{upscaler.redone_tiles} tiles overflowed half precision and were redone")
+        if upscaler.shrunk_to:
+            console.warn(f"memory ran out, so tiles were shrunk to {upscaler.shrunk_to} pixels")

@@ -1,6 +1,7 @@
 """How much memory is free, how much a forward pass takes, and so how large a tile may be."""
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,3 +97,14 @@ def shrunk(tile: int) -> int:
     functions of the picture.
     """
     return max(tile // 2, DEEPER_SIDE) if tile > DEEPER_SIDE else tile // 2
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes held so far: by the whole process on a CPU, by the tensors on CUDA."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # there is none on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -13,6 +13,7 @@ from torch import nn
 from rgt_cli.checkpoints import Progress, resolve
 from rgt_cli.checkpoints.load import load_network
 from rgt_cli.errors import CheckpointError, OutOfMemoryError, UsageError
+from rgt_cli.inference.alpha import enlarge_with_alpha
 from rgt_cli.inference.device import (
     give_back_memory,
     keep_freed_memory,
@@ -29,6 +30,7 @@ from rgt_cli.inference.memory import (
     free_memory,
     shrunk,
 )
+from rgt_cli.inference.resize import shrink
 from rgt_cli.inference.tiling import blended_rows, count_tiles
 
 DEFAULT_OVERLAP = 32
@@ -115,8 +117,8 @@ class Upscaler:
         """Enlarge one picture.
 
         Args:
-            image: (H, W) or (H, W, C) uint8 in 0..255 or floating point in 0..1, or a PIL image
-                of mode L or RGB. C is 3, or the channels of the network.
+            image: (H, W) or (H, W, C) uint8, uint16 or floating point in 0..1, or a PIL image of
+                mode L, LA, RGB or RGBA. C is 3, or the channels of the network.
 
         Returns:
             The same kind, dtype and number of channels; floating point comes back as float32.
@@ -126,9 +128,7 @@ class Upscaler:
             OutOfMemoryError: the picture does not fit in memory even in the smallest tiles.
         """
         if isinstance(image, Image.Image):
-            if image.mode not in ("L", "RGB"):
-                raise UsageError(f"a picture of mode {image.mode} is not supported yet")
-            return Image.fromarray(self.upscale(np.asarray(image), report))
+            return self._upscale_pil(image, report)
         self._check(image)
         pixels = image if image.ndim == 3 else image[..., None]
         report = report or (lambda done, total: None)
@@ -140,8 +140,18 @@ class Upscaler:
                 continue
         if self.scale != self.native_scale:
             sides = [side * self.scale for side in image.shape[:2]]
-            enlarged = _lanczos(enlarged, sides[0], sides[1])
+            enlarged = shrink(enlarged, sides[0], sides[1])
         return enlarged if image.ndim == 3 else enlarged[..., 0]
+
+    def _upscale_pil(self, image: Image.Image, report: Report | None) -> Image.Image:
+        if image.mode not in ("L", "LA", "RGB", "RGBA"):
+            raise UsageError(f"a picture of mode {image.mode}: convert it to L, LA, RGB or RGBA")
+        array = np.asarray(image)
+        if not image.mode.endswith("A"):
+            return Image.fromarray(self.upscale(array, report))
+        colours = array[..., :-1] if image.mode == "RGBA" else array[..., 0]
+        both = enlarge_with_alpha(colours, array[..., -1], lambda part: self.upscale(part, report))
+        return Image.fromarray(np.dstack(both))
 
     def _check(self, image: np.ndarray) -> None:
         wanted = self.config.in_chans
@@ -150,8 +160,8 @@ class Upscaler:
             raise UsageError(f"an array of shape {image.shape} is no picture: (H, W) or (H, W, 3)")
         if 0 in image.shape:
             raise UsageError("the picture has no pixels")
-        if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
-            raise UsageError(f"pixels must be uint8 or floating point, not {image.dtype}")
+        if image.dtype not in (np.uint8, np.uint16) and not np.issubdtype(image.dtype, np.floating):
+            raise UsageError(f"pixels must be uint8, uint16 or floating point, not {image.dtype}")
 
     def _tile_for(self, height: int, width: int, channels: int) -> int:
         """The side of the tiles of one picture.
@@ -181,8 +191,10 @@ class Upscaler:
         height, width, channels = image.shape
         scale, overlap = self.native_scale, self._overlap_for(tile)
         total, done = count_tiles(height, width, tile, overlap), 0
-        integers = image.dtype == np.uint8
-        out = np.empty((height * scale, width * scale, channels), np.uint8 if integers else np.float32)
+        floating = np.issubdtype(image.dtype, np.floating)
+        largest = 1 if floating else np.iinfo(image.dtype.type).max
+        dtype = np.dtype(np.float32) if floating else image.dtype
+        out: np.ndarray = np.empty((height * scale, width * scale, channels), dtype)
         report(0, total)
 
         def enlarge(part: np.ndarray) -> np.ndarray:
@@ -195,10 +207,10 @@ class Upscaler:
         top = 0
         for rows in blended_rows(image, scale, tile, overlap, enlarge):
             strip = out[top : top + len(rows)]
-            if integers:
-                np.rint(rows * 255, out=strip, casting="unsafe")
-            else:
+            if floating:
                 strip[:] = rows
+            else:
+                np.rint(rows * largest, out=strip, casting="unsafe")
             top += len(rows)
         return out
 
@@ -251,15 +263,17 @@ class Upscaler:
     @torch.inference_mode()
     def _run(self, part: np.ndarray) -> np.ndarray:
         """One tile, (h, w, C) -> (s * h, s * w, C) float32 in 0..1."""
-        x = torch.from_numpy(part.transpose(2, 0, 1).copy()).to(self.device)
+        planes = part.transpose(2, 0, 1).copy()
+        if planes.dtype == np.uint16:  # of which PyTorch knows little
+            planes = planes.astype(np.float32) / 65535
+        x = torch.from_numpy(planes).to(self.device)
         x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
         channels, wanted = part.shape[2], self.config.in_chans
         x = x[None] if channels in (1, wanted) else x[:, None]  # a gray network: planes as a batch
         y = self.infer(x.expand(-1, wanted, -1, -1))
         if channels == 1 and wanted != 1:
             y = y.mean(dim=1, keepdim=True)
-        planes = y.flatten(0, 1).clamp_(0, 1).permute(1, 2, 0)
-        return planes.contiguous().cpu().numpy()
+        return y.flatten(0, 1).clamp_(0, 1).permute(1, 2, 0).contiguous().cpu().numpy()
 
     def infer(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network in the chosen precision, and in safer ones as long as that overflows."""
@@ -270,18 +284,6 @@ class Upscaler:
                 self.redone_tiles += dtype != self.dtype
                 return y
         raise CheckpointError(f"{self.name} turns this picture into numbers that are not finite")
-
-
-def _lanczos(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Shrink (H, W, C) by Lanczos, each plane on its own."""
-    planes = [
-        Image.fromarray(np.ascontiguousarray(image[..., channel])).resize(
-            (width, height), Image.Resampling.LANCZOS
-        )
-        for channel in range(image.shape[2])
-    ]
-    stacked = np.stack([np.asarray(plane) for plane in planes], axis=2)
-    return stacked if stacked.dtype == np.uint8 else stacked.clip(0, 1)  # it overshoots at edges
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -2,17 +2,16 @@
 
 import multiprocessing
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-import psutil
 import torch
 import torch.nn.functional as F
 
 from rgt_cli.inference import Upscaler, use_threads
+from rgt_cli.inference.memory import peak_memory
 from rgt_cli.network import RGTConfig
 from rgt_cli.network.cost import multiply_adds
 
@@ -96,7 +95,7 @@ def time_tile(
     image = F.interpolate(coarse, (tile, tile), mode="bicubic").clamp(0, 1).to(upscaler.device)
     with torch.inference_mode():
         seconds = _median(lambda: upscaler.infer(image), runs, upscaler.device)
-        peak = _peak_memory(upscaler.device)
+        peak = peak_memory(upscaler.device)
         result = upscaler.infer(image)
         exact = upscaler.network(image).float()
         matrix = torch.rand(MATRIX_SIDE, MATRIX_SIDE, device=upscaler.device, dtype=upscaler.dtype)
@@ -131,13 +130,3 @@ def _median(run: Callable[[], torch.Tensor], runs: int, device: torch.device) ->
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[1:])
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return psutil.Process().memory_info().peak_wset
-    import resource  # there is none on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,99 @@
+"""One album into a larger one: what is asked for besides the model and the size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from rgt_cli.errors import OutOfMemoryError
+from rgt_cli.media import (
+    MAX_PIXELS,
+    Album,
+    Encoding,
+    Envelope,
+    Picture,
+    brought_up_to_date,
+    stripped,
+    without_place,
+)
+
+if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
+    from rgt_cli.inference import Enlarger
+
+Report = Callable[[int, int], None]
+"""(tiles or frames done, in all)."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every picture of a run is made."""
+
+    encoding: Encoding = field(default_factory=Encoding)
+    """How results are written."""
+    bits: int | None = None
+    """Of a channel of the results, 8 or 16; None is as in the source."""
+    dpi: str | float = "keep"
+    """Pixels an inch of the results: "keep" those of the source, "scale" them, so that it is printed
+    as large as before, or a number."""
+    strip: bool = False
+    """Leave out all metadata, and convert to sRGB."""
+    strip_gps: bool = False
+    """Leave out where a picture was taken."""
+    max_pixels: int = MAX_PIXELS
+    """The most pixels of a source that are decoded."""
+
+
+def enlarge(album: Album, recipe: Recipe, enlarger: Enlarger, report: Report) -> Album:
+    """Enlarge every picture of an album and bring its metadata up to date.
+
+    Raises:
+        OutOfMemoryError: all frames of an animation would not fit, or as `Upscaler.upscale` says.
+    """
+    count = len(album.pictures)
+    if count > 1:
+        _check_memory(album, enlarger)
+    pictures = []
+    for index, picture in enumerate(album.pictures):
+        if count > 1:
+            report(index, count)
+        pictures.append(_enlarged(picture, recipe, enlarger, report if count == 1 else None))
+    if count > 1:
+        report(count, count)
+    return replace(album, pictures=pictures)
+
+
+def _enlarged(picture: Picture, recipe: Recipe, enlarger: Enlarger, report: Report | None) -> Picture:
+    source = picture.with_bits(16) if recipe.bits == 16 else picture
+    pixels, alpha = enlarger.enlarge(source.pixels, source.alpha, report)
+    large = Picture(pixels, alpha, picture.envelope)
+    if recipe.bits == 8:
+        large = large.with_bits(8)
+    if recipe.strip:
+        return stripped(large)
+    envelope = _with_dpi(picture.envelope, recipe.dpi, large.size[0] / picture.size[0])
+    envelope = brought_up_to_date(large, envelope)
+    return replace(large, envelope=without_place(envelope) if recipe.strip_gps else envelope)
+
+
+def _with_dpi(envelope: Envelope, dpi: str | float, factor: float) -> Envelope:
+    if dpi == "keep":
+        return envelope
+    if not isinstance(dpi, str):
+        return replace(envelope, dpi=(dpi, dpi))
+    if envelope.dpi is None:
+        return envelope
+    return replace(envelope, dpi=(envelope.dpi[0] * factor, envelope.dpi[1] * factor))
+
+
+def _check_memory(album: Album, enlarger: Enlarger) -> None:
+    """Refuse an animation whose enlarged frames do not fit, since all of them wait to be encoded."""
+    needed = 0
+    for picture in album.pictures:
+        width, height = enlarger.size.of(*picture.size)
+        needed += 2 * width * height * len(picture.mode) * picture.bits // 8
+    if needed > (free := enlarger.free_memory()):
+        raise OutOfMemoryError(
+            f"its {len(album.pictures)} frames need {needed / 1e9:.1f} GB when they are enlarged, and "
+            f"{free / 1e9:.1f} GB are free"
+        )

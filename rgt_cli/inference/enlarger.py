@@ -1,0 +1,119 @@
+"""To any size: which factors of a model, one after the other, and Lanczos down to what was asked for."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from rgt_cli.inference.alpha import enlarge_with_alpha
+from rgt_cli.inference.memory import free_memory, peak_memory
+from rgt_cli.inference.resize import lanczos, shrink
+from rgt_cli.inference.upscaler import Report, Upscaler
+from rgt_cli.size import Size
+
+_MOST_PASSES = 6
+
+
+def passes(factor: float, native: list[int]) -> tuple[int, ...]:
+    """The factors, of those a model has, whose product reaches `factor` at the least cost.
+
+    A pass costs as many pixels as go into it, so small factors come first.
+    """
+    if factor <= 1:
+        return ()
+    best: tuple[float, tuple[int, ...]] | None = None
+    for count in range(1, _MOST_PASSES + 1):
+        for chain in itertools.combinations_with_replacement(sorted(native), count):
+            if math.prod(chain) < factor - 1e-9:
+                continue
+            cost = sum(math.prod(chain[:i]) ** 2 for i in range(count)) + math.prod(chain) ** 2 / 100
+            if best is None or cost < best[0]:
+                best = cost, chain
+        if best:
+            return best[1]
+    raise ValueError(f"no {_MOST_PASSES} passes of {native} enlarge by {factor}")
+
+
+class Enlarger:
+    """Enlarges pictures to a size, with one upscaler for each factor, loaded when it is needed.
+
+    Args:
+        size: how large.
+        load: makes the upscaler of a factor; None leaves the factor to the model.
+        native: the factors that the model has; empty where only its file can tell.
+        alpha_by_network: see `enlarge_with_alpha`.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        load: Callable[[int | None], Upscaler],
+        native: list[int],
+        alpha_by_network: bool = True,
+    ) -> None:
+        self._load, self._upscalers = load, dict[int, Upscaler]()
+        self.alpha_by_network = alpha_by_network
+        self._native = native
+        if not native:
+            only = load(None)
+            self._upscalers[only.native_scale] = only
+            self._native = [only.native_scale]
+        self.size = Size(scale=self._native[0]) if size == Size() else size
+        if self.size.scale is not None:
+            for factor in passes(self.size.scale, self._native):
+                self.upscaler(factor)
+
+    def upscaler(self, factor: int) -> Upscaler:
+        """The upscaler of one factor."""
+        if factor not in self._upscalers:
+            self._upscalers[factor] = self._load(factor)
+        return self._upscalers[factor]
+
+    @property
+    def upscalers(self) -> list[Upscaler]:
+        """Those that have been loaded."""
+        return list(self._upscalers.values())
+
+    @property
+    def name(self) -> str:
+        """What the models that have been loaded are called."""
+        return " and ".join(upscaler.name for upscaler in self.upscalers)
+
+    def free_memory(self) -> int:
+        """Bytes that pictures may still fill in the memory of this machine."""
+        limits = [u.memory for u in self.upscalers if u.memory and u.device.type == "cpu"]
+        return free_memory(torch.device("cpu"), min(limits, default=None))
+
+    def peak_memory(self) -> int:
+        """The most bytes held so far, where it computes."""
+        device = next((u.device for u in self.upscalers), torch.device("cpu"))
+        return peak_memory(device)
+
+    def enlarge(
+        self, pixels: np.ndarray, alpha: np.ndarray | None = None, report: Report | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Enlarge one picture.
+
+        Args:
+            pixels: (H, W) or (H, W, 3), uint8, uint16 or floating point in 0..1.
+            alpha: (H, W) of the same dtype, or None.
+
+        Raises:
+            OutOfMemoryError: as `Upscaler.upscale` says.
+        """
+        width, height = self.size.of(pixels.shape[1], pixels.shape[0])
+        factor = max(width / pixels.shape[1], height / pixels.shape[0])
+        for step in passes(factor, self._native):
+            upscaler = self.upscaler(step)
+            if alpha is None:
+                pixels = upscaler.upscale(pixels, report)
+            else:
+                enlarge = functools.partial(upscaler.upscale, report=report)
+                pixels, alpha = enlarge_with_alpha(pixels, alpha, enlarge, self.alpha_by_network)
+        small = shrink(pixels, height, width, alpha)
+        return small, None if alpha is None else lanczos(alpha, height, width)

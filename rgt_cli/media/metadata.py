@@ -18,7 +18,7 @@ _Base = ExifTags.Base
 _ABOUT_THE_PICTURE = {
     _Base.ImageDescription, _Base.DocumentName, _Base.Make, _Base.Model, _Base.Software, _Base.DateTime,
     _Base.HostComputer, _Base.Artist, _Base.Copyright, _Base.Rating, _Base.RatingPercent, _Base.XPTitle,
-    _Base.XPComment, _Base.XPAuthor, _Base.XPKeywords, _Base.XPSubject, _Base.Orientation,
+    _Base.XPComment, _Base.XPAuthor, _Base.XPKeywords, _Base.XPSubject,
     _Base.XResolution, _Base.YResolution, _Base.ResolutionUnit, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo,
 }  # fmt: skip
 """What of the first directory of EXIF says what is seen; the rest is how the file was laid out."""
@@ -47,9 +47,9 @@ def kept_exif(exif: Image.Exif) -> tuple[bytes | None, bool]:
     kept = Image.Exif()  # or it would go on in the layout of its file, be it a BigTIFF
     for tag in _ABOUT_THE_PICTURE.intersection(exif):
         if tag in _GROUPS:
-            kept.get_ifd(tag).update(exif.get_ifd(tag))
+            kept.get_ifd(tag).update({k: _as_stored(v) for k, v in exif.get_ifd(tag).items()})
         else:
-            kept[tag] = 1 if tag == _Base.Orientation else exif[tag]
+            kept[tag] = _as_stored(exif[tag])
     exif_bytes = kept.tobytes()
     return (exif_bytes if len(_loaded(exif_bytes)) else None), bool(exif.get_ifd(ExifTags.IFD.IFD1))
 
@@ -87,8 +87,16 @@ def _loaded(exif: bytes) -> Image.Exif:
     tags.load(exif)
     for group in _GROUPS:
         if group in tags:
-            tags.get_ifd(group)
+            directory = tags.get_ifd(group)
+            directory.update({tag: _as_stored(value) for tag, value in directory.items()})
+    for tag in set(tags).difference(_GROUPS):
+        tags[tag] = _as_stored(tags[tag])
     return tags
+
+
+def _as_stored(value: Any) -> Any:
+    """A text that is not ASCII as its bytes: Pillow reads it as Latin-1 and cannot write that."""
+    return value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value
 
 
 def _with_sizes(exif: bytes, size: tuple[int, int], dpi: tuple[float, float] | None) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from rgt_cli.errors import PictureError, UsageError
 from rgt_cli.media.metadata import exif_directories
@@ -193,8 +193,9 @@ def _extra_tags(envelope: Envelope) -> Iterator[tuple[int, int, int, Any, bool]]
         elif code in _COVERED:
             continue
         elif isinstance(value, str):
-            text = value.encode() + b"\0"
-            yield code, ascii_text, len(text), text, True
+            yield code, ascii_text, len(value) + 1, value.encode("ascii") + b"\0", True
+        elif isinstance(value, bytes) and TiffTags.lookup(code).type == ascii_text:
+            yield code, ascii_text, len(value) + 1, value + b"\0", True
         elif isinstance(value, bytes):
             yield code, byte, len(value), value, True
         elif isinstance(value, int):

@@ -226,8 +226,8 @@ def _options(picture: Picture, file_format: Format, encoding: Encoding) -> dict[
     if file_format.has_quality:
         options["quality"] = encoding.quality
     if name == "png":
-        options = {"pnginfo": _png_info(envelope), "compress_level": 4}  # half the time, 5 % larger
-        options |= {k: v for k, v in (("icc_profile", envelope.icc), ("exif", envelope.exif)) if v}
+        options |= {"pnginfo": _png_info(envelope), "compress_level": 4}  # half the time, 5 % larger
+        options |= {"exif": envelope.exif} if envelope.exif else {}
     elif name == "jpeg":
         options["subsampling"] = 0
         if envelope.iptc:
@@ -246,7 +246,7 @@ def _options(picture: Picture, file_format: Format, encoding: Encoding) -> dict[
 
 def _png_info(envelope: Envelope) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
-    for kind, data in png.envelope_chunks(None, None, envelope.xmp, envelope.dpi, envelope.png):
+    for kind, data in png.envelope_chunks(None, None, envelope.xmp, None, envelope.png):
         if not (envelope.icc and kind == b"sRGB"):
             info.add(kind, data)
     return info

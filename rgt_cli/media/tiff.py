@@ -19,6 +19,8 @@ from rgt_cli.media.picture import Envelope, Picture
 _XMP, _ICC = 700, 34675
 _COVERED = {ExifTags.Base.XResolution, ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit}
 _SUB_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+_STAND_IN = -1
+"""What makes the code of a directory, which tifffile does not write, one that is used by nobody."""
 _PHOTOMETRIC = {"MINISWHITE", "MINISBLACK", "RGB"}
 ROWS_PER_STRIP = 64
 _TOO_LARGE_FOR_CLASSIC = (1 << 32) - (1 << 26)
@@ -189,7 +191,7 @@ def _extra_tags(envelope: Envelope) -> Iterator[tuple[int, int, int, Any, bool]]
         return
     for code, value in exif_directories(envelope.exif).items():
         if code in _SUB_DIRECTORIES:
-            yield code, long, 1, 0, True
+            yield code + _STAND_IN, long, 1, 0, True
         elif code in _COVERED:
             continue
         elif isinstance(value, str):
@@ -212,19 +214,21 @@ def _add_directories(file: BinaryIO, envelopes: Sequence[Envelope]) -> None:
     header = b"II*\0\x08\0\0\0"
     file.seek(0)
     with tifffile.TiffFile(file) as written:
-        places = [
-            {code: page.tags[code].valueoffset for code in _SUB_DIRECTORIES if code in page.tags}
-            for page in (_page(written, index) for index in range(len(written.pages)))
-        ]  # fmt: skip
+        tags = [_page(written, index).tags for index in range(len(written.pages))]
+        places = [{code: t.get(code + _STAND_IN) for code in _SUB_DIRECTORIES} for t in tags]
     for envelope, place in zip(envelopes, places, strict=True):
         content = exif_directories(envelope.exif) if envelope.exif else {}
-        for code, value_offset in place.items():
+        for code, entry in place.items():
+            if entry is None:
+                continue
             end = file.seek(0, io.SEEK_END)
             start = end + end % 2
             directory = TiffImagePlugin.ImageFileDirectory_v2(ifh=header, group=code)
             for tag, value in content[code].items():
                 directory[tag] = value
             file.write(b"\0" * (start - end) + directory.tobytes(start))
-            file.seek(value_offset)
+            file.seek(entry.offset)
+            file.write(struct.pack("<H", code))
+            file.seek(entry.valueoffset)
             file.write(struct.pack("<L", start))
     file.seek(0, io.SEEK_END)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import math
 import os
 import time
 from pathlib import Path
@@ -259,7 +260,21 @@ def _enlarger(console: Console, size: Size, chosen: dict[str, Any]) -> Enlarger:
             console.warn(note)
         return upscaler
 
-    return Enlarger(size, load, scales_of(chosen["model"]), chosen["alpha"] == "network")
+    enlarger = Enlarger(size, load, scales_of(chosen["model"]), chosen["alpha"] == "network")
+    if enlarger.size.scale:
+        _tell_how(console, enlarger, enlarger.size.scale)
+    return enlarger
+
+
+def _tell_how(console: Console, enlarger: Enlarger, scale: float) -> None:
+    """Say so where a factor is not one that a model has."""
+    steps = enlarger.steps(scale)
+    if (len(steps) == 1 and steps[0] == scale) or not steps:
+        return
+    *first, last = (f"x{step}" for step in steps)
+    by = f"{', '.join(first)} and {last}" if first else last
+    shrunk = f", and then shrunk to x{scale:g} by Lanczos" if math.prod(steps) != scale else ""
+    console.warn(f"enlarged by {by}{shrunk}")
 
 
 def _settings(

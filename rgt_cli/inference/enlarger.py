@@ -65,8 +65,12 @@ class Enlarger:
             self._native = [only.native_scale]
         self.size = Size(scale=self._native[0]) if size == Size() else size
         if self.size.scale is not None:
-            for factor in passes(self.size.scale, self._native):
-                self.upscaler(factor)
+            for step in self.steps(self.size.scale):
+                self.upscaler(step)
+
+    def steps(self, factor: float) -> tuple[int, ...]:
+        """The factors of the model that are gone through to reach `factor`, or more."""
+        return passes(factor, self._native)
 
     def upscaler(self, factor: int) -> Upscaler:
         """The upscaler of one factor."""
@@ -108,7 +112,7 @@ class Enlarger:
         """
         width, height = self.size.of(pixels.shape[1], pixels.shape[0])
         factor = max(width / pixels.shape[1], height / pixels.shape[0])
-        for step in passes(factor, self._native):
+        for step in self.steps(factor):
             upscaler = self.upscaler(step)
             if alpha is None:
                 pixels = upscaler.upscale(pixels, report)

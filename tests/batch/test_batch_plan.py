@@ -18,13 +18,14 @@ from rgt_cli.batch import (
     sort_out,
 )
 from rgt_cli.errors import UsageError
+from rgt_cli.size import Size
 
-OUT = Path("out")
+OUT, X4 = Path("out"), Size(scale=4)
 
 
 def targets(*relative: str, template: str = DEFAULT_NAME, form: str | None = None) -> list[str]:
     sources = [Source(Path("in", name), Path(name)) for name in relative]
-    return [os.fspath(j.target.relative_to(OUT)) for j in plan_batch(sources, OUT, 4, template, form)]
+    return [os.fspath(j.target.relative_to(OUT)) for j in plan_batch(sources, OUT, X4, template, form)]
 
 
 def test_the_tree_is_mirrored() -> None:
@@ -88,7 +89,7 @@ def test_existing_targets(tmp_path: Path) -> None:
     os.utime(tmp_path / "in/b.png", (3, 3))
     os.utime(tmp_path / "out/b_x4.png", (2, 2))
     out = tmp_path / "out"
-    jobs = plan_batch(find_sources([tmp_path / "in"]).sources, out, 4, DEFAULT_NAME, None)
+    jobs = plan_batch(find_sources([tmp_path / "in"]).sources, out, X4, DEFAULT_NAME, None)
     (out / ".rgt-0123abcd.part").touch()
     with Journal(out, {}) as journal:
         for existing, expected in [

@@ -91,7 +91,9 @@ def test_everything_goes_along(full_jpeg: Path, suffix: str) -> None:
         assert after["File:Comment"] == "Chelsea"
         assert after["JFIF:XResolution"] == 300
         out = full_jpeg.with_name("out.jpg")
-        shown = subprocess.run(["exiftool", "-b", "-ThumbnailImage", out], check=True, capture_output=True)
+        shown = subprocess.run(
+            ["exiftool", "-b", "-ThumbnailImage", out], check=True, capture_output=True
+        )
         (out.with_name("thumbnail.jpg")).write_bytes(shown.stdout)
         with Image.open(out.with_name("thumbnail.jpg")) as small, Image.open(out) as large:
             assert small.size == (106, 160)  # upright, as the picture is
@@ -145,7 +147,13 @@ def test_what_only_a_png_holds(tmp_path: Path, photo: np.ndarray) -> None:
     before = seen(source)
     for recipe in (Recipe(), Recipe(bits=16)):
         after = seen(enlarge(source, "out.png", recipe))
-        for name in ("PNG:Title", "PNG:Author", "PNG:Comment-ja", "PNG:Gamma", "PNG-pHYs:PixelsPerUnitX"):
+        for name in (
+            "PNG:Title",
+            "PNG:Author",
+            "PNG:Comment-ja",
+            "PNG:Gamma",
+            "PNG-pHYs:PixelsPerUnitX",
+        ):
             assert after[name] == before[name], name
         assert after["PNG:WhitePointX"] == before["PNG:WhitePointX"]
     outcome = run(source, tmp_path / "out.jpg", Recipe())

@@ -7,7 +7,10 @@ import pytest
 
 from rgt_cli.batch.plan import check_result, plan_job
 from rgt_cli.errors import NoInputError, OutputError, UsageError
-from rgt_cli.media import Picture
+from rgt_cli.media import Album, Encoding, Picture
+from rgt_cli.size import Size
+
+X2, X4 = Size(scale=2), Size(scale=4)
 
 
 def test_default_targets(tmp_path: Path) -> None:
@@ -15,20 +18,20 @@ def test_default_targets(tmp_path: Path) -> None:
                            ("scan", "scan_x4.png"), ("in.jp2", "in_x4.png")]:  # fmt: skip
         source = tmp_path / name
         source.touch()
-        assert plan_job(source, None, 4, None, False).target == tmp_path / expected
+        assert plan_job(source, None, X4, None, False).target == tmp_path / expected
 
 
 def test_target_and_format(small_png: Path) -> None:
     folder = small_png.parent
     out = folder / "out"
     out.mkdir()
-    assert plan_job(small_png, out, 2, None, False).target == out / "in_x2.png"
-    assert plan_job(small_png, None, 2, "jpeg", False).target == folder / "in_x2.jpg"
-    assert plan_job(small_png, folder / "b.webp", 2, None, False).format.name == "webp"
-    bare = plan_job(small_png, folder / "bare", 2, "tiff", False)
+    assert plan_job(small_png, out, X2, None, False).target == out / "in_x2.png"
+    assert plan_job(small_png, None, X2, "jpeg", False).target == folder / "in_x2.jpg"
+    assert plan_job(small_png, folder / "b.webp", X2, None, False).format.name == "webp"
+    bare = plan_job(small_png, folder / "bare", X2, "tiff", False)
     assert (bare.target, bare.format.name) == (folder / "bare", "tiff")
     with pytest.raises(UsageError, match="bare"):
-        plan_job(small_png, folder / "bare", 2, None, False)
+        plan_job(small_png, folder / "bare", X2, None, False)
 
 
 def test_refusals(small_png: Path) -> None:
@@ -45,19 +48,20 @@ def test_refusals(small_png: Path) -> None:
         (OutputError, small_png, folder / "no" / "a.png", None, False),
     ]:
         with pytest.raises(error):
-            plan_job(source, target, 4, form, overwrite)
-    assert plan_job(small_png, folder / "old.png", 4, None, True)
+            plan_job(source, target, X4, form, overwrite)
+    assert plan_job(small_png, folder / "old.png", X4, None, True)
 
 
 def test_size_limits(small_png: Path) -> None:
-    webp = plan_job(small_png, None, 4, "webp", False)
-    check_result(webp, Picture(np.zeros((4095, 1), np.uint8)), 4)
+    webp = plan_job(small_png, None, X4, "webp", False)
+    check_result(webp, album(4095, 1), X4, Encoding())
     with pytest.raises(UsageError, match="16383"):
-        check_result(webp, Picture(np.zeros((10, 4096), np.uint8)), 4)
-    jpeg = plan_job(small_png, None, 4, "jpeg", False)
+        check_result(webp, album(10, 4096), X4, Encoding())
+    jpeg = plan_job(small_png, None, X4, "jpeg", False)
     with pytest.raises(UsageError, match="65535"):
-        check_result(jpeg, Picture(np.zeros((16384, 10, 3), np.uint8)), 4)
-    gray = Picture(np.zeros((4, 4), np.uint8), icc=b"profile")
-    check_result(jpeg, gray, 4)
-    with pytest.raises(UsageError, match="gray ICC"):
-        check_result(webp, gray, 4)
+        check_result(jpeg, album(16384, 10), X4, Encoding())
+    check_result(jpeg, album(16384, 10), Size(height=65535), Encoding())
+
+
+def album(height: int, width: int) -> Album:
+    return Album([Picture(np.zeros((height, width), np.uint8))])

@@ -1,0 +1,94 @@
+"""Files that are no pictures, or not whole, and targets that cannot be written."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from rgt_cli.errors import OutputError, PictureError, RGTError
+from rgt_cli.media import (
+    FORMATS,
+    Album,
+    Encoding,
+    Format,
+    Picture,
+    format_named,
+    read_album,
+    write_album,
+)
+
+FORMAT = pytest.mark.parametrize("file_format", FORMATS, ids=lambda f: f.name)
+
+
+@FORMAT
+def test_cut_short(tmp_path: Path, photo: np.ndarray, file_format: Format) -> None:
+    """Half a file is never taken for a whole one."""
+    whole, cut = (tmp_path / f"{name}{file_format.suffixes[0]}" for name in ("whole", "cut"))
+    write_album(Album([Picture(photo)]), whole, file_format, Encoding())
+    assert read_album(whole).first.pixels.shape == photo.shape
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(PictureError, match="cut"):
+        read_album(cut)
+    cut.write_bytes(b"")
+    with pytest.raises(PictureError, match="cut"):
+        read_album(cut)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """One small file of each format."""
+    folder = tmp_path_factory.mktemp("samples")
+    noise = np.random.default_rng(0).integers(0, 256, (24, 31, 3), np.uint8)
+    made = []
+    for file_format in FORMATS:
+        path = folder / f"a{file_format.suffixes[0]}"
+        write_album(Album([Picture(noise)]), path, file_format, Encoding())
+        made.append(path.read_bytes())
+    frames = [Image.fromarray(noise), Image.fromarray(noise[::-1].copy())]
+    for name in ("a.gif", "a.png", "a.webp", "a.tif"):
+        frames[0].save(folder / name, save_all=True, append_images=frames[1:])
+        made.append((folder / name).read_bytes())
+    deep = Album([Picture(noise.astype(np.uint16) * 257)])
+    for name in ("png", "tiff"):
+        write_album(deep, folder / f"deep.{name}", format_named(name), Encoding())
+        made.append((folder / f"deep.{name}").read_bytes())
+    return made
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(which=st.integers(0, 100), seed=st.integers(0, 2**32), edits=st.integers(1, 12))
+def test_any_bytes_are_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, samples: list[bytes], which: int, seed: int, edits: int
+) -> None:
+    chance = random.Random(seed)
+    data = bytearray(samples[which % len(samples)])
+    for _ in range(edits):
+        at = (
+            chance.randrange(len(data))
+            if chance.random() < 0.5
+            else chance.randrange(min(200, len(data)))
+        )
+        data[at : at + chance.choice((0, 1, 1, 1, 4))] = chance.randbytes(chance.choice((1, 1, 1, 4)))
+    path = tmp_path_factory.getbasetemp() / "fuzzed"
+    path.write_bytes(data)
+    try:
+        album = read_album(path, max_pixels=1_000_000)
+    except RGTError as error:
+        assert str(error).startswith(str(path))
+        return
+    for picture in album.pictures:
+        assert picture.pixels.dtype in (np.uint8, np.uint16)
+        assert picture.size[0] * picture.size[1] <= 1_000_000
+
+
+def test_a_failed_write_leaves_the_old_target(tmp_path: Path, photo: np.ndarray) -> None:
+    target = tmp_path / "out.webp"
+    target.write_text("precious")
+    with pytest.raises(OutputError, match=r"out\.webp"):
+        write_album(Album([Picture(photo.repeat(40, 1))]), target, format_named("webp"), Encoding())
+    assert target.read_text() == "precious"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.webp"]

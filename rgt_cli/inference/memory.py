@@ -74,20 +74,32 @@ class MemoryModel:
 
     def bytes_for(self, height: int, width: int) -> int:
         """The peak for one input of `height` x `width` pixels."""
-        return self.fixed + self.per_pixel * height * width
+        shortest = _shortest_side(max(height, width))
+        return self.fixed + self.per_pixel * max(height, shortest) * max(width, shortest)
 
     def largest_tile(self, height: int, width: int, free: int) -> int:
         """The side of the largest tile of a `height` x `width` image that fits in `free` bytes.
 
         It is the longer side of the image if the whole fits, and 0 if nothing does. Images narrower
-        than a square tile take longer ones.
+        than a square tile take longer ones, but none that the network would have to widen.
         """
         pixels = (free - self.fixed) // self.per_pixel
         if pixels < 1:
             return 0
         square = math.isqrt(pixels)
         narrow = min(height, width)
-        return min(max(height, width), square if narrow >= square else pixels // narrow)
+        side = min(max(height, width), square if narrow >= square else pixels // narrow)
+        while (shortest := _shortest_side(side)) > max(narrow, 16):
+            side = 16 * shortest - 1  # or most of what is computed would be what it is widened by
+        return min(side, max(pixels // 16, 1)) if narrow < 16 else side
+
+
+def _shortest_side(longest: int) -> int:
+    """What RGT extends the shorter side of a tile to, so that it can be reduced as often as the longer."""
+    shortest = 16
+    while longest >= 64 * shortest:
+        shortest *= 4
+    return shortest
 
 
 def shrunk(tile: int) -> int:

@@ -145,7 +145,7 @@ def test_errors(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
     ]:
         assert_one_line_of_error(rgt("upscale", *arguments, cwd=tmp_path), code)
     for arguments in (
-        ("-s", "5"),
+        ("-s", "65"),
         ("--tile", "3"),
         ("--tile", "big"),
         ("--tile", "32", "--overlap", "32"),

@@ -75,3 +75,12 @@ def test_free_memory_and_limit() -> None:
     assert free_memory(CPU, 1) == 0
     limit = 8 << 30
     assert free_memory(CPU, limit) < limit
+
+
+@given(st.integers(1, 70_000), st.integers(1, 70_000), st.integers(10**8, 10**11))
+def test_the_largest_tile_fits_however_narrow_the_picture(height: int, width: int, free: int) -> None:
+    """A strip of 1 x 65536 is widened by the network: its tiles are shorter than its pixels suggest."""
+    model = MemoryModel(10_000, 10**7)
+    tile = model.largest_tile(height, width, free)
+    assert 0 < tile <= max(height, width)
+    assert tile <= 32 or model.bytes_for(min(tile, height), min(tile, width)) <= free

@@ -77,8 +77,9 @@ def test_any_bytes_are_read_or_refused(
     path.write_bytes(data)
     try:
         album = read_album(path, max_pixels=1_000_000)
-    except RGTError as error:
-        assert str(error).startswith(str(path))
+    except RGTError as refused:
+        if not str(refused).startswith(str(path)):
+            raise
         return
     for picture in album.pictures:
         assert picture.pixels.dtype in (np.uint8, np.uint16)

@@ -13,6 +13,7 @@ from rgt_cli.batch.plan import (
 from rgt_cli.batch.recipe import Recipe
 from rgt_cli.batch.run import Outcome, run_job, run_jobs
 from rgt_cli.batch.sources import Found, Source, find_sources, read_list
+from rgt_cli.batch.watch import rounds
 
 __all__ = [
     "DEFAULT_NAME",
@@ -28,6 +29,7 @@ __all__ = [
     "plan_batch",
     "plan_job",
     "read_list",
+    "rounds",
     "run_job",
     "run_jobs",
     "sort_out",

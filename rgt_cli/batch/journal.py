@@ -123,7 +123,13 @@ class Journal:
         return entry is not None and entry.get("after") == stamp(job.target)
 
     def begin(self, job: Job) -> None:
-        """Note that the target of a job is about to be put in place."""
+        """Note that the target of a job is about to be put in place.
+
+        Raises:
+            OutputError: the folder is no longer there, unmounted perhaps.
+        """
+        if not self.path.exists():
+            raise OutputError(f"{self.folder}: the output folder has vanished")
         name = self._name(job.target)
         self._done[name] = {"target": name, "source": stamp(job.source), "before": stamp(job.target)}
         self._write(self._done[name])

@@ -141,8 +141,8 @@ def _write(job: Job, recipe: Recipe, computed: _Computed, journal: Journal | Non
     album = computed.album
     try:
         if journal:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
             journal.begin(job)
+            job.target.parent.mkdir(parents=True, exist_ok=True)
         lost = write_album(album, job.target, job.format, recipe.encoding)
         if journal:
             journal.done(job)

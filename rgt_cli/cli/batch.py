@@ -28,9 +28,16 @@ class Record:
     """
 
     events: bool = False
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=lambda: {"ignored": {}})
+    planned: int = 0
+    there: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+
+    def plan(self, to_do: int, there: int) -> None:
+        """Take up so many jobs more, and so many whose targets are there already."""
+        self.planned, self.there = self.planned + to_do, self.there + there
+        self.event("start", planned=to_do, there=there, **self.facts)
 
     def event(self, name: str, **facts: Any) -> None:
         """Print an event, if they are wanted."""
@@ -52,6 +59,8 @@ class Record:
         wall = time.monotonic() - self.started
         busy = sum(outcome.seconds for outcome in self.outcomes)
         return self.facts | {
+            "planned": self.planned,
+            "there": self.there,
             "done": len(self.outcomes) - len(self.failed),
             "failed": len(self.failed),
             "seconds": round(wall, 3),

@@ -23,9 +23,9 @@ from rgt_cli.batch import (
     plan_batch,
     plan_job,
     read_list,
+    rounds,
     run_job,
     run_jobs,
-    sort_out,
 )
 from rgt_cli.checkpoints.catalogue import Entry, find, scales_of
 from rgt_cli.cli import options
@@ -126,6 +126,7 @@ if TYPE_CHECKING:
     help="Replace targets that are older than their sources.",
 )  # fmt: skip
 @click.option("--fail-fast", is_flag=True, help="Stop at the first picture that fails.")
+@click.option("--watch", is_flag=True, help="Go on with whatever comes into a folder, until Ctrl-C.")
 @click.option(
     "--report", "report_path", type=click.Path(path_type=Path), metavar="FILE",
     help="Write what became of every picture, as JSON.",
@@ -145,6 +146,7 @@ def upscale(
     template: str,
     existing: Existing,
     fail_fast: bool,
+    watch: bool,
     report_path: Path | None,
     events: bool,
     quiet: bool,
@@ -166,7 +168,8 @@ def upscale(
     size, recipe = _size(chosen), _recipe(chosen)
     one = len(sources) == 1 and not sources[0].is_dir() and not _is_pattern(sources[0])
     if one and not _means_folder(target, format_name):
-        record = Record(events, {"planned": 1, "there": 0, "ignored": {}})
+        record = Record(events)
+        record.plan(1, 0)
         with piped(sources[0], target, format_name) as (source, named):
 
             def plan(size: Size) -> Job:
@@ -181,27 +184,31 @@ def upscale(
             record.write(report_path)
     else:
         found = find_sources(sources, recursive, include, exclude)
-        if not found.sources:
+        if not found.sources and not watch:
             left_out = ", ".join(f"{count} {why}" for why, count in found.ignored.items())
             raise NoInputError(f"{sources[0]}: no pictures in it" + f" ({left_out})" * bool(left_out))
         folder = target or output_folder(found)
         if size != Size():
             plan_batch(found.sources, folder, size, template, format_name)
         enlarger = _enlarger(console, size, chosen)
-        jobs = plan_batch(found.sources, folder, enlarger.size, template, format_name)
+
+        def look() -> list[Job]:
+            now = find_sources(sources, recursive, include, exclude) if watch else found
+            return plan_batch(now.sources, folder, enlarger.size, template, format_name)
+
         record = Record(events, {"ignored": found.ignored})
         settings = _settings(enlarger, recipe, format_name, chosen)
         with (
             Journal(folder, settings, anew=existing is Existing.OVERWRITE) as journal,
             stopping_gently(console) as stop,
         ):
-            to_do, there = sort_out(jobs, journal, existing)
-            record.facts |= {"planned": len(to_do), "there": len(there)}
-            try:
-                _run_batch(console, to_do, recipe, enlarger, journal, record, stop, fail_fast)
-            finally:
-                if report_path:
-                    record.write(report_path)
+            for to_do, there in rounds(look, journal, existing, stop, watch):
+                record.plan(len(to_do), len(there))
+                try:
+                    _run_batch(console, to_do, recipe, enlarger, journal, record, stop, fail_fast)
+                finally:
+                    if report_path:
+                        record.write(report_path)
             code = conclude(console, record, stop)
     _tell_what_happened(console, enlarger)
     return code
@@ -321,7 +328,6 @@ def _run_batch(
     stop: Stop,
     fail_fast: bool,
 ) -> None:
-    record.event("start", **record.facts)
     with console.pictures(len(jobs)) as progress:
 
         def report(job: Job, done: int, total: int) -> None:

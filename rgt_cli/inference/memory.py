@@ -95,7 +95,7 @@ class MemoryModel:
 
 
 def _shortest_side(longest: int) -> int:
-    """What RGT extends the shorter side of a tile to, so that it can be reduced as often as the longer."""
+    """What RGT widens a tile to, so that both of its sides can be reduced as often as the longer."""
     shortest = 16
     while longest >= 64 * shortest:
         shortest *= 4

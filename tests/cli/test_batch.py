@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,3 +204,71 @@ def test_fail_fast(rgt: RunRGT, photos: Callable, micro_checkpoint: Path, tmp_pa
     result = rgt("upscale", folder, "-m", micro_checkpoint, "-o", out, "--fail-fast")
     assert result.returncode == 1
     assert len(content(out)) <= 2
+
+
+def test_watch(rgt: RunRGT, photos: Callable, micro_checkpoint: Path, tmp_path: Path) -> None:
+    folder, out = photos(3), tmp_path / "out"
+    arguments = ["upscale", str(folder), "-m", str(micro_checkpoint), "-o", str(out), "--watch"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rgt_cli", *arguments], stderr=subprocess.PIPE, text=True
+    )
+
+    def wait_for(name: str) -> None:
+        while not (out / name).exists():
+            time.sleep(0.05)
+            assert process.poll() is None
+
+    wait_for("01_x2.jpg")
+    (folder / "bad.png").write_text("no picture")
+    shutil.copy(folder / "01.jpg", folder / "late.jpg")
+    wait_for("late_x2.jpg")
+    time.sleep(2.5)  # the bad one is tried once, not at every look
+    process.send_signal(signal.SIGTERM)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, shown
+    assert "3 done, 1 failed" in shown
+    assert set(content(out)) == {"01_x2.jpg", "02_x2.jpg", "late_x2.jpg"}
+
+
+def test_things_that_vanish(
+    rgt: RunRGT, photos: Callable, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    """A source and the output folder are removed while the run goes on."""
+    folder, out = photos(40, size=90), tmp_path / "out"
+    arguments = ["upscale", str(folder), "-m", str(micro_checkpoint), "-o", str(out)]
+    command = [sys.executable, "-m", "rgt_cli", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(out.glob("*.jpg")):
+        time.sleep(0.01)
+        assert process.poll() is None
+    (folder / "38.jpg").unlink()
+    _, shown = process.communicate(timeout=120)
+    assert process.returncode == 1, shown
+    assert "no such file" in shown
+    assert "25 done, 1 failed" in shown
+
+    shutil.rmtree(out)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while len(list(out.glob("*.jpg"))) < 3:
+        time.sleep(0.01)
+        assert process.poll() is None
+    out.rename(tmp_path / "elsewhere")
+    _, shown = process.communicate(timeout=120)
+    assert process.returncode == 6, shown
+    assert "Traceback" not in shown
+    assert "has vanished" in shown
+    assert not out.exists()
+    (tmp_path / "elsewhere").rename(out)
+    result = rgt(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert len(content(out)) == 25
+
+
+def test_read_only_output(rgt: RunRGT, photos: Callable, micro_checkpoint: Path, tmp_path: Path) -> None:
+    folder, out = photos(4), tmp_path / "out"
+    out.mkdir(mode=0o500)
+    before = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    result = rgt("upscale", folder, "-m", micro_checkpoint, "-o", out, before=before)
+    assert result.returncode == 6, result.stderr
+    assert "Traceback" not in result.stderr
+    assert content(out) == {}

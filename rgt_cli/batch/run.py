@@ -8,10 +8,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rgt_cli.batch.journal import Journal
+from rgt_cli.batch.large import enlarge_in_strips, needs_strips
 from rgt_cli.batch.plan import Job, check_result
 from rgt_cli.batch.recipe import Recipe, Report, enlarge
 from rgt_cli.errors import OutOfMemoryError, OutputError, RGTError
@@ -64,6 +66,8 @@ def run_job(job: Job, recipe: Recipe, enlarger: Enlarger, report: Report) -> Out
         OutOfMemoryError, OutputError: as `Upscaler.upscale` and `write_album` say.
     """
     album = _read(job, recipe, enlarger)
+    if album is None:
+        return _in_strips(job, recipe, enlarger, report, None)
     return _write(job, recipe, _compute(job, album, recipe, enlarger, report), None)
 
 
@@ -88,7 +92,7 @@ def run_jobs(
     """
     waiting = iter(jobs)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(AHEAD) as writers:
-        read: deque[tuple[Job, Future[Album]]] = deque()
+        read: deque[tuple[Job, Future[Album | None]]] = deque()
         written: deque[Future[Outcome]] = deque()
 
         def read_ahead() -> None:
@@ -103,14 +107,17 @@ def run_jobs(
                 try:
                     album = future.result()
                     told = functools.partial(report, job)
+                    if album is None:
+                        written.append(_known(_in_strips(job, recipe, enlarger, told, journal)))
+                        continue
                     computed = _compute(job, album, recipe, enlarger, told)
                     del album
                     written.append(writers.submit(_write, job, recipe, computed, journal))
                     del computed
+                except OutputError:
+                    raise
                 except RGTError as error:
-                    failed: Future[Outcome] = Future()
-                    failed.set_result(Outcome(job, error))
-                    written.append(failed)
+                    written.append(_known(Outcome(job, error)))
                 del future
                 while written and (len(written) > AHEAD or written[0].done()):
                     yield written.popleft().result()
@@ -121,7 +128,41 @@ def run_jobs(
                 future.cancel()
 
 
-def _read(job: Job, recipe: Recipe, enlarger: Enlarger) -> Album:
+def _known(outcome: Outcome) -> Future[Outcome]:
+    future: Future[Outcome] = Future()
+    future.set_result(outcome)
+    return future
+
+
+def _in_strips(
+    job: Job, recipe: Recipe, enlarger: Enlarger, report: Report, journal: Journal | None
+) -> Outcome:
+    """Enlarge a picture that is larger than memory, from file to file."""
+    started = time.perf_counter()
+    with _noted(job, journal):
+        source_size, target_size = enlarge_in_strips(job, recipe, enlarger, report)
+    seconds = time.perf_counter() - started
+    return Outcome(job, None, source_size, target_size, 1, seconds, enlarger.peak_memory())
+
+
+@contextmanager
+def _noted(job: Job, journal: Journal | None) -> Iterator[None]:
+    """Note in the journal that a target is about to be put in place, and that it is."""
+    try:
+        if journal:
+            journal.begin(job)
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        yield
+        if journal:
+            journal.done(job)
+    except OSError as error:
+        raise OutputError(f"{job.target}: cannot be written: {error.strerror}") from error
+
+
+def _read(job: Job, recipe: Recipe, enlarger: Enlarger) -> Album | None:
+    """The pictures of a source; None if they are to be enlarged in strips."""
+    if needs_strips(job, recipe, enlarger):
+        return None
     album = read_album(job.source, recipe.max_pixels)
     check_result(job, album, enlarger.size, recipe.encoding)
     return album
@@ -139,15 +180,8 @@ def _compute(job: Job, album: Album, recipe: Recipe, enlarger: Enlarger, report:
 
 def _write(job: Job, recipe: Recipe, computed: _Computed, journal: Journal | None) -> Outcome:
     album = computed.album
-    try:
-        if journal:
-            journal.begin(job)
-            job.target.parent.mkdir(parents=True, exist_ok=True)
+    with _noted(job, journal):
         lost = write_album(album, job.target, job.format, recipe.encoding)
-        if journal:
-            journal.done(job)
-    except OSError as error:
-        raise OutputError(f"{job.target}: cannot be written: {error.strerror}") from error
     return Outcome(
         job,
         source_size=computed.source_size,

@@ -4,8 +4,25 @@ Rows of tiles are finished one after another, so that only one row is held in fl
 """
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
+
+
+class Rows(Protocol):
+    """A picture that gives its rows: an array, or something on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W) or (H, W, C)."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of its numbers."""
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """(rows, W) or (rows, W, C)."""
+
 
 TileFunction = Callable[[np.ndarray], np.ndarray]
 """(h, w, C) of one tile -> (s * h, s * w, C) float32."""
@@ -31,12 +48,12 @@ def fade(length: int) -> np.ndarray:
 
 
 def blended_rows(
-    image: np.ndarray, scale: int, tile: int, overlap: int, enlarge: TileFunction
+    image: Rows, scale: int, tile: int, overlap: int, enlarge: TileFunction
 ) -> Iterator[np.ndarray]:
     """Yield the enlarged image from top to bottom, as (rows, s * W, C) float32 strips.
 
     Args:
-        image: (H, W, C).
+        image: (H, W) or (H, W, C); slices of its rows are taken.
         scale: how much `enlarge` enlarges.
         tile: side of a tile in input pixels; smaller images are one tile.
         overlap: input pixels that neighbouring tiles share at least, below `tile`.
@@ -58,11 +75,13 @@ def blended_rows(
 def _blended_row(
     band: np.ndarray, lefts: list[int], scale: int, tile: int, enlarge: TileFunction
 ) -> np.ndarray:
-    height, width, channels = band.shape
-    row = np.empty((height * scale, width * scale, channels), np.float32)
+    height, width = band.shape[:2]
+    row = np.empty((0,))
     done = 0
     for left in lefts:
         new = enlarge(band[:, left : left + tile])
+        if not done:
+            row = np.empty((height * scale, width * scale, new.shape[2]), np.float32)
         shared = done - left * scale
         if shared > 0:
             _fade_in(row[:, left * scale : done], new[:, :shared], axis=1)

@@ -1,6 +1,6 @@
 """`Upscaler`: the public way to enlarge an array or a PIL image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, cast
@@ -31,7 +31,7 @@ from rgt_cli.inference.memory import (
     shrunk,
 )
 from rgt_cli.inference.resize import shrink
-from rgt_cli.inference.tiling import blended_rows, count_tiles
+from rgt_cli.inference.tiling import Rows, blended_rows, count_tiles
 
 DEFAULT_OVERLAP = 32
 """Input pixels that neighbouring tiles share unless somebody says otherwise."""
@@ -142,6 +142,44 @@ class Upscaler:
             sides = [side * self.scale for side in image.shape[:2]]
             enlarged = shrink(enlarged, sides[0], sides[1])
         return enlarged if image.ndim == 3 else enlarged[..., 0]
+
+    def upscale_rows(self, image: Rows, report: Report | None = None) -> Iterator[np.ndarray]:
+        """Enlarge one picture that need not be in memory, from top to bottom.
+
+        Args:
+            image: (H, W) or (H, W, 3) uint8 or uint16; slices of its rows are taken.
+
+        Returns:
+            (rows, s * W) or (rows, s * W, 3) strips of the same dtype, s the model's own factor.
+
+        Raises:
+            OutOfMemoryError: not even a row of the smallest tiles fits.
+        """
+        height, width = image.shape[:2]
+        channels = 3 if len(image.shape) == 3 else 1
+        largest = np.iinfo(image.dtype.type).max
+        free = int(FREE_SHARE * free_memory(self.device, self.memory))
+        # A row of tiles is held in floating point as it comes out, once more where it is blended.
+        row = 2 * 4 * channels * width * self.native_scale**2
+        tile = self.tile
+        if isinstance(tile, str):
+            fitting = self._model.largest_tile(height, width, free // 2)
+            tile = max(min(fitting, free // 2 // row, DEEPER_SIDE - 1), SMALLEST_TILE)
+        overlap = self._overlap_for(tile)
+        total, done = count_tiles(height, width, tile, overlap), 0
+        report = report or (lambda done, total: None)
+        report(0, total)
+
+        def enlarge(part: np.ndarray) -> np.ndarray:
+            nonlocal done
+            result = self._run_or_divide(part if part.ndim == 3 else part[..., None], keep=True)
+            done += 1
+            report(done, total)
+            return result
+
+        for rows in blended_rows(image, self.native_scale, tile, overlap, enlarge):
+            strip = np.rint(rows * largest).astype(image.dtype)
+            yield strip if channels == 3 else strip[..., 0]
 
     def _upscale_pil(self, image: Image.Image, report: Report | None) -> Image.Image:
         if image.mode not in ("L", "LA", "RGB", "RGBA"):

@@ -54,16 +54,23 @@ def kept_exif(exif: Image.Exif) -> tuple[bytes | None, bool]:
     return (exif_bytes if len(_loaded(exif_bytes)) else None), bool(exif.get_ifd(ExifTags.IFD.IFD1))
 
 
-def brought_up_to_date(picture: Picture, envelope: Envelope) -> Envelope:
-    """The envelope of an enlarged picture, from that of its source: sizes, resolution, thumbnail."""
+def brought_up_to_date(
+    picture: Picture, envelope: Envelope, size: tuple[int, int] | None = None
+) -> Envelope:
+    """The envelope of an enlarged picture, from that of its source: sizes, resolution, thumbnail.
+
+    Args:
+        size: its width and height in pixels, where `picture` is a smaller copy of it.
+    """
     exif, xmp = envelope.exif, envelope.xmp
+    size = size or picture.size
     if exif:
-        exif = _with_sizes(exif, picture.size, envelope.dpi)
+        exif = _with_sizes(exif, size, envelope.dpi)
         if envelope.has_thumbnail:
             exif = _with_thumbnail(exif, picture)
     if xmp:
         for name, axis in _XMP_SIZES.items():
-            xmp = _with_xmp(xmp, name, str(picture.size[axis]).encode())
+            xmp = _with_xmp(xmp, name, str(size[axis]).encode())
         xmp = _with_xmp(xmp, b"tiff:Orientation", b"1")
     return replace(envelope, exif=exif, xmp=xmp)
 

@@ -15,6 +15,8 @@ KEPT_CHUNKS = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"tEXt", b"zTXt", b"iTXt"}
 _XMP = b"XML:com.adobe.xmp"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """Channels -> colour type."""
+_PIECE = 4 << 20
+"""Bytes of the rows that are filtered at a time."""
 _LARGEST_TEXT = 1 << 20
 """Bytes of a text that is kept; what is larger is an attack or a mistake."""
 
@@ -66,7 +68,7 @@ def write_rows(
     compressor = zlib.compressobj(4)
     step = channels * bits // 8
     before = np.zeros((1, size[0] * step), np.uint8)
-    for strip in strips:
+    for strip in _pieces(strips, size[0] * step):
         rows = strip.astype(f">u{bits // 8}").reshape(len(strip), -1).view(np.uint8)
         filtered = _filtered(rows, np.concatenate((before, rows[:-1])), step)
         before = rows[-1:]
@@ -74,6 +76,13 @@ def write_rows(
             _write_chunk(file, b"IDAT", data)
     _write_chunk(file, b"IDAT", compressor.flush())
     _write_chunk(file, b"IEND", b"")
+
+
+def _pieces(strips: Iterable[np.ndarray], row: int) -> Iterator[np.ndarray]:
+    """The same rows, no more at a time than a few megabytes: each is held many times while filtered."""
+    count = max(1, _PIECE // row)
+    for strip in strips:
+        yield from (strip[top : top + count] for top in range(0, len(strip), count))
 
 
 def _filtered(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:

@@ -39,7 +39,7 @@ def read_album(path: Path, max_pixels: int = MAX_PIXELS) -> Album:
         PictureError: the file cannot be read, is no picture, is damaged, or of a kind that is not
             supported.
     """
-    with _clear_errors(path):
+    with clear_errors(path):
         if not stat.S_ISREG(path.stat().st_mode):
             raise PictureError(f"{path}: no file but a folder, a pipe or a device")
         with warnings.catch_warnings():
@@ -57,7 +57,7 @@ def format_inside(path: Path) -> str:
 
 
 @contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
+def clear_errors(path: Path) -> Iterator[None]:
     """Turn whatever decoders raise, which is anything, into one line."""
     try:
         yield
@@ -74,6 +74,19 @@ def _clear_errors(path: Path) -> Iterator[None]:
         raise PictureError(f"{path}: too large to be read into memory") from error
     except Exception as error:
         raise PictureError(f"{path}: damaged picture: {error or type(error).__name__}") from error
+
+
+@contextmanager
+def opened_picture(
+    path: Path, max_pixels: int
+) -> Iterator[tuple[ImageFile.ImageFile, Envelope, Image.Exif | None]]:
+    """Open a file without decoding it: Pillow's image, its envelope, and its EXIF as stored."""
+    reader = _Reader(path, max_pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with reader.opened() as opened:
+            exif = reader.exif(opened)
+            yield opened, reader.envelope(opened, exif), exif
 
 
 @dataclass
@@ -98,7 +111,7 @@ class _Reader:
                     return Album(pictures, warnings=tuple(self.warnings))
             elif start == png.SIGNATURE and png.depth(file) == 16:
                 return self._deep_png()
-        with self._opened() as opened:
+        with self.opened() as opened:
             frames = getattr(opened, "n_frames", 1)
             if frames == 1 or opened.format not in (*_ANIMATED, "TIFF"):
                 if frames > 1:
@@ -110,7 +123,7 @@ class _Reader:
             return self._animation(opened, frames)
 
     @contextmanager
-    def _opened(self) -> Iterator[ImageFile.ImageFile]:
+    def opened(self) -> Iterator[ImageFile.ImageFile]:
         register_plugins()
         with Image.open(self.path, formats=_registered()) as opened:
             self._check_size(*opened.size)
@@ -152,11 +165,11 @@ class _Reader:
     def _picture(self, opened: ImageFile.ImageFile, envelope: Envelope | None = None) -> Picture:
         """The frame that `opened` stands at."""
         opened.load()
-        exif = self._exif(opened)
+        exif = self.exif(opened)
         # HEIF and JPEG XL are turned by their decoders.
         orientation = 1 if exif is None or opened.format in ("HEIF", "JXL") else orientation_of(exif)
         if envelope is None:
-            envelope = self._envelope(opened, exif)
+            envelope = self.envelope(opened, exif)
         image, envelope = self._gray_or_rgb(opened, envelope)
         array = _upright(np.asarray(image), orientation)
         alpha = np.ascontiguousarray(array[..., -1]) if image.mode.endswith("A") else None
@@ -167,14 +180,14 @@ class _Reader:
             envelope = replace(envelope, dpi=envelope.dpi[::-1])
         return Picture(np.ascontiguousarray(pixels), alpha, envelope)
 
-    def _exif(self, opened: ImageFile.ImageFile) -> Image.Exif | None:
+    def exif(self, opened: ImageFile.ImageFile) -> Image.Exif | None:
         try:
             return opened.getexif()
         except Exception:  # it is decoded by hand, and damaged in every way
             self.warn("its EXIF is damaged and left out")
             return None
 
-    def _envelope(self, opened: ImageFile.ImageFile, exif: Image.Exif | None) -> Envelope:
+    def envelope(self, opened: ImageFile.ImageFile, exif: Image.Exif | None) -> Envelope:
         info = opened.info
         icc, xmp = info.get("icc_profile"), info.get("xmp")
         if xmp is None and opened.format == "TIFF":
@@ -246,12 +259,12 @@ class _Reader:
     def _deep_png(self) -> Album:
         import imageio.v3 as imageio  # which starts for long, and few pictures need it
 
-        with self._opened() as opened:  # for the metadata, and for the checks of what is in it
+        with self.opened() as opened:  # for the metadata, and for the checks of what is in it
             if getattr(opened, "n_frames", 1) > 1:
                 raise PictureError(f"{self.path}: animations of 16 bits a channel are not supported")
             opened.load()
-            exif = self._exif(opened)
-            envelope = self._envelope(opened, exif)
+            exif = self.exif(opened)
+            envelope = self.envelope(opened, exif)
         array = imageio.imread(self.path, plugin="pyav", index=0, format=None)
         channels = array.astype(np.uint16).reshape(*array.shape[:2], -1)
         alpha = channels[..., -1] if channels.shape[2] in (2, 4) else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -107,6 +109,34 @@ def _dpi(page: tifffile.TiffPage) -> tuple[float, float] | None:
     return (across, down) if across > 0 and down > 0 else None
 
 
+@contextmanager
+def rows_on_disk(path: Path, scratch: Path) -> Iterator[np.ndarray]:
+    """The pixels of the first page, (H, W) or (H, W, 3), mapped from the file that holds them.
+
+    Args:
+        scratch: the file that they are decoded into where they are compressed; removed in the end.
+
+    Raises:
+        PictureError: pixels of a kind that is not read by rows.
+    """
+    with tifffile.TiffFile(path) as file:
+        page = _page(file, 0)
+        photometric = getattr(page.photometric, "name", "")
+        channels = {"RGB": ("YXS", 3), "MINISBLACK": ("YX", 1)}.get(photometric)
+        if page.dtype not in (np.uint8, np.uint16) or channels != (page.axes, page.samplesperpixel):
+            raise PictureError(f"{path}: TIFF of this kind is not enlarged in strips: {photometric}")
+        if page.is_memmappable and page.bitspersample == page.dtype.itemsize * 8:
+            yield tifffile.memmap(path, page=0, mode="r")
+            return
+        try:
+            array = np.memmap(scratch, page.dtype, "w+", shape=page.shape)
+            page.asarray(out=array, maxworkers=1)
+            yield array
+            del array
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
 def write_pages(file: BinaryIO, pictures: Iterable[Picture]) -> None:
     """Write a TIFF of one or more pages, deflated, with their envelopes."""
     pictures = list(pictures)
@@ -137,13 +167,24 @@ def write_rows(
     """
     large = int(np.prod(shape)) * dtype.itemsize > _TOO_LARGE_FOR_CLASSIC
     mode = "L" if len(shape) == 2 else "RGB"
+    encoded = map(_encoded, _regrouped(strips, ROWS_PER_STRIP))
     with tifffile.TiffWriter(file, bigtiff=large, byteorder="<") as writer:
         writer.write(
-            _regrouped(strips, ROWS_PER_STRIP), shape=shape, dtype=dtype,
-            **_options(mode, envelope), rowsperstrip=ROWS_PER_STRIP,
-        )  # fmt: skip
+            encoded,
+            shape=shape,
+            dtype=dtype,
+            rowsperstrip=ROWS_PER_STRIP,
+            **_options(mode, envelope),
+        )
     if not large:
         _add_directories(file, [envelope])
+
+
+def _encoded(strip: np.ndarray) -> bytes:
+    """A strip as it stands in the file: differences along its rows (predictor 2), deflated."""
+    differences = strip.astype(strip.dtype.newbyteorder("<"))
+    differences[:, 1:] -= strip[:, :-1]
+    return zlib.compress(differences.tobytes(), 6)
 
 
 def _regrouped(strips: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:

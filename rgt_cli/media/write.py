@@ -81,6 +81,11 @@ def write_album(album: Album, target: Path, file_format: Format, encoding: Encod
     return tuple(f"{target}: {loss}" for loss in lost)
 
 
+def new_partial(folder: Path) -> Path:
+    """A name for a file that is to be gone when the work is done."""
+    return folder / PARTIAL.format(secrets.token_hex(4))
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
     """A file to write, and to read again, that takes the place of `target` once all went well.
@@ -88,7 +93,7 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: it cannot be written, or an encoder refused.
     """
-    partial = target.with_name(PARTIAL.format(secrets.token_hex(4)))
+    partial = new_partial(target.parent)
     try:
         with partial.open("x+b") as file:
             yield file
@@ -191,7 +196,7 @@ def encode(album: Album, file: BinaryIO, file_format: Format, encoding: Encoding
     if file_format.name == "png" and first.bits == 16:
         channels = first.channels()
         count = channels.shape[2] if channels.ndim == 3 else 1
-        png.write_rows(file, first.size, count, 16, [channels], _chunks(first.envelope))
+        png.write_rows(file, first.size, count, 16, [channels], envelope_chunks(first.envelope))
         return
     register_plugins()
     options = _options(first, file_format, encoding)
@@ -207,7 +212,8 @@ def encode(album: Album, file: BinaryIO, file_format: Format, encoding: Encoding
     file.write(encoded.getbuffer())
 
 
-def _chunks(envelope: Envelope) -> Iterator[tuple[bytes, bytes]]:
+def envelope_chunks(envelope: Envelope) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of a PNG that carry an envelope."""
     return png.envelope_chunks(envelope.icc, envelope.exif, envelope.xmp, envelope.dpi, envelope.png)
 
 

@@ -1,0 +1,126 @@
+"""Pictures larger than memory: read, and written, a few rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rgt_cli.errors import PictureError, RGTError
+from rgt_cli.media import png
+from rgt_cli.media.formats import Format
+from rgt_cli.media.metadata import brought_up_to_date, orientation_of
+from rgt_cli.media.picture import Envelope, Picture
+from rgt_cli.media.read import clear_errors, opened_picture
+from rgt_cli.media.write import envelope_chunks, new_partial, replacing
+
+WRITABLE = ("png", "tiff")
+"""Names of formats that are written from top to bottom."""
+
+
+def decoded_bytes(path: Path) -> int:
+    """How many bytes the pixels of a file take when decoded; 0 where its header does not say."""
+    with suppress(Exception), Image.open(path) as opened:
+        deep = 2 if "16" in opened.mode or (opened.format == "PNG" and _png_is_deep(path)) else 1
+        frames = getattr(opened, "n_frames", 1)
+        return opened.width * opened.height * len(opened.getbands()) * deep * frames
+    return 0
+
+
+def _png_is_deep(path: Path) -> bool:
+    with path.open("rb") as file:
+        return png.depth(file) == 16
+
+
+@dataclass(frozen=True)
+class Strips:
+    """One picture on disk that gives its rows when they are asked for."""
+
+    shape: tuple[int, ...]
+    """(H, W) gray or (H, W, 3) RGB."""
+    dtype: np.dtype
+    """uint8 or uint16."""
+    envelope: Envelope
+    source: Any
+    """An image of Pillow, or an array that lies in a file."""
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """(rows, W) or (rows, W, 3)."""
+        top, bottom, _ = rows.indices(self.shape[0])
+        if isinstance(self.source, Image.Image):
+            return np.asarray(self.source.crop((0, top, self.shape[1], bottom)))
+        return np.asarray(self.source[top:bottom])
+
+
+@contextmanager
+def open_strips(path: Path, max_pixels: int, scratch: Path) -> Iterator[Strips]:
+    """Open an upright PNG or TIFF of one picture, gray or RGB without alpha.
+
+    Args:
+        scratch: a folder for the decoded rows of a compressed TIFF; they are removed in the end.
+
+    Raises:
+        PictureError: the file is damaged, or of a kind that has to be in memory as a whole.
+    """
+    with clear_errors(path), opened_picture(path, max_pixels) as (opened, envelope, exif):
+        upright = exif is None or orientation_of(exif) == 1
+        plain = opened.mode in ("L", "RGB", "I;16") and "transparency" not in opened.info
+        if not plain or not upright or getattr(opened, "n_frames", 1) > 1:
+            raise _too_large(path)
+        if opened.format == "TIFF":
+            from rgt_cli.media import tiff  # which starts for long
+
+            with tiff.rows_on_disk(path, new_partial(scratch)) as array:
+                yield Strips(array.shape, array.dtype, envelope, array)
+        elif opened.format == "PNG" and not _png_is_deep(path):
+            opened.load()
+            channels = (3,) if opened.mode == "RGB" else ()
+            shape = (opened.height, opened.width, *channels)
+            yield Strips(shape, np.dtype(np.uint8), envelope, opened)
+        else:
+            raise _too_large(path)
+
+
+def _too_large(path: Path) -> RGTError:
+    return PictureError(
+        f"{path}: too large for the memory there is; what is enlarged in strips is PNG of 8 bits and "
+        "TIFF, upright, gray or RGB, without transparency"
+    )
+
+
+def write_strips(
+    source: Strips, strips: Iterable[np.ndarray], scale: int, target: Path, file_format: Format
+) -> None:
+    """Write what `source` became, enlarged by `scale`, so that `target` is whole or not touched.
+
+    Args:
+        strips: from top to bottom, (rows, s * W) or (rows, s * W, 3).
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    height, width = (side * scale for side in source.shape[:2])
+    small = Picture(_thumbnail(source), envelope=source.envelope)
+    envelope = brought_up_to_date(small, source.envelope, (width, height))
+    with replacing(target) as file:
+        if file_format.name == "tiff":
+            from rgt_cli.media import tiff
+
+            tiff.write_rows(file, (height, width, *source.shape[2:]), source.dtype, strips, envelope)
+        else:
+            channels = 3 if len(source.shape) == 3 else 1
+            bits = source.dtype.itemsize * 8
+            chunks = envelope_chunks(envelope)
+            png.write_rows(file, (width, height), channels, bits, strips, chunks)
+
+
+def _thumbnail(source: Strips) -> np.ndarray:
+    """A few rows and columns, for the small picture in EXIF."""
+    step = max(1, max(source.shape[:2]) // 640)
+    rows = [source[top : top + 1][:, ::step] for top in range(0, source.shape[0], step)]
+    return np.concatenate(rows)

@@ -1,0 +1,101 @@
+"""Pictures larger than memory are enlarged in strips, and come out as they would whole."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from rgt_cli.batch import Job, Recipe
+from rgt_cli.batch.large import enlarge_in_strips, needs_strips
+from rgt_cli.errors import PictureError
+from rgt_cli.inference import Enlarger, Upscaler
+from rgt_cli.media import Encoding, format_of
+from rgt_cli.size import Size
+from tests.batch.test_recipe import decoded, twice
+from tests.conftest import Nearest, nearest_enlarger
+
+LIMITED = """
+import re, sys
+from pathlib import Path
+from rgt_cli.batch import Job, Recipe, run_job
+from rgt_cli.inference import Enlarger, Upscaler
+from rgt_cli.media import format_of
+from rgt_cli.size import Size
+from tests.conftest import Nearest
+import rgt_cli.media.tiff, imageio.v3
+source, target, megabytes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) >> 10
+held = peak()
+limit = (held + megabytes) << 20
+enlarger = Enlarger(Size(scale=2), lambda s: Upscaler(Nearest(s), device="cpu", memory=limit), [2])
+run_job(Job(source, target, format_of(target)), Recipe(), enlarger, lambda done, total: None)
+print(peak() - held)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read where Linux tells it")
+@pytest.mark.parametrize(("suffix", "compression"), [(".tif", "zlib"), (".png", None)])
+def test_more_than_fits(tmp_path: Path, suffix: str, compression: str | None) -> None:
+    """The result has 288 MB, and 250 MB may be used on top of the libraries."""
+    coarse = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    pixels = coarse.repeat(100, 0).repeat(100, 1)
+    source, target = tmp_path / "in.tif", tmp_path / f"out{suffix}"
+    tifffile.imwrite(source, pixels, photometric="rgb", compression=compression)
+    command = [sys.executable, "-c", LIMITED, source, target, "250"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) < 300
+    Image.MAX_IMAGE_PIXELS = None
+    with Image.open(target) as opened:
+        for top in range(0, 8000, 1000):
+            strip = np.asarray(opened.crop((0, top, 12000, top + 1000)))
+            np.testing.assert_array_equal(strip, twice(pixels[top // 2 : top // 2 + 500]))
+    assert {path.name for path in tmp_path.iterdir()} == {"in.tif", target.name}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("gray", [False, True], ids=["rgb", "gray"])
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_strips_are_the_whole(
+    tmp_path: Path, photo: np.ndarray, dtype: type, gray: bool, suffix: str
+) -> None:
+    pixels = (photo[..., 1] if gray else photo).astype(dtype) * (257 if dtype is np.uint16 else 1)
+    source, target = tmp_path / "in.tif", tmp_path / f"out{suffix}"
+    tifffile.imwrite(source, pixels, photometric="minisblack" if gray else "rgb", compression="lzw")
+    job = Job(source, target, format_of(target))
+    enlarger = nearest_enlarger()
+    assert not needs_strips(job, Recipe(), enlarger)
+    sizes = enlarge_in_strips(job, Recipe(), enlarger, lambda done, total: None)
+    assert sizes == ((451, 300), (902, 600))
+    np.testing.assert_array_equal(decoded(target), twice(pixels))
+
+
+def test_png_and_its_envelope(tmp_path: Path, photo: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    Image.fromarray(photo).save(tmp_path / "in.png", exif=exif, dpi=(300, 300))
+    job = Job(tmp_path / "in.png", tmp_path / "out.png", format_of(tmp_path / "out.png"))
+    load = lambda scale: Upscaler("tiny", scale, device="cpu", tile=100)  # noqa: E731
+    enlarger = Enlarger(Size(scale=2), load, [2])
+    enlarge_in_strips(job, Recipe(), enlarger, lambda done, total: None)
+    with Image.open(tmp_path / "out.png") as opened:
+        assert opened.getexif()[0x010F] == "Maker"
+        assert round(opened.info["dpi"][0]) == 300
+        np.testing.assert_array_equal(np.asarray(opened), enlarger.enlarge(photo)[0])
+
+
+def test_what_cannot_be_enlarged_in_strips(tmp_path: Path) -> None:
+    Image.new("RGBA", (50, 40), (1, 2, 3, 4)).save(tmp_path / "in.png")
+    job = Job(tmp_path / "in.png", tmp_path / "out.png", format_of(tmp_path / "out.png"))
+    with pytest.raises(PictureError, match="too large for the memory"):
+        enlarge_in_strips(job, Recipe(), nearest_enlarger(), lambda done, total: None)
+    starved = Enlarger(
+        Size(scale=2), lambda scale: Upscaler(Nearest(2), device="cpu", memory=1 << 20), [2]
+    )
+    assert needs_strips(job, Recipe(), starved)
+    assert not needs_strips(Job(job.source, tmp_path / "a.jpg", format_of(Path("a.jpg"))), Recipe(
+        Encoding()), starved)  # fmt: skip

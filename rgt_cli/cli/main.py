@@ -1,5 +1,6 @@
 """The `rgt` command: its subcommands, and how every failure becomes one line and an exit code."""
 
+import importlib
 import signal
 import sys
 from types import FrameType
@@ -8,15 +9,40 @@ from typing import NoReturn
 import click
 
 from rgt_cli import __version__
-from rgt_cli.cli.bench import bench
 from rgt_cli.cli.console import Console
-from rgt_cli.cli.evaluate import evaluate
-from rgt_cli.cli.models import models
-from rgt_cli.cli.upscale import upscale
 from rgt_cli.errors import ExitCode, RGTError
 
+COMMANDS = {
+    "upscale": "Enlarge pictures: files, folders, patterns.",
+    "evaluate": "Score a model on a folder of ground truth.",
+    "models": "List, describe, fetch, verify, remove and convert models.",
+    "bench": "Measure speed, memory and error of a model on this machine.",
+}
+"""Each command, in a module of its name, and what it does in one line."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class LazyGroup(click.Group):
+    """Imports a command only when it is run, so that `rgt --help` starts at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in the order of COMMANDS."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"rgt_cli.cli.{cmd_name}"), cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="rgt")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -30,12 +56,6 @@ def cli(context: click.Context, quiet: bool, debug: bool) -> None:
     """
     context.obj = Console(quiet=quiet)
     context.meta["debug"] = debug
-
-
-cli.add_command(upscale)
-cli.add_command(evaluate)
-cli.add_command(models)
-cli.add_command(bench)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -25,6 +25,8 @@ WRITABLE = ("png", "tiff")
 
 def decoded_bytes(path: Path) -> int:
     """How many bytes the pixels of a file take when decoded; 0 where its header does not say."""
+    if not path.is_file():  # to open a pipe is to wait for what nobody writes
+        return 0
     with suppress(Exception), Image.open(path) as opened:
         deep = 2 if "16" in opened.mode or (opened.format == "PNG" and _png_is_deep(path)) else 1
         frames = getattr(opened, "n_frames", 1)

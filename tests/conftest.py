@@ -1,5 +1,6 @@
 """Shared by all rooms: the data, a stub network, and the real `rgt` in a subprocess."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,10 @@ from torch import nn
 from rgt_cli.inference import Enlarger, Upscaler
 from rgt_cli.network import RGT, RGTConfig
 from rgt_cli.size import Size
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the others compute as well, and so do the processes it starts
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 DATA = Path(__file__).parent / "data"
 WEIGHTS = Path(__file__).parents[1] / "weights"

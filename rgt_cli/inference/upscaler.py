@@ -153,7 +153,7 @@ class Upscaler:
             (rows, s * W) or (rows, s * W, 3) strips of the same dtype, s the model's own factor.
 
         Raises:
-            OutOfMemoryError: not even a row of the smallest tiles fits.
+            OutOfMemoryError: a tile that was asked for does not fit, or not even the smallest.
         """
         height, width = image.shape[:2]
         channels = 3 if len(image.shape) == 3 else 1
@@ -165,6 +165,8 @@ class Upscaler:
         if isinstance(tile, str):
             fitting = self._model.largest_tile(height, width, free // 2)
             tile = max(min(fitting, free // 2 // row, DEEPER_SIDE - 1), SMALLEST_TILE)
+        elif self._model.bytes_for(min(tile, height), min(tile, width)) > free:
+            raise self._too_large(tile, self._model.largest_tile(height, width, free))
         overlap = self._overlap_for(tile)
         total, done = count_tiles(height, width, tile, overlap), 0
         report = report or (lambda done, total: None)

@@ -15,15 +15,16 @@ from rgt_cli.network import RGTConfig
 CPU = torch.device("cpu")
 
 MEASURE = """
-import resource, sys, torch
+import sys, torch
 from rgt_cli.inference.device import keep_freed_memory
+from rgt_cli.inference.memory import peak_memory
 from rgt_cli.network import RGT, RGTConfig
 keep_freed_memory()
 side, half = int(sys.argv[1]), sys.argv[2] == "bf16"
 config = RGTConfig(depth=(3,), num_heads=(6,))
 network = RGT(config).eval()
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_memory(torch.device("cpu"))
 with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
     network(torch.rand(1, 3, 32, 32))
     before = peak()
@@ -59,7 +60,9 @@ def test_largest_tile_fits_and_the_next_does_not(height: int, width: int, free: 
     assert tile <= max(height, width)
     assert model.bytes_for(min(tile, height), min(tile, width)) <= free
     if tile < max(height, width):
-        assert model.bytes_for(min(tile + 1, height), min(tile + 1, width)) > free
+        longer = min(tile + 1, height), min(tile + 1, width)
+        unwidened = max(longer[0], 16) * max(longer[1], 16)
+        assert model.bytes_for(*longer) > min(free, model.fixed + model.per_pixel * unwidened)
 
 
 def test_shrinking_stops_where_the_function_changes() -> None:

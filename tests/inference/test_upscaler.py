@@ -61,7 +61,7 @@ def test_kinds_in_and_out(photo: np.ndarray) -> None:
 @pytest.mark.parametrize(
     "bad",
     [np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros(4, np.uint8),
-     np.zeros((4, 4), np.int32), Image.new("RGBA", (4, 4)), Image.new("P", (4, 4))],
+     np.zeros((4, 4), np.int32), Image.new("CMYK", (4, 4)), Image.new("P", (4, 4))],
 )  # fmt: skip
 def test_what_is_no_picture(bad: object) -> None:
     with pytest.raises(UsageError):

@@ -10,7 +10,7 @@ from rgt_cli.batch.plan import (
     plan_job,
     sort_out,
 )
-from rgt_cli.batch.recipe import Recipe
+from rgt_cli.batch.recipe import FilmRecipe, Recipe
 from rgt_cli.batch.run import Outcome, run_job, run_jobs
 from rgt_cli.batch.sources import Found, Source, find_sources, read_list
 from rgt_cli.batch.watch import rounds
@@ -18,6 +18,7 @@ from rgt_cli.batch.watch import rounds
 __all__ = [
     "DEFAULT_NAME",
     "Existing",
+    "FilmRecipe",
     "Found",
     "Job",
     "Journal",

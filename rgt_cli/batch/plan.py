@@ -11,6 +11,8 @@ from rgt_cli.batch.sources import Found, Source
 from rgt_cli.errors import NoInputError, OutputError, UsageError
 from rgt_cli.media import (
     FORMATS,
+    VIDEO_FORMATS,
+    VIDEO_READABLE,
     Album,
     Encoding,
     Format,
@@ -30,6 +32,11 @@ class Job:
     target: Path
     format: Format
     """The format of `target`."""
+
+    @property
+    def is_film(self) -> bool:
+        """Whether it is about a film rather than a picture, by the names."""
+        return _is_film(self.source) or self.format in VIDEO_FORMATS
 
 
 def plan_job(
@@ -63,6 +70,8 @@ def plan_job(
             raise UsageError(f"{target}: is the source itself; choose another target")
         if not overwrite:
             raise UsageError(f"{target}: exists already; pass --overwrite to replace it")
+    if "%" in target.name and _is_film(source) and not target.parent.exists():
+        return Job(source, target, named)  # frames/%06d.png: the folder is made
     if not target.parent.is_dir():
         raise OutputError(f"{target}: there is no folder {target.parent}")
     if not os.access(target.parent, os.W_OK | os.X_OK):
@@ -70,10 +79,14 @@ def plan_job(
     return Job(source, target, named)
 
 
+def _is_film(source: Path) -> bool:
+    return source.suffix.lower() in VIDEO_READABLE
+
+
 def _kept_suffix(source: Path) -> str:
-    """The source's own suffix where its format can be written, else `.png`."""
-    known = {suffix for f in FORMATS for suffix in f.suffixes}
-    return source.suffix if source.suffix.lower() in known else ".png"
+    """The source's own suffix where its format can be written, else `.png`, or `.mkv` for a film."""
+    known = {suffix for f in (*FORMATS, *VIDEO_FORMATS) for suffix in f.suffixes}
+    return source.suffix if source.suffix.lower() in known else ".mkv" if _is_film(source) else ".png"
 
 
 class Existing(Enum):
@@ -159,7 +172,8 @@ def _key(relative: Path) -> str:
 def _target(
     source: Source, template: str, size: Size, index: int, wanted: Format | None, stem: str
 ) -> Path:
-    suffix = wanted.suffixes[0] if wanted else _kept_suffix(source.path)
+    fits = wanted and (wanted.muxer is not None) >= _is_film(source.path)
+    suffix = wanted.suffixes[0] if wanted and fits else _kept_suffix(source.path)
     fields = {"ext": suffix, "name": source.path.name, "size": size, "index": index}
     fields["scale"] = f"{size.scale:g}" if size.scale else size
     try:

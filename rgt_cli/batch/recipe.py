@@ -17,12 +17,29 @@ from rgt_cli.media import (
     stripped,
     without_place,
 )
+from rgt_cli.media.video.codecs import VideoEncoding
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from rgt_cli.inference import Enlarger
 
 Report = Callable[[int, int], None]
 """(tiles or frames done, in all)."""
+
+
+@dataclass(frozen=True)
+class FilmRecipe:
+    """How films are made, besides."""
+
+    encoding: VideoEncoding = field(default_factory=VideoEncoding)
+    """How they are encoded."""
+    deinterlace: bool = False
+    """Make whole frames of interlaced fields."""
+    start: float | None = None
+    """Seconds from the beginning of the film; what is before is left out."""
+    end: float | None = None
+    """Seconds from the beginning of the film; what is after is left out."""
+    segment_seconds: float = 10.0
+    """Of film, that are lost at most when a run is killed."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,8 @@ class Recipe:
     """Leave out where a picture was taken."""
     max_pixels: int = MAX_PIXELS
     """The most pixels of a source that are decoded."""
+    film: FilmRecipe = field(default_factory=FilmRecipe)
+    """What is asked for films alone."""
 
 
 def enlarge(album: Album, recipe: Recipe, enlarger: Enlarger, report: Report) -> Album:

@@ -32,7 +32,7 @@ class Outcome:
 
     job: Job
     error: RGTError | None = None
-    """Why there is no target; None where there is one."""
+    """Why there is no target, or only what could be read of a damaged film; None where all is well."""
     source_size: tuple[int, int] | None = None
     """Width and height in pixels, upright; None if it could not be read."""
     target_size: tuple[int, int] | None = None
@@ -67,7 +67,9 @@ def run_job(job: Job, recipe: Recipe, enlarger: Enlarger, report: Report) -> Out
     """
     album = _read(job, recipe, enlarger)
     if album is None:
-        return _in_strips(job, recipe, enlarger, report, None)
+        outcome = _apart(job, recipe, enlarger, report, None, None)
+        assert outcome  # nobody stopped it
+        return outcome
     return _write(job, recipe, _compute(job, album, recipe, enlarger, report), None)
 
 
@@ -108,7 +110,9 @@ def run_jobs(
                     album = future.result()
                     told = functools.partial(report, job)
                     if album is None:
-                        written.append(_known(_in_strips(job, recipe, enlarger, told, journal)))
+                        outcome = _apart(job, recipe, enlarger, told, journal, stop)
+                        if outcome:
+                            written.append(_known(outcome))
                         continue
                     computed = _compute(job, album, recipe, enlarger, told)
                     del album
@@ -134,15 +138,42 @@ def _known(outcome: Outcome) -> Future[Outcome]:
     return future
 
 
-def _in_strips(
-    job: Job, recipe: Recipe, enlarger: Enlarger, report: Report, journal: Journal | None
-) -> Outcome:
-    """Enlarge a picture that is larger than memory, from file to file."""
+def _apart(
+    job: Job,
+    recipe: Recipe,
+    enlarger: Enlarger,
+    report: Report,
+    journal: Journal | None,
+    stop: threading.Event | None,
+) -> Outcome | None:
+    """Enlarge what is never in memory as a whole: a film, or a picture that is too large for it.
+
+    Returns:
+        None if it was stopped before it was done.
+    """
     started = time.perf_counter()
-    with _noted(job, journal):
-        source_size, target_size = enlarge_in_strips(job, recipe, enlarger, report)
-    seconds = time.perf_counter() - started
-    return Outcome(job, None, source_size, target_size, 1, seconds, enlarger.peak_memory())
+    if not job.is_film:
+        with _noted(job, journal):
+            source_size, target_size = enlarge_in_strips(job, recipe, enlarger, report)
+        seconds = time.perf_counter() - started
+        return Outcome(job, None, source_size, target_size, 1, seconds, enlarger.peak_memory())
+    from rgt_cli.batch.film import Stopped, enlarge_film  # with libraries that pictures do not need
+
+    try:
+        with _noted(job, journal):
+            film = enlarge_film(job, recipe, enlarger, report, stop)
+    except Stopped:
+        return None
+    return Outcome(
+        job,
+        film.damage,
+        film.source_size,
+        film.target_size,
+        film.frames,
+        film.seconds,
+        enlarger.peak_memory(),
+        film.warnings,
+    )
 
 
 @contextmanager
@@ -160,8 +191,8 @@ def _noted(job: Job, journal: Journal | None) -> Iterator[None]:
 
 
 def _read(job: Job, recipe: Recipe, enlarger: Enlarger) -> Album | None:
-    """The pictures of a source; None if they are to be enlarged in strips."""
-    if needs_strips(job, recipe, enlarger):
+    """The pictures of a source; None if it is never to be in memory as a whole."""
+    if job.is_film or needs_strips(job, recipe, enlarger):
         return None
     album = read_album(job.source, recipe.max_pixels)
     check_result(job, album, enlarger.size, recipe.encoding)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rgt_cli.errors import NoInputError
-from rgt_cli.media import READABLE
+from rgt_cli.media import READABLE, VIDEO_READABLE
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _reason_to_ignore(
 
     if any(part.startswith(".") for part in relative.parts):
         return "hidden"
-    if path.suffix.lower() not in READABLE:
+    if path.suffix.lower() not in READABLE | VIDEO_READABLE:
         return "no picture by their names"
     if (include and not matches(include)) or matches(exclude):
         return "excluded"

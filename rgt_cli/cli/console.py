@@ -64,6 +64,12 @@ class Console:
             yield lambda done, total: update(title, done, total)
 
     @contextmanager
+    def frames(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        """Show progress through a film; yields a function of (frames done, frames in all)."""
+        with self._bar(_frame_pace) as update:
+            yield lambda done, total: update(title, done, total)
+
+    @contextmanager
     def pictures(self, total: int) -> Iterator["BatchProgress"]:
         """Show progress through a batch of so many pictures, and through the one in hand."""
         progress = BatchProgress(total)
@@ -152,6 +158,11 @@ class _PlainProgress:
 def _tile_pace(done: int, total: int | None, started: float) -> str:
     elapsed = time.monotonic() - started
     return f"{done}/{total} tiles" + (f", {done / elapsed:.2f} tiles/s" if done and elapsed > 0 else "")
+
+
+def _frame_pace(done: int, total: int | None, started: float) -> str:
+    elapsed = time.monotonic() - started
+    return f"{done}/{total} frames" + (f", {done / elapsed:.2f} fps" if done and elapsed > 0 else "")
 
 
 def _byte_pace(done: int, total: int | None, started: float) -> str:

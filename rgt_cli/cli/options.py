@@ -110,6 +110,24 @@ class DPIType(click.ParamType):
         return dpi
 
 
+class TimeType(click.ParamType):
+    """A time in a film, "90" or "1:30" or "0:01:30.5", in seconds."""
+
+    name = "TIME"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", value.strip()):
+            self.fail(f"{value!r} is no time; write 90 or 1:30", param, ctx)
+        seconds = 0.0
+        for part in value.split(":"):
+            seconds = seconds * 60 + float(part)
+        return seconds
+
+
 model = click.option("-m", "--model", default="auto", show_default=True, help="A name, or a checkpoint.")
 device = click.option(
     "--device", default="auto", show_default=True, metavar="auto|cuda|cuda:N|mps|cpu",

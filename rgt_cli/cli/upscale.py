@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import math
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import click
 from rgt_cli.batch import (
     DEFAULT_NAME,
     Existing,
+    FilmRecipe,
     Job,
     Journal,
     Recipe,
@@ -31,9 +33,11 @@ from rgt_cli.checkpoints.catalogue import Entry, find, scales_of
 from rgt_cli.cli import options
 from rgt_cli.cli.batch import Record, Stop, conclude, stopping_gently
 from rgt_cli.cli.console import Console
+from rgt_cli.cli.forecast import tell_plan, tell_preview
 from rgt_cli.cli.pipes import STDIO, piped, shown_name
 from rgt_cli.errors import ExitCode, NoInputError
-from rgt_cli.media import FORMATS, MAX_PIXELS, Encoding
+from rgt_cli.media import FORMATS, MAX_PIXELS, VIDEO_FORMATS, Encoding
+from rgt_cli.media.video.codecs import VideoEncoding
 from rgt_cli.size import Size
 
 if TYPE_CHECKING:
@@ -86,7 +90,7 @@ if TYPE_CHECKING:
     show_default=True, help="auto: fp16 on CUDA, fp32 elsewhere.",
 )  # fmt: skip
 @click.option(
-    "--format", "format_name", type=click.Choice([f.name for f in FORMATS]),
+    "--format", "format_name", type=click.Choice([f.name for f in (*FORMATS, *VIDEO_FORMATS)]),
     help="Format of the result. Default: by the suffix of the target, or the source's.",
 )  # fmt: skip
 @click.option(
@@ -125,6 +129,25 @@ if TYPE_CHECKING:
     "--update", "existing", flag_value=Existing.UPDATE, type=Existing,
     help="Replace targets that are older than their sources.",
 )  # fmt: skip
+@click.option(
+    "--codec", metavar="NAME",
+    help="Of films: x264, x265, av1, vp9, prores, ffv1, *_nvenc. Default: x264, or x265 from 10 bits.",
+)  # fmt: skip
+@click.option("--crf", type=float, help="Quality of films, in the codec's own scale; lower is better.")
+@click.option("--preset", help="How slow the codec may be, in its own words.")
+@click.option("--pix-fmt", help="Pixel format of films. Default: as the source has it.")
+@click.option("--encoder-args", default="", help="More for ffmpeg: '-tune film -g 48'.")
+@click.option("--deinterlace", is_flag=True, help="Make whole frames of an interlaced film.")
+@click.option("--start", type=options.TimeType(), help="Of a film, only from here on: 90 or 1:30.")
+@click.option("--end", type=options.TimeType(), help="Of a film, only until here.")
+@click.option(
+    "--segment-seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True,
+    help="Of film, that are lost at most when a run is killed.",
+)  # fmt: skip
+@click.option(
+    "--preview", type=click.IntRange(min=1), metavar="N", help="Only N frames of a film, as PNG."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and how long it would take.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first picture that fails.")
 @click.option("--watch", is_flag=True, help="Go on with whatever comes into a folder, until Ctrl-C.")
 @click.option(
@@ -151,12 +174,14 @@ def upscale(
     events: bool,
     quiet: bool,
     format_name: str | None,
+    preview: int | None,
+    dry_run: bool,
     **chosen: Any,
 ) -> int:
-    """Enlarge pictures: files, folders, patterns; - is one picture from stdin to stdout.
+    """Enlarge pictures and films: files, folders, patterns; - is one picture from stdin to stdout.
 
-    PNG, JPEG, WebP, TIFF, BMP, AVIF and GIF; HEIF and JPEG XL with rgt-cli[formats]. A folder is
-    enlarged into another one. A run that was interrupted is resumed by the same command: what was
+    PNG, JPEG, WebP, TIFF, BMP, AVIF and GIF; HEIF and JPEG XL with rgt-cli[formats]; films into MP4,
+    MKV, MOV, WebM, GIF or frames/%06d.png. A folder is enlarged into another one. A run that was interrupted is resumed by the same command: what was
     finished stays, and only what is missing is made.
     """
     console.quiet |= quiet
@@ -178,7 +203,13 @@ def upscale(
             if size != Size():
                 plan(size)
             enlarger = _enlarger(console, size, chosen)
-            _run_one(console, plan(enlarger.size), recipe, enlarger, record)
+            job = plan(enlarger.size)
+            if dry_run:
+                tell_plan(console, [job], recipe, enlarger)
+            elif preview:
+                tell_preview(console, job, recipe, enlarger, preview)
+            else:
+                _run_one(console, job, recipe, enlarger, record)
         code = int(ExitCode.DONE)
         if report_path:
             record.write(report_path)
@@ -196,6 +227,14 @@ def upscale(
             now = find_sources(sources, recursive, include, exclude) if watch else found
             return plan_batch(now.sources, folder, enlarger.size, template, format_name)
 
+        if dry_run or preview:
+            jobs = look()
+            if dry_run:
+                tell_plan(console, jobs, recipe, enlarger)
+            for job in jobs if preview else ():
+                if job.is_film:
+                    tell_preview(console, job, recipe, enlarger, preview)
+            return ExitCode.DONE
         record = Record(events, {"ignored": found.ignored})
         settings = _settings(enlarger, recipe, format_name, chosen)
         with (
@@ -239,7 +278,14 @@ def _recipe(chosen: dict[str, Any]) -> Recipe:
     encoding = Encoding(*(chosen.pop(name) for name in ("quality", "lossless", "background")))
     bits = chosen.pop("bits")
     rest = {name: chosen.pop(name) for name in ("dpi", "strip", "strip_gps", "max_pixels")}
-    return Recipe(encoding, bits=int(bits) if bits else None, **rest)
+    film = FilmRecipe(
+        VideoEncoding(
+            *(chosen.pop(name) for name in ("codec", "crf", "preset", "pix_fmt")),
+            tuple(shlex.split(chosen.pop("encoder_args"))),
+        ),
+        *(chosen.pop(name) for name in ("deinterlace", "start", "end", "segment_seconds")),
+    )
+    return Recipe(encoding, bits=int(bits) if bits else None, film=film, **rest)
 
 
 def _is_pattern(source: Path) -> bool:
@@ -307,15 +353,19 @@ def _settings(
 
 
 def _run_one(console: Console, job: Job, recipe: Recipe, enlarger: Enlarger, record: Record) -> None:
-    with console.tiles(shown_name(job.source)) as report:
+    show = console.frames if job.is_film else console.tiles
+    with show(shown_name(job.source)) as report:
         outcome = run_job(job, recipe, enlarger, report)
     record.add(outcome)
     for warning in outcome.warnings:
         console.warn(warning)
+    if outcome.error:
+        raise outcome.error
     width, height = outcome.target_size or (0, 0)
     seconds = time.monotonic() - record.started
     by = f", by {enlarger.name}" if enlarger.name else ""
-    console.say(f"{shown_name(job.target)}: {width} x {height}{by} in {seconds:.1f} s")
+    frames = f", {outcome.frames} frames" if job.is_film else ""
+    console.say(f"{shown_name(job.target)}: {width} x {height}{frames}{by} in {seconds:.1f} s")
 
 
 def _run_batch(

@@ -1,6 +1,14 @@
 """Pixels in and out of files. This room knows formats, not networks."""
 
-from rgt_cli.media.formats import FORMATS, READABLE, Format, format_named, format_of
+from rgt_cli.media.formats import (
+    FORMATS,
+    READABLE,
+    VIDEO_FORMATS,
+    VIDEO_READABLE,
+    Format,
+    format_named,
+    format_of,
+)
 from rgt_cli.media.metadata import brought_up_to_date, stripped, without_place
 from rgt_cli.media.picture import Album, Envelope, Picture
 from rgt_cli.media.read import MAX_PIXELS, format_inside, read_album
@@ -11,6 +19,8 @@ __all__ = [
     "FORMATS",
     "MAX_PIXELS",
     "READABLE",
+    "VIDEO_FORMATS",
+    "VIDEO_READABLE",
     "WRITABLE",
     "Album",
     "Encoding",

@@ -41,6 +41,10 @@ class Format:
     """Whether it can hold several pictures."""
     plugin: str | None = None
     """The package, one of the extra `rgt-cli[formats]`, that reads and writes it."""
+    muxer: str | None = None
+    """What FFmpeg calls it, if it holds films."""
+    codecs: tuple[str, ...] = ()
+    """The encoders of films that it takes, the usual one first; empty where it takes any."""
 
 
 FORMATS = (
@@ -57,14 +61,44 @@ FORMATS = (
     ),
     Format(
         "gif", "GIF", (".gif",), 65_535, has_icc=False, has_metadata=False, has_lossless=False,
-        is_animated=True,
+        is_animated=True, muxer="gif", codecs=("gif",),
     ),
     Format("heif", "HEIF", (".heic", ".heif"), 16_384, has_quality=True, plugin="pillow_heif"),
     Format("jxl", "JXL", (".jxl",), has_quality=True, plugin="pillow_jxl"),
 )  # fmt: skip
 
+VIDEO_FORMATS = (
+    Format("mp4", "", (".mp4", ".m4v"), muxer="mp4"),
+    Format("mkv", "", (".mkv",), muxer="matroska"),
+    Format("mov", "", (".mov",), muxer="mov"),
+    Format("webm", "", (".webm",), muxer="webm", codecs=("vp9", "av1")),
+)
+"""The containers of films that are written."""
+
 READABLE = frozenset(suffix for f in FORMATS for suffix in f.suffixes)
 """The file name endings of pictures, in lower case."""
+VIDEO_READABLE = frozenset(suffix for f in VIDEO_FORMATS for suffix in f.suffixes) | frozenset(
+    [
+        ".3g2",
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".dv",
+        ".flv",
+        ".m2ts",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".nut",
+        ".ogv",
+        ".ts",
+        ".vob",
+        ".wmv",
+        ".y4m",
+    ]
+)
+"""The file name endings of films, in lower case."""
 
 
 def format_named(name: str) -> Format:
@@ -73,10 +107,12 @@ def format_named(name: str) -> Format:
     Raises:
         UsageError: there is none, or its package is not installed.
     """
-    for candidate in FORMATS:
+    for candidate in (*FORMATS, *VIDEO_FORMATS):
         if name.lower() in (candidate.name, *(suffix[1:] for suffix in candidate.suffixes)):
             return _installed(candidate)
-    raise UsageError(f"unknown format {name!r}: use {', '.join(f.name for f in FORMATS)}")
+    raise UsageError(
+        f"unknown format {name!r}: use {', '.join(f.name for f in (*FORMATS, *VIDEO_FORMATS))}"
+    )
 
 
 def format_of(path: Path) -> Format:
@@ -85,10 +121,10 @@ def format_of(path: Path) -> Format:
     Raises:
         UsageError: its suffix is that of no format that can be written.
     """
-    for candidate in FORMATS:
+    for candidate in (*FORMATS, *VIDEO_FORMATS):
         if path.suffix.lower() in candidate.suffixes:
             return _installed(candidate)
-    known = ", ".join(suffix for f in FORMATS for suffix in f.suffixes)
+    known = ", ".join(suffix for f in (*FORMATS, *VIDEO_FORMATS) for suffix in f.suffixes)
     raise UsageError(f"{path}: cannot tell the format from the suffix; known are {known}")
 
 

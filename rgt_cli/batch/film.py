@@ -1,0 +1,304 @@
+"""One film into a larger one, in pieces that survive whatever interrupts the run."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rgt_cli.batch.journal import stamp
+from rgt_cli.batch.overlap import Ahead, Later
+from rgt_cli.batch.pieces import Work
+from rgt_cli.batch.plan import Job
+from rgt_cli.batch.recipe import Recipe, Report
+from rgt_cli.errors import PictureError, UsageError
+from rgt_cli.media import Album, Envelope, Picture, format_named, write_album
+from rgt_cli.media.video.codecs import Codec, codec_for
+from rgt_cli.media.video.decode import Frame, read_frames
+from rgt_cli.media.video.encode import (
+    PieceWriter,
+    encoder_arguments,
+    fitted_size,
+    keeps_alpha,
+    pixel_format_for,
+    try_encoder,
+)
+from rgt_cli.media.video.mux import assemble, what_is_lost
+from rgt_cli.media.video.probe import Video, probe
+
+if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
+    from rgt_cli.inference import Enlarger
+
+_NUMBERED = re.compile(r"%0?\d*d")
+
+
+@dataclass(frozen=True)
+class FilmPlan:
+    """All that is decided before the first frame of a film is computed."""
+
+    video: Video
+    codec: Codec
+    pix_fmt: str
+    enlarged: tuple[int, int]
+    """Width and height that the network's frames have, in pixels."""
+    size: tuple[int, int]
+    """Width and height that are encoded: what the pixel format cannot hold is cut off."""
+    arguments: list[str]
+    """What the encoder is told."""
+    span: tuple[int | None, int | None]
+    """From when until when, in ticks of the source's time base."""
+    frames: int | None
+    """How many there will be, as far as is known."""
+    warnings: tuple[str, ...]
+    """What will be lost."""
+
+
+class Stopped(Exception):  # noqa: N818 - a signal, no error
+    """A person stopped the run before a film was whole; its pieces are kept."""
+
+
+@dataclass
+class FilmResult:
+    """What became of a film."""
+
+    source_size: tuple[int, int]
+    target_size: tuple[int, int]
+    frames: int = 0
+    seconds: float = 0.0
+    """Spent on computing, in this run."""
+    warnings: tuple[str, ...] = ()
+    damage: PictureError | None = None
+    """Why frames may be missing from the source; None if it is whole."""
+
+
+def plan_film(job: Job, recipe: Recipe, enlarger: Enlarger) -> FilmPlan:
+    """Decide how a film is made, and refuse what cannot be.
+
+    Raises:
+        PictureError: the source is no film.
+        UsageError: it is interlaced and nobody said what to do about it; the encoder refuses.
+    """
+    video, film = probe(job.source), recipe.film
+    if video.is_interlaced and not film.deinterlace:
+        raise UsageError(f"{job.source}: is interlaced; pass --deinterlace to make whole frames of it")
+    span = (
+        None if film.start is None else video.start + round(film.start / video.time_base),
+        None if film.end is None else video.start + round(film.end / video.time_base),
+    )
+    frames = video.frames
+    if frames is not None and span != (None, None):
+        length = min(film.end or frames / video.rate, frames / video.rate) - (film.start or 0)
+        frames = max(0, round(length * video.rate))
+    enlarged = enlarger.size.of(video.width, video.height)
+    lost = []
+    if is_numbered(job.target):
+        plain = Codec("png")
+        return FilmPlan(video, plain, "rgb48le", enlarged, enlarged, [], span, frames, ())
+    if job.format.muxer is None:
+        raise UsageError(f"{job.target}: is a picture; write frames/%06d.png for every frame of a film")
+    codec = codec_for(video, job.format, film.encoding)
+    pix_fmt = pixel_format_for(video, codec, film.encoding)
+    size = fitted_size(*enlarged, pix_fmt)
+    if size != enlarged:
+        cut = "{}x{}".format(*enlarged), "{}x{}".format(*size)
+        lost.append(f"{cut[0]} pixels are cut to {cut[1]}, for {pix_fmt}")
+    if video.has_alpha and not keeps_alpha(pix_fmt) and video.codec != "gif":
+        lost.append(f"its transparency, which {codec.encoder} with {pix_fmt} does not hold")
+    streams = what_is_lost(video, job.format)
+    if streams:
+        lost.append(f"{job.format.name} cannot hold {', '.join(streams)}, left out")
+    arguments = encoder_arguments(video, codec, film.encoding, pix_fmt, size)
+    try_encoder(arguments, size, video.has_alpha)
+    warnings = tuple(f"{job.target}: {loss}" for loss in lost)
+    return FilmPlan(video, codec, pix_fmt, enlarged, size, arguments, span, frames, warnings)
+
+
+def is_numbered(target: Path) -> bool:
+    """Whether a target stands for a picture of every frame: frames/%06d.png."""
+    return bool(_NUMBERED.search(target.name))
+
+
+def enlarge_film(
+    job: Job,
+    recipe: Recipe,
+    enlarger: Enlarger,
+    report: Report,
+    stop: threading.Event | None = None,
+) -> FilmResult:
+    """Enlarge one film from file to file.
+
+    It is made in pieces, which lie in a hidden folder beside the target until that is whole; a later
+    run goes on after the last of them.
+
+    Args:
+        report: told of (frames done, in all).
+        stop: when it is set, the piece in hand is finished.
+
+    Raises:
+        Stopped: by `stop`.
+        PictureError, UsageError: as `plan_film`; there is not a single frame.
+        OutOfMemoryError: as `Upscaler.upscale` says.
+        OutputError: the pieces or the target cannot be written.
+    """
+    plan = plan_film(job, recipe, enlarger)
+    result = FilmResult((plan.video.width, plan.video.height), plan.size, warnings=plan.warnings)
+    making = _Making(plan, recipe, enlarger, report, result, stop or threading.Event())
+    if is_numbered(job.target):
+        making.pictures(job)
+        return result
+    with Work(job.target, making.settings(job)) as work:
+        making.pieces(work)
+        if not work.pieces:
+            raise result.damage or PictureError(f"{job.source}: there is no frame to enlarge")
+        assemble(plan.video, work.pieces, job.target, job.format, plan.span)
+        work.remove()
+    return result
+
+
+@dataclass
+class _Making:
+    """The making of one film."""
+
+    plan: FilmPlan
+    recipe: Recipe
+    enlarger: Enlarger
+    report: Report
+    result: FilmResult
+    stop: threading.Event
+    _before: Frame | None = None
+    _after: tuple[np.ndarray, np.ndarray | None] | None = None
+
+    def settings(self, job: Job) -> dict[str, Any]:
+        """What the pieces depend on."""
+        factor = max(self.plan.enlarged[0] / self.plan.video.width, 0.0)
+        upscalers = [self.enlarger.upscaler(step) for step in self.enlarger.steps(factor)]
+        return {
+            "source": stamp(job.source),
+            "models": [[u.name, str(u.dtype), u.tile, u.overlap] for u in upscalers],
+            "size": list(self.plan.enlarged),
+            "arguments": self.plan.arguments,
+            "span": list(self.plan.span),
+            "deinterlace": self.recipe.film.deinterlace,
+            "segment_seconds": self.recipe.film.segment_seconds,
+        }
+
+    def pieces(self, work: Work) -> None:
+        """Make the pieces that are missing."""
+        plan = self.plan
+        longest = round(self.recipe.film.segment_seconds / plan.video.time_base)
+        last = work.pieces[-1].times[-1] if work.pieces else None
+        self.result.frames = work.frames
+        writer: PieceWriter | None = None
+        partial, times = Path(), list[int]()
+        with Later() as later:
+            try:
+                for frame in self._frames(last):
+                    if writer and frame.time - times[0] >= longest:
+                        later.finish()
+                        writer.close()
+                        work.add(partial, times)
+                        writer = None
+                        if self.stop.is_set():
+                            raise Stopped
+                    if writer is None:
+                        partial, times = work.new_piece(), []
+                        writer = PieceWriter(partial, plan.video, plan.arguments, plan.size)
+                    pixels, alpha = self._enlarged(frame)
+                    times.append(frame.time)
+                    later.do(writer.add, frame.time, pixels, alpha)
+                later.finish()
+                if writer:
+                    writer.close()
+                    work.add(partial, times)
+                    writer = None
+            finally:
+                if writer:
+                    writer.abandon()
+
+    def pictures(self, job: Job) -> None:
+        """Write a picture of every frame that is not there yet."""
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        with Later() as later:
+            for number, frame in enumerate(self._frames(None), 1):
+                target = job.target.with_name(job.target.name % number)
+                self.result.frames = number
+                if target.exists():
+                    continue
+                pixels, alpha = self._enlarged(frame)
+                album = Album([picture_of(self.plan.video, pixels, alpha)])
+                later.do(write_album, album, target, job.format, self.recipe.encoding)
+                if self.stop.is_set():
+                    later.finish()
+                    raise Stopped
+            later.finish()
+
+    def _frames(self, last: int | None) -> Iterator[Frame]:
+        """The frames of the span after the last one that is done, decoded ahead of their turn."""
+        start, end = self.plan.span
+        after = last if last is not None else None if start is None else start - 1
+        frames = read_frames(self.plan.video, after, self.recipe.film.deinterlace)
+        with Ahead(frames) as ahead:
+            try:
+                for frame in ahead:
+                    if end is not None and frame.time >= end:
+                        return
+                    yield frame
+            except PictureError as error:
+                self.result.damage = error
+
+    def _enlarged(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
+        """Enlarge one frame; one that is as the frame before is not computed again."""
+        started = time.perf_counter()
+        if self._before is None or self._after is None or not _same(frame, self._before):
+            width, height = self.plan.size
+            pixels, alpha = self.enlarger.enlarge(frame.pixels, frame.alpha)
+            alpha = None if alpha is None else alpha[:height, :width]
+            self._after = pixels[:height, :width], alpha
+        self._before = frame
+        self.result.seconds += time.perf_counter() - started
+        self.result.frames += 1
+        self.report(self.result.frames, max(self.plan.frames or 0, self.result.frames))
+        return self._after
+
+
+def _same(one: Frame, other: Frame) -> bool:
+    if (one.alpha is None) != (other.alpha is None):
+        return False
+    same_alpha = one.alpha is None or np.array_equal(one.alpha, other.alpha)  # type: ignore[arg-type]
+    return same_alpha and np.array_equal(one.pixels, other.pixels)
+
+
+def picture_of(video: Video, pixels: np.ndarray, alpha: np.ndarray | None) -> Picture:
+    """A frame as a picture, of 8 bits where the film has 8."""
+    picture = Picture(pixels, alpha, Envelope())
+    return picture.with_bits(8) if video.bits <= 8 else picture
+
+
+def preview(job: Job, recipe: Recipe, enlarger: Enlarger, count: int) -> Iterator[Path]:
+    """Enlarge a few frames, spread over a film, into PNG files beside its target.
+
+    Raises:
+        As `plan_film`, `Upscaler.upscale` and `write_album` say.
+    """
+    plan = plan_film(job, recipe, enlarger)
+    video = plan.video
+    length = (plan.frames or 0) / video.rate / video.time_base
+    first = video.start if plan.span[0] is None else plan.span[0]
+    for number in range(1, count + 1):
+        after = round(first + length * (number - 0.5) / count) - 1
+        frames = read_frames(video, after, recipe.film.deinterlace)
+        frame = next(frames, None)
+        frames.close()  # type: ignore[attr-defined]
+        if frame is None:
+            raise PictureError(f"{job.source}: there is no frame to enlarge")
+        pixels, alpha = enlarger.enlarge(frame.pixels, frame.alpha)
+        target = job.target.with_name(f"{job.target.stem}_preview{number}.png")
+        album = Album([picture_of(video, pixels, alpha)])
+        write_album(album, target, format_named("png"), recipe.encoding)
+        yield target

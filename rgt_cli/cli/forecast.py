@@ -1,0 +1,71 @@
+"""`rgt upscale --dry-run` and `--preview`: what a run would do, and a look at what it would make."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rgt_cli.batch import Job, Recipe
+from rgt_cli.cli.console import Console, megabytes, shown
+from rgt_cli.errors import RGTError
+
+if TYPE_CHECKING:
+    from rgt_cli.inference import Enlarger
+
+
+def tell_preview(console: Console, job: Job, recipe: Recipe, enlarger: Enlarger, count: int) -> None:
+    """Enlarge a few frames of a film into pictures.
+
+    Raises:
+        As `preview` says.
+    """
+    from rgt_cli.batch.film import preview
+
+    for path in preview(job, recipe, enlarger, count):
+        console.say(str(path))
+
+
+def tell_plan(console: Console, jobs: list[Job], recipe: Recipe, enlarger: Enlarger) -> None:
+    """Say what each job would do; of films, how long that would take and how large they would be."""
+    rows = []
+    for job in jobs:
+        try:
+            told = _film(job, recipe, enlarger) if job.is_film else ["", "", ""]
+        except RGTError as error:
+            told = [str(error).removeprefix(f"{job.source}: "), "", ""]
+        rows.append([shown(str(job.source)), shown(str(job.target)), *told])
+    console.table(["source", "target", "how", "time", "bytes"], rows)
+
+
+def _film(job: Job, recipe: Recipe, enlarger: Enlarger) -> list[str]:
+    from rgt_cli.batch.film import plan_film
+    from rgt_cli.media.video.decode import read_frames
+
+    plan = plan_film(job, recipe, enlarger)
+    video = plan.video
+    how = f"{plan.size[0]} x {plan.size[1]}, {plan.codec.encoder} {plan.pix_fmt}, {plan.frames or '?'} frames"
+    for warning in plan.warnings:
+        how += f"; {warning.removeprefix(f'{job.target}: ')}"
+    frames = read_frames(video, plan.span[0], recipe.film.deinterlace)
+    seconds = 0.0
+    for frame, _ in zip(frames, range(2), strict=False):  # the first one warms everything up
+        started = time.perf_counter()
+        enlarger.enlarge(frame.pixels, frame.alpha)
+        seconds = time.perf_counter() - started
+    frames.close()  # type: ignore[attr-defined]
+    if not plan.frames:
+        return [how, "?", "?"]
+    # Of most films, the bytes grow with the 3/4th power of the pixels.
+    growth = (plan.size[0] * plan.size[1] / (video.width * video.height)) ** 0.75
+    share = plan.frames / (video.frames or plan.frames)
+    return [
+        how,
+        f"about {_duration(seconds * plan.frames)}",
+        f"about {megabytes(job.source.stat().st_size * growth * share)}",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

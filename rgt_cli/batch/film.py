@@ -108,7 +108,7 @@ def plan_film(job: Job, recipe: Recipe, enlarger: Enlarger) -> FilmPlan:
     if size != enlarged:
         cut = "{}x{}".format(*enlarged), "{}x{}".format(*size)
         lost.append(f"{cut[0]} pixels are cut to {cut[1]}, for {pix_fmt}")
-    if video.has_alpha and not keeps_alpha(pix_fmt) and video.codec != "gif":
+    if video.has_alpha and not keeps_alpha(pix_fmt):
         lost.append(f"its transparency, which {codec.encoder} with {pix_fmt} does not hold")
     streams = what_is_lost(video, job.format)
     if streams:
@@ -227,8 +227,8 @@ class _Making:
         with Later() as later:
             for number, frame in enumerate(self._frames(None), 1):
                 target = job.target.with_name(job.target.name % number)
-                self.result.frames = number
                 if target.exists():
+                    self.result.frames += 1
                     continue
                 pixels, alpha = self._enlarged(frame)
                 album = Album([picture_of(self.plan.video, pixels, alpha)])

@@ -43,7 +43,8 @@ def _film(job: Job, recipe: Recipe, enlarger: Enlarger) -> list[str]:
 
     plan = plan_film(job, recipe, enlarger)
     video = plan.video
-    how = f"{plan.size[0]} x {plan.size[1]}, {plan.codec.encoder} {plan.pix_fmt}, {plan.frames or '?'} frames"
+    width, height = plan.size
+    how = f"{width} x {height}, {plan.codec.encoder} {plan.pix_fmt}, {plan.frames or '?'} frames"
     for warning in plan.warnings:
         how += f"; {warning.removeprefix(f'{job.target}: ')}"
     frames = read_frames(video, plan.span[0], recipe.film.deinterlace)

@@ -181,8 +181,8 @@ def upscale(
     """Enlarge pictures and films: files, folders, patterns; - is one picture from stdin to stdout.
 
     PNG, JPEG, WebP, TIFF, BMP, AVIF and GIF; HEIF and JPEG XL with rgt-cli[formats]; films into MP4,
-    MKV, MOV, WebM, GIF or frames/%06d.png. A folder is enlarged into another one. A run that was interrupted is resumed by the same command: what was
-    finished stays, and only what is missing is made.
+    MKV, MOV, WebM, GIF or frames/%06d.png. A folder is enlarged into another one. A run that was
+    interrupted is resumed by the same command: what was finished stays, what is missing is made.
     """
     console.quiet |= quiet
     for file in lists:
@@ -231,8 +231,8 @@ def upscale(
             jobs = look()
             if dry_run:
                 tell_plan(console, jobs, recipe, enlarger)
-            for job in jobs if preview else ():
-                if job.is_film:
+            for job in jobs:
+                if preview and job.is_film:
                     tell_preview(console, job, recipe, enlarger, preview)
             return ExitCode.DONE
         record = Record(events, {"ignored": found.ignored})
@@ -280,7 +280,10 @@ def _recipe(chosen: dict[str, Any]) -> Recipe:
     rest = {name: chosen.pop(name) for name in ("dpi", "strip", "strip_gps", "max_pixels")}
     film = FilmRecipe(
         VideoEncoding(
-            *(chosen.pop(name) for name in ("codec", "crf", "preset", "pix_fmt")),
+            chosen.pop("codec"),
+            chosen.pop("crf"),
+            chosen.pop("preset"),
+            chosen.pop("pix_fmt"),
             tuple(shlex.split(chosen.pop("encoder_args"))),
         ),
         *(chosen.pop(name) for name in ("deinterlace", "start", "end", "segment_seconds")),

@@ -57,13 +57,17 @@ class VideoEncoding:
     """More for ffmpeg."""
 
 
+_WITH_ALPHA = {"matroska": "ffv1", "mov": "prores"}
+"""Of containers that take any encoder, the one that keeps transparency."""
+
+
 def codec_for(video: Video, target: Format, encoding: VideoEncoding) -> Codec:
     """The encoder of one film."""
     name = encoding.codec
     if name is None and target.codecs:
         name = target.codecs[0]
     elif name is None:
-        name = "x264" if video.bits == 8 and not video.has_alpha else "x265"
-        if video.has_alpha:
-            name = "ffv1" if target.muxer == "matroska" else "prores"
+        name = "x264" if video.bits == 8 else "x265"
+        if video.has_alpha and target.muxer in _WITH_ALPHA:
+            name = _WITH_ALPHA[target.muxer]
     return CODECS.get(name, Codec(name))

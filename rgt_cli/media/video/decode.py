@@ -69,13 +69,13 @@ def read_frames(video: Video, after: int | None = None, deinterlace: bool = Fals
 
 def _frames(process: ffmpeg.Process, time_base: Fraction, after: int | None) -> Iterator[Frame]:
     try:
-        pipe = av.open(process.pipe, format="nut", buffer_size=_BUFFER)
+        pipe = av.open(process.pipe, "r", format="nut", buffer_size=_BUFFER)
     except av.FFmpegError:
         return  # not a single frame; what ffmpeg told says why
     with pipe:
         for decoded in pipe.decode(video=0):
             # NUT counts in finer ticks, and moves what would coincide by one of them.
-            time = round(decoded.pts * decoded.time_base / time_base)
+            time = round((decoded.pts or 0) * (decoded.time_base or time_base) / time_base)
             if after is not None and time <= after:
                 continue
             array = decoded.to_ndarray()
@@ -87,7 +87,12 @@ def _to_rgb(video: Video, deinterlace: bool) -> list[str]:
     layout = av.VideoFormat(video.pixel_format)
     packed = "rgba64le" if video.has_alpha else "rgb48le"
     filters = ["bwdif=mode=send_frame:deint=interlaced"] if deinterlace else []
-    if layout.is_rgb or layout.has_palette or not layout.is_planar or len(layout.components) < 3:
+    planar = "gbrap16le" if video.has_alpha else "gbrp16le"
+    if layout.is_rgb or layout.has_palette:
+        exact = "gbr" + "a" * video.has_alpha + ("p" if video.bits == 8 else f"p{video.bits}le")
+        scale = "zscale=rangein=full:range=full"
+        return [*filters, f"format={exact}", scale, f"format={planar}", f"format={packed}"]
+    if not layout.is_planar or len(layout.components) < 3:
         return [*filters, f"format={packed}"]
     if any(
         layout.chroma_width(side) * 2 != side and layout.chroma_width(side) != side
@@ -101,9 +106,8 @@ def _to_rgb(video: Video, deinterlace: bool) -> list[str]:
         "chromalin": given.chroma_location or "left",
         "matrix": "gbr",
         "range": "full",
-        "filter": "bicubic",
+        "filter": "spline36",
     }
-    planar = "gbrap16le" if video.has_alpha else "gbrp16le"
     scale = "zscale=" + ":".join(f"{name}={value}" for name, value in options.items())
     return [*filters, scale, f"format={planar}", f"format={packed}"]
 

@@ -15,16 +15,18 @@ from rgt_cli.media.video.codecs import Codec, VideoEncoding
 from rgt_cli.media.video.probe import UNSPECIFIED, Video
 
 _TICK = Fraction(1, 1000)
-"""Of the timestamps of a piece. Matroska has no finer one; the film's own are set when it is put together."""
+"""Of the timestamps of a piece, as Matroska has them; the film's own are set when it is put together."""
 
 
 def pixel_format_for(video: Video, codec: Codec, encoding: VideoEncoding) -> str:
     """Of the pixel formats of an encoder, the one that keeps the most of what the film has.
 
     Raises:
-        UsageError: there is no such encoder.
+        UsageError: there is no such encoder, or no such format.
     """
     if encoding.pix_fmt:
+        if not _is_usable(encoding.pix_fmt):
+            raise UsageError(f"--pix-fmt {encoding.pix_fmt}: ffmpeg has no such pixel format")
         return encoding.pix_fmt
     own = av.VideoFormat(video.pixel_format)
     if codec.encoder == "gif":
@@ -36,11 +38,11 @@ def pixel_format_for(video: Video, codec: Codec, encoding: VideoEncoding) -> str
     def loss(name: str) -> float:
         layout = av.VideoFormat(name)
         alpha = keeps_alpha(name)
-        # Players take films with a sample of chroma for four pixels, whatever pictures they were made of.
+        # What players take has a sample of chroma for four pixels, whatever it was made of.
         rgb = own.is_rgb and codec.is_lossless
         wanted = (1.0, 1.0) if rgb else _chroma(own) if not own.is_rgb else (0.5, 0.5)
         bits, chroma = max(c.bits for c in layout.components), _chroma(layout)
-        lost = 1000 * (video.has_alpha and not alpha) + 3 * (alpha and not video.has_alpha)
+        lost = 1000.0 * (video.has_alpha and not alpha) + 3 * (alpha and not video.has_alpha)
         lost += 100 * max(0, video.bits - bits) + max(0, bits - video.bits) / 2
         for want, have in zip(wanted, chroma, strict=True):
             lost += 50 * max(0, want - have) + 2 * max(0, have - want)
@@ -113,6 +115,10 @@ def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: tuple[int, int]) -
     aspect = f"setsar={video.sample_aspect.numerator}/{video.sample_aspect.denominator}"
     if codec.encoder == "gif":
         return [aspect, "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"]
+    planar = "gbrap16le" if video.has_alpha else "gbrp16le"
+    if pix_fmt.startswith("gbr"):
+        scale = "zscale=rangein=full:range=full"
+        return [f"format={planar}", scale, f"format={pix_fmt}", aspect]
     if layout.is_rgb or len(layout.components) < 3:
         return [aspect, f"format={pix_fmt}"]
     matrix = colour.matrix_at(video.height)
@@ -123,16 +129,14 @@ def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: tuple[int, int]) -
         "matrix": matrix,
         "range": "full" if full else "limited",
         "chromal": colour.chroma_location or "left",
-        "filter": "bicubic",
+        "filter": "spline36",
     }
-    planar = "gbrap16le" if video.has_alpha else "gbrp16le"
     told = {"color_primaries": colour.primaries, "color_trc": colour.transfer}
     # What was not told is told now if players would take the larger film for something else.
     guessed = colour.matrix == UNSPECIFIED and colour.matrix_at(size[1]) == matrix
     told["colorspace"] = UNSPECIFIED if guessed else matrix
     marks = [f"{name}={value}" for name, value in told.items()]
-    if colour.full_range is not None:
-        marks.append(f"range={'pc' if full else 'tv'}")
+    marks.append("range=" + {None: "unknown", False: "tv", True: "pc"}[colour.full_range])
     scale = "zscale=" + ":".join(f"{name}={value}" for name, value in options.items())
     return [f"format={planar}", scale, f"format={pix_fmt}", "setparams=" + ":".join(marks), aspect]
 
@@ -164,8 +168,9 @@ class PieceWriter:
 
     def __init__(self, path: Path, video: Video, arguments: list[str], size: tuple[int, int]) -> None:
         self._path, self._packed = path, "rgba64le" if video.has_alpha else "rgb48le"
-        self._time_base, self._first, self._last = video.time_base, None, -1
-        before = []
+        self._time_base, self._last = video.time_base, -1
+        self._first: int | None = None
+        before: list[str] = []
         if video.colour.mastering_display and ffmpeg.tells_mastering_display():
             before = ["-mastering_display", video.colour.mastering_display]
             if video.colour.content_light:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -77,10 +78,8 @@ class Process:
         """Wait until it ends, or end it; returns its exit code and the errors that it told."""
         if kill:
             self._process.kill()
-        try:
+        with suppress(OSError):  # what was left to write has no reader any more
             self.pipe.close()
-        except OSError:  # what was left to write has no reader any more
-            pass
         code = self._process.wait()
         self._said.seek(0)
         told = self._said.read().decode(errors="replace").splitlines()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -19,6 +20,9 @@ from rgt_cli.media.formats import Format
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.probe import Video
 from rgt_cli.media.write import new_partial
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
 
 _DERIVED = ("encoder", "duration", "bps", "number_of_", "_statistics", "rotate", "major_brand",
             "minor_version", "compatible_brands", "vendor_id")  # fmt: skip
@@ -68,7 +72,7 @@ def _source(video: Video) -> InputContainer:
 
 
 def _copy_of(stream: av.stream.Stream, output: OutputContainer) -> av.stream.Stream:
-    copy = output.add_stream_from_template(stream)
+    copy = output.add_stream_from_template(stream, opaque=True)
     if stream.type != "attachment" and stream.time_base:
         copy.time_base = stream.time_base
     _tag(copy, stream)
@@ -136,7 +140,7 @@ def _write(
     begin = (span[0] or 0) * video.time_base
     until = None if span[1] is None else span[1] * video.time_base
     with av.open(ffmpeg.url(pieces[0].path)) as first:
-        film = output.add_stream_from_template(first.streams.video[0])
+        film = output.add_stream_from_template(first.streams.video[0], opaque=True)
     film.time_base = video.time_base
     if target.muxer in ("mp4", "mov") and film.codec_context.name == "hevc":
         film.codec_context.codec_tag = "hvc1"
@@ -153,15 +157,11 @@ def _write(
     waiting = next(frames, None)
     wanted = [source.streams[index] for index in copies if source.streams[index].type != "attachment"]
     for packet in _packets(source, wanted):
-        time = packet.dts if packet.pts is None else packet.pts
-        if time is None or not begin <= time * packet.time_base < (until or float("inf")):
-            if span != (None, None) or time is None:
-                continue
-        shift = round(begin / packet.time_base)
-        packet.pts = None if packet.pts is None else packet.pts - shift
-        packet.dts = None if packet.dts is None else packet.dts - shift
-        now = (packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base
-        while waiting is not None and waiting.dts * video.time_base <= now:
+        now = _seconds(packet)
+        if now is None or (span[0] is not None and now < begin) or (until is not None and now >= until):
+            continue
+        _shift(packet, begin)
+        while waiting is not None and (_seconds(waiting) or 0) <= now - begin:
             output.mux(waiting)
             waiting = next(frames, None)
         packet.stream = copies[packet.stream.index]
@@ -181,20 +181,40 @@ def _packets(source: InputContainer, wanted: list[av.stream.Stream]) -> Iterator
                 yield packet
 
 
-def _chapters(source: InputContainer, begin: Fraction, until: Fraction | None) -> list[dict]:
+def _seconds(packet: av.Packet) -> Fraction | None:
+    """When a packet is to be decoded, or shown where it does not say."""
+    time = packet.pts if packet.dts is None else packet.dts
+    return None if time is None else time * _base(packet)
+
+
+def _shift(packet: av.Packet, begin: Fraction) -> None:
+    """Let `begin` be zero."""
+    shift = round(begin / _base(packet))
+    packet.pts = None if packet.pts is None else packet.pts - shift
+    packet.dts = None if packet.dts is None else packet.dts - shift
+
+
+def _base(packet: av.Packet) -> Fraction:
+    return packet.time_base or Fraction(1, av.time_base)
+
+
+def _chapters(source: InputContainer, begin: Fraction, until: Fraction | None) -> list[Chapter]:
+    """The chapters that are left of a span of the film."""
     chapters = []
     for chapter in source.chapters():
-        base = chapter["time_base"]
-        start, end = max(chapter["start"] * base, begin), chapter["end"] * base
-        end = end if until is None else min(end, until)
-        if start < end or (start == end and begin == 0 and until is None):
-            shifted = {"start": int((start - begin) / base), "end": int((end - begin) / base)}
-            chapters.append(chapter | shifted)
+        base = Fraction(chapter["time_base"] or 1)
+        start, end = chapter["start"] * base, chapter["end"] * base
+        if end < begin or (until is not None and start >= until):
+            continue
+        kept = chapter.copy()
+        kept["start"] = int((max(start, begin) - begin) / base)
+        kept["end"] = int(((end if until is None else min(end, until)) - begin) / base)
+        chapters.append(kept)
     return chapters
 
 
 def _film_packets(
-    video: Video, pieces: list[Piece], stream: av.stream.Stream, begin: Fraction
+    video: Video, pieces: list[Piece], stream: av.VideoStream, begin: Fraction
 ) -> Iterator[av.Packet]:
     """The packets of all pieces, with the timestamps of the source's frames.
 
@@ -215,7 +235,8 @@ def _film_packets(
             for packet, rank in zip(packets, order, strict=True):
                 place = first + rank
                 end = shown[place + 1] if place + 1 < len(shown) else shown[place] + step
-                packet.stream, packet.time_base = stream, video.time_base
+                packet.stream = stream
+                packet.time_base = video.time_base
                 packet.pts, packet.duration = shown[place], end - shown[place]
                 early = at - held_back
                 packet.dts = shown[early] if early >= 0 else shown[0] + early * step
@@ -227,7 +248,7 @@ def _film_packets(
 def _order(piece: Piece) -> list[int]:
     """The rank, by the time it is shown, of each packet of a piece."""
     with av.open(ffmpeg.url(piece.path)) as container:
-        times = [packet.pts for packet in container.demux(video=0) if packet.size]
+        times = [packet.pts or 0 for packet in container.demux(video=0) if packet.size]
     if len(times) != len(piece.times):
         raise OutputError(f"{piece.path}: holds {len(times)} frames, not {len(piece.times)}")
     ranked = sorted(times)

@@ -115,6 +115,8 @@ def _described(path: Path, container: av.container.InputContainer, stream: av.Vi
     if not first:
         raise PictureError(f"{path}: none of its pictures can be decoded")
     layout = av.VideoFormat(first[0].format.name)
+    # A GIF's transparency says what a frame leaves of the one before; its decoder has put them together.
+    shows_alpha = context.name != "gif" and any(part.is_alpha for part in layout.components)
     upright = first[0].rotation % 180 == 0
     width, height = (first[0].width, first[0].height)[:: 1 if upright else -1]
     aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
@@ -127,7 +129,7 @@ def _described(path: Path, container: av.container.InputContainer, stream: av.Vi
         height=height,
         pixel_format=layout.name,
         bits=8 if layout.has_palette else max(c.bits for c in layout.components),
-        has_alpha=hidden_alpha or layout.has_palette or any(c.is_alpha for c in layout.components),
+        has_alpha=hidden_alpha or shows_alpha,
         colour=_colour(path, stream, first[0]),
         sample_aspect=aspect if upright else 1 / aspect,
         time_base=Fraction(stream.time_base or Fraction(1, 1000)),
@@ -141,7 +143,7 @@ def _described(path: Path, container: av.container.InputContainer, stream: av.Vi
 
 def _colour(path: Path, stream: av.VideoStream, frame: av.VideoFrame) -> Colour:
     context = stream.codec_context
-    sides = {side.type: bytes(side) for side in frame.side_data}
+    sides = {side.type: bytes(side) for side in frame.side_data}  # type: ignore[attr-defined, arg-type]
     mastering, light = sides.get(Type.MASTERING_DISPLAY_METADATA), sides.get(Type.CONTENT_LIGHT_LEVEL)
     ranges = {1: False, 2: True}
     if frame.format.name.startswith("yuvj"):

@@ -116,11 +116,13 @@ def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: tuple[int, int]) -
     if codec.encoder == "gif":
         return [aspect, "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"]
     planar = "gbrap16le" if video.has_alpha else "gbrp16le"
-    if pix_fmt.startswith("gbr"):
+    if layout.is_rgb:
+        bits = max(part.bits for part in layout.components)
+        exact = "gbr" + "a" * video.has_alpha + ("p" if bits == 8 else f"p{bits}le")
         scale = "zscale=rangein=full:range=full"
-        return [f"format={planar}", scale, f"format={pix_fmt}", aspect]
-    if layout.is_rgb or len(layout.components) < 3:
-        return [aspect, f"format={pix_fmt}"]
+        return [f"format={planar}", scale, f"format={exact}", f"format={pix_fmt}", aspect]
+    if len(layout.components) < 3:
+        return [f"format={pix_fmt}", aspect]
     matrix = colour.matrix_at(video.height)
     full = bool(colour.full_range)
     options = {

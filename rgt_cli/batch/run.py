@@ -57,8 +57,16 @@ class _Computed:
     peak_memory: int
 
 
-def run_job(job: Job, recipe: Recipe, enlarger: Enlarger, report: Report) -> Outcome:
-    """Enlarge one picture from file to file.
+def run_job(
+    job: Job, recipe: Recipe, enlarger: Enlarger, report: Report, stop: threading.Event | None = None
+) -> Outcome | None:
+    """Enlarge one picture or film from file to file.
+
+    Args:
+        stop: when it is set, a film is left as it is, to be gone on with later.
+
+    Returns:
+        None if it was stopped.
 
     Raises:
         PictureError: the source is damaged, no picture, or of a kind that is not supported.
@@ -67,9 +75,7 @@ def run_job(job: Job, recipe: Recipe, enlarger: Enlarger, report: Report) -> Out
     """
     album = _read(job, recipe, enlarger)
     if album is None:
-        outcome = _apart(job, recipe, enlarger, report, None, None)
-        assert outcome  # nobody stopped it
-        return outcome
+        return _apart(job, recipe, enlarger, report, None, stop)
     return _write(job, recipe, _compute(job, album, recipe, enlarger, report), None)
 
 

@@ -120,7 +120,7 @@ def stopping_gently(console: Console) -> Iterator[Stop]:
             raise KeyboardInterrupt
         stop.signum = signal.Signals(signum)
         stop.set()
-        console.warn("finishing the picture in hand; once more stops at once")
+        console.warn("finishing the picture in hand, or the segment of a film; once more stops at once")
 
     before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

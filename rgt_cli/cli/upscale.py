@@ -193,7 +193,7 @@ def upscale(
     size, recipe = _size(chosen), _recipe(chosen)
     one = len(sources) == 1 and not sources[0].is_dir() and not _is_pattern(sources[0])
     if one and not _means_folder(target, format_name):
-        record = Record(events)
+        record, code = Record(events), int(ExitCode.DONE)
         record.plan(1, 0)
         with piped(sources[0], target, format_name) as (source, named):
 
@@ -209,8 +209,7 @@ def upscale(
             elif preview:
                 tell_preview(console, job, recipe, enlarger, preview)
             else:
-                _run_one(console, job, recipe, enlarger, record)
-        code = int(ExitCode.DONE)
+                code = _run_one(console, job, recipe, enlarger, record)
         if report_path:
             record.write(report_path)
     else:
@@ -341,6 +340,9 @@ def _settings(
     del made["max_pixels"]
     encoding = made.pop("encoding")
     background = encoding.pop("background")
+    film = made.pop("film")
+    film |= film.pop("encoding")
+    film["arguments"] = list(film["arguments"])
     return {
         "model": enlarger.name or chosen["model"],
         "size": str(enlarger.size),
@@ -352,23 +354,33 @@ def _settings(
         "background": background and list(background),
         **encoding,
         **made,
+        **film,
     }
 
 
-def _run_one(console: Console, job: Job, recipe: Recipe, enlarger: Enlarger, record: Record) -> None:
-    show = console.frames if job.is_film else console.tiles
-    with show(shown_name(job.source)) as report:
-        outcome = run_job(job, recipe, enlarger, report)
+def _run_one(console: Console, job: Job, recipe: Recipe, enlarger: Enlarger, record: Record) -> int:
+    """Enlarge one picture or film; returns the exit code."""
+    if job.is_film:
+        with console.frames(shown_name(job.source)) as report, stopping_gently(console) as stop:
+            outcome = run_job(job, recipe, enlarger, report, stop)
+        if outcome is None:
+            console.warn("stopped; the same command goes on from here")
+            return stop.exit_code
+    else:
+        with console.tiles(shown_name(job.source)) as report:
+            outcome = run_job(job, recipe, enlarger, report)
+    assert outcome
     record.add(outcome)
     for warning in outcome.warnings:
         console.warn(warning)
-    if outcome.error:
-        raise outcome.error
     width, height = outcome.target_size or (0, 0)
     seconds = time.monotonic() - record.started
     by = f", by {enlarger.name}" if enlarger.name else ""
     frames = f", {outcome.frames} frames" if job.is_film else ""
     console.say(f"{shown_name(job.target)}: {width} x {height}{frames}{by} in {seconds:.1f} s")
+    if outcome.error:
+        console.error(str(outcome.error))
+    return ExitCode.SOME_FAILED if outcome.error else ExitCode.DONE
 
 
 def _run_batch(

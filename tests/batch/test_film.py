@@ -192,7 +192,9 @@ CLIPS: dict[str, tuple[str, Make]] = {
 def upscale(source: Path, target: Path, scale: float = 2, **film: object) -> Outcome:
     recipe = Recipe(film=FilmRecipe(**film))
     job = Job(source, target, format_of(target))
-    return run_job(job, recipe, nearest_enlarger(Size(scale=scale)), lambda done, total: None)
+    outcome = run_job(job, recipe, nearest_enlarger(Size(scale=scale)), lambda done, total: None)
+    assert outcome
+    return outcome
 
 
 @pytest.mark.parametrize("name", CLIPS)

@@ -59,6 +59,7 @@ class Process:
     """
 
     def __init__(self, arguments: Iterable[str], reads: bool) -> None:
+        self._ended: tuple[int, list[str]] | None = None
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
         command = [executable(), "-hide_banner", "-v", "error", "-y", *arguments]
         if not reads:
@@ -76,6 +77,8 @@ class Process:
 
     def end(self, kill: bool = False) -> tuple[int, list[str]]:
         """Wait until it ends, or end it; returns its exit code and the errors that it told."""
+        if self._ended:
+            return self._ended
         if kill:
             self._process.kill()
         with suppress(OSError):  # what was left to write has no reader any more
@@ -84,7 +87,8 @@ class Process:
         self._said.seek(0)
         told = self._said.read().decode(errors="replace").splitlines()
         self._said.close()
-        return code, [line.strip() for line in told if line.strip()]
+        self._ended = code, [line.strip() for line in told if line.strip()]
+        return self._ended
 
 
 def run(arguments: Iterable[str]) -> tuple[int, str, str]:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from rgt_cli.checkpoints.convert import write_slim
 from rgt_cli.network import RGT
+from tests.batch.test_film import facts, lavfi
 from tests.checkpoints.hub import Hub
 from tests.conftest import MICRO
 
@@ -36,6 +37,9 @@ def folder(small_png: Path, micro_checkpoint: Path) -> Path:
     torch.save(load_file(micro_checkpoint), small_png.with_name("RGT_S_x4.pth"))
     (small_png.parent / "photos" / "sub").mkdir(parents=True)
     Image.open(small_png).save(small_png.parent / "photos" / "sub" / "a.webp")
+    lavfi("-c:v", "libx264", source="testsrc2=size=32x24:rate=5:duration=1")(
+        small_png.with_name("film.mkv")
+    )
     return small_png.parent
 
 
@@ -45,8 +49,13 @@ def test_use(rgt, folder: Path, arguments: list[str]) -> None:
     result = rgt(*arguments, cwd=folder)
     assert result.returncode == 0, result.stderr
     made = {p for p in folder.rglob("*.*") if p.is_file() and p.suffix != ".jsonl"} - before
-    assert len(made) == {"bench": 0, "upscale": 2 if "large" in arguments else 1}[arguments[0]]
+    several = {"large": 2, "--preview": 3}
+    expected = next((count for word, count in several.items() if word in arguments), 1)
+    assert len(made) == (0 if arguments[0] == "bench" else expected)
     for path in made:
+        if path.suffix == ".mkv":
+            assert len(facts(path).times) == 5
+            continue
         with Image.open(path) as large:
             assert large.width > 40
 

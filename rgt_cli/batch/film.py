@@ -288,10 +288,11 @@ def preview(job: Job, recipe: Recipe, enlarger: Enlarger, count: int) -> Iterato
     """
     plan = plan_film(job, recipe, enlarger)
     video = plan.video
-    length = (plan.frames or 0) / video.rate / video.time_base
+    ticks = 1 / (video.rate * video.time_base)
     first = video.start if plan.span[0] is None else plan.span[0]
     for number in range(1, count + 1):
-        after = round(first + length * (number - 0.5) / count) - 1
+        at = int((plan.frames or 1) * (number - 0.5) / count)
+        after = first + round((at - 0.5) * ticks)
         frames = read_frames(video, after, recipe.film.deinterlace)
         frame = next(frames, None)
         frames.close()  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -17,10 +18,11 @@ from rgt_cli.checkpoints.convert import write_slim
 from rgt_cli.network import RGT
 from tests.batch.test_film import facts, lavfi
 from tests.checkpoints.hub import Hub
-from tests.conftest import MICRO
+from tests.conftest import DATA, MICRO
 
 CATALOGUE = Path(__file__).parents[1] / "rgt_cli" / "checkpoints" / "catalogue.toml"
 README = (Path(__file__).parents[1] / "README.md").read_text()
+X4 = dataclasses.replace(MICRO, upscale=4)
 USE, MODELS = (README.split(f"\n## {title}\n")[1].split("\n## ")[0] for title in ("Use", "Models"))
 
 
@@ -60,11 +62,24 @@ def test_use(rgt, folder: Path, arguments: list[str]) -> None:
             assert large.width > 40
 
 
+def test_evaluation(rgt, folder: Path) -> None:
+    (folder / "Set5" / "HR").mkdir(parents=True)
+    shutil.copy(DATA / "cat.png", folder / "whole.png")
+    with Image.open(folder / "whole.png") as whole:
+        whole.crop((120, 100, 216, 196)).save(folder / "Set5" / "HR" / "a.png")
+    block = next(b for b in re.findall(r"```sh\n(.*?)```", MODELS, re.DOTALL) if "evaluate" in b)
+    write_slim(RGT(X4).state_dict(), X4, folder / "x4.safetensors")
+    torch.save(load_file(folder / "x4.safetensors"), folder / "RGT_S_x4.pth")
+    for line in block.splitlines():
+        result = rgt(*line.split("#")[0].split()[1:], cwd=folder)
+        assert result.returncode == 0, result.stderr
+        assert "Set5" in result.stdout
+
+
 def test_models(rgt, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order of README, so that what is fetched first is there later."""
     own, net = folder / "own.toml", folder / "net.safetensors"
-    config = dataclasses.replace(MICRO, upscale=4)
-    write_slim(RGT(config).state_dict(), config, net)
+    write_slim(RGT(X4).state_dict(), X4, net)
     content = net.read_bytes()
     with Hub() as hub:
         for name, facts in tomllib.loads(CATALOGUE.read_text()).items():

@@ -180,7 +180,7 @@ class _Making:
         upscalers = [self.enlarger.upscaler(step) for step in self.enlarger.steps(factor)]
         return {
             "source": stamp(job.source),
-            "models": [[u.name, str(u.dtype), u.tile, u.overlap] for u in upscalers],
+            "models": [[u.name, str(u.dtype), u.tile, u.overlap, u.self_ensemble] for u in upscalers],
             "size": list(self.plan.enlarged),
             "arguments": self.plan.arguments,
             "span": list(self.plan.span),

@@ -13,8 +13,8 @@ from rgt_cli.cli.console import Console
 from rgt_cli.errors import ExitCode, RGTError
 
 COMMANDS = {
-    "upscale": "Enlarge pictures: files, folders, patterns.",
-    "evaluate": "Score a model on a folder of ground truth.",
+    "upscale": "Enlarge pictures and films: files, folders, patterns.",
+    "evaluate": "Score models on benchmarks, beside bicubic, Lanczos and the paper.",
     "models": "List, describe, fetch, verify, remove and convert models.",
     "bench": "Measure speed, memory and error of a model on this machine.",
 }

@@ -1,5 +1,5 @@
-"""Measuring: PSNR as papers report it, and the bicubic resize that made their test images."""
+"""Measuring: PSNR and SSIM as papers report them, and the bicubic resize that made their test images."""
 
-from rgt_cli.measure.quality import bicubic_resize, luma, psnr, psnr_luma
+from rgt_cli.measure.quality import bicubic_resize, luma, psnr, psnr_luma, ssim
 
-__all__ = ["bicubic_resize", "luma", "psnr", "psnr_luma"]
+__all__ = ["bicubic_resize", "luma", "psnr", "psnr_luma", "ssim"]

@@ -16,7 +16,8 @@ from rgt_cli.errors import CheckpointError, OutOfMemoryError, UsageError
 from rgt_cli.inference import Upscaler
 from rgt_cli.inference.resize import shrink
 from rgt_cli.measure import psnr
-from tests.conftest import Nearest
+from rgt_cli.network import RGT
+from tests.conftest import MICRO, Nearest
 
 
 def enlarged(image: np.ndarray, scale: int) -> np.ndarray:
@@ -257,3 +258,23 @@ def test_a_process_that_really_runs_out() -> None:
     shape, shrunk_to = result.stdout.rsplit(" ", 1)
     assert shape == "(900, 1200, 3)"
     assert 32 <= int(shrunk_to) <= 300
+
+
+def test_self_ensemble_knows_no_direction(photo: np.ndarray) -> None:
+    """The mean over all flips and rotations: a picture that is turned comes out turned."""
+    torch.manual_seed(0)
+    network = RGT(MICRO).eval()
+    piece = np.ascontiguousarray(photo[100:148, 150:198]) / np.float32(255)
+    plain, upscaler = (
+        Upscaler(network, device="cpu"),
+        Upscaler(network, device="cpu", self_ensemble=True),
+    )
+    whole = upscaler.upscale(piece)
+    np.testing.assert_allclose(upscaler.upscale(np.rot90(piece)), np.rot90(whole), atol=2e-5)
+    np.testing.assert_allclose(upscaler.upscale(piece[:, ::-1].copy()), whole[:, ::-1], atol=2e-5)
+    x = torch.from_numpy(piece).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        turned = [plain.infer(x.rot90(k, (2, 3))).rot90(-k, (2, 3)) for k in range(4)]
+        flipped = [plain.infer(x.rot90(k, (2, 3)).flip(3)).flip(3).rot90(-k, (2, 3)) for k in range(4)]
+    mean = torch.stack(turned + flipped).mean(0)[0].permute(1, 2, 0).clamp(0, 1)
+    np.testing.assert_allclose(mean, whole, atol=2e-5)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from rgt_cli.measure import bicubic_resize, luma, psnr, psnr_luma
+from rgt_cli.measure import bicubic_resize, luma, psnr, psnr_luma, ssim
 from tests.conftest import DATA
 
 SET5 = DATA.parents[2] / "shared/eval/Set5"
@@ -30,6 +31,41 @@ def test_border_is_left_out() -> None:
     b[:3] = 255
     assert psnr_luma(a, b, border=3) == float("inf")
     assert psnr_luma(a, b, border=0) < 20
+
+
+@pytest.mark.parametrize("strength", [2, 10, 40])
+def test_psnr_and_ssim_equal_scikit_image(photo: np.ndarray, strength: int) -> None:
+    noise = np.random.default_rng(strength).normal(0, strength, photo.shape)
+    other = np.clip(photo + noise, 0, 255).astype(np.uint8)
+    a, b = luma(photo), luma(other)
+    theirs = structural_similarity(
+        a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    assert ssim(a, b) == pytest.approx(theirs, abs=1e-4)
+    assert psnr(a, b) == pytest.approx(peak_signal_noise_ratio(a, b, data_range=255), abs=1e-4)
+    assert ssim(a, a) == pytest.approx(1)
+    with pytest.raises(ValueError, match="too small"):
+        ssim(a[:10], b[:10])
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(2, 33.66), (3, 30.39), (4, 28.42)])
+@pytest.mark.skipif(not SET5.is_dir(), reason="the benchmark is not here")
+def test_bicubic_scores_what_papers_report(scale: int, expected: float) -> None:
+    scores = []
+    for path in sorted((SET5 / "HR").glob("*.png")):
+        truth = np.asarray(Image.open(path).convert("RGB"))
+        height, width = (side // scale * scale for side in truth.shape[:2])
+        truth = truth[:height, :width]
+        low = np.asarray(
+            Image.open(SET5 / f"LR_bicubic/X{scale}/{path.stem}x{scale}.png").convert("RGB")
+        )
+        scores.append(psnr_luma(bicubic_resize(low, scale), truth, scale))
+        a, b = luma(truth), luma(bicubic_resize(low, scale))
+        theirs = structural_similarity(
+            a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+        assert ssim(a, b) == pytest.approx(theirs, abs=1e-4)
+    assert np.mean(scores) == pytest.approx(expected, abs=0.03)
 
 
 def test_resize_keeps_constants_and_shapes() -> None:

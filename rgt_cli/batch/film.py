@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +130,7 @@ def enlarge_film(
     enlarger: Enlarger,
     report: Report,
     stop: threading.Event | None = None,
+    warn: Callable[[str], None] = lambda warning: None,
 ) -> FilmResult:
     """Enlarge one film from file to file.
 
@@ -139,6 +140,7 @@ def enlarge_film(
     Args:
         report: told of (frames done, in all).
         stop: when it is set, the piece in hand is finished.
+        warn: told, before the start, of what will be lost.
 
     Raises:
         Stopped: by `stop`.
@@ -147,6 +149,8 @@ def enlarge_film(
         OutputError: the pieces or the target cannot be written.
     """
     plan = plan_film(job, recipe, enlarger)
+    for warning in plan.warnings:
+        warn(warning)
     result = FilmResult((plan.video.width, plan.video.height), plan.size, warnings=plan.warnings)
     making = _Making(plan, recipe, enlarger, report, result, stop or threading.Event())
     if is_numbered(job.target):

@@ -22,6 +22,7 @@ from rgt_cli.media import Album, read_album, write_album
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from rgt_cli.inference import Enlarger
 
+Warn = Callable[[str], None]
 AHEAD = 2
 """How many pictures are read before their turn, and how many wait to be written."""
 
@@ -58,11 +59,17 @@ class _Computed:
 
 
 def run_job(
-    job: Job, recipe: Recipe, enlarger: Enlarger, report: Report, stop: threading.Event | None = None
+    job: Job,
+    recipe: Recipe,
+    enlarger: Enlarger,
+    report: Report,
+    stop: threading.Event | None = None,
+    warn: Warn = lambda warning: None,
 ) -> Outcome | None:
     """Enlarge one picture or film from file to file.
 
     Args:
+        warn: told beforehand of what a film will lose; its outcome says so as well.
         stop: when it is set, a film is left as it is, to be gone on with later.
 
     Returns:
@@ -75,7 +82,7 @@ def run_job(
     """
     album = _read(job, recipe, enlarger)
     if album is None:
-        return _apart(job, recipe, enlarger, report, None, stop)
+        return _apart(job, recipe, enlarger, report, None, stop, warn)
     return _write(job, recipe, _compute(job, album, recipe, enlarger, report), None)
 
 
@@ -86,6 +93,7 @@ def run_jobs(
     journal: Journal,
     report: Callable[[Job, int, int], None],
     stop: threading.Event,
+    warn: Warn = lambda warning: None,
 ) -> Iterator[Outcome]:
     """Enlarge many pictures, and yield what became of each as soon as it is known, in order.
 
@@ -94,6 +102,7 @@ def run_jobs(
 
     Args:
         report: told of the progress in one picture: (job, tiles done, tiles in all).
+        warn: as `run_job`.
 
     Raises:
         OutputError: a target cannot be written; the ones after it could not either.
@@ -116,7 +125,7 @@ def run_jobs(
                     album = future.result()
                     told = functools.partial(report, job)
                     if album is None:
-                        outcome = _apart(job, recipe, enlarger, told, journal, stop)
+                        outcome = _apart(job, recipe, enlarger, told, journal, stop, warn)
                         if outcome:
                             written.append(_known(outcome))
                         continue
@@ -151,6 +160,7 @@ def _apart(
     report: Report,
     journal: Journal | None,
     stop: threading.Event | None,
+    warn: Warn,
 ) -> Outcome | None:
     """Enlarge what is never in memory as a whole: a film, or a picture that is too large for it.
 
@@ -167,7 +177,7 @@ def _apart(
 
     try:
         with _noted(job, journal):
-            film = enlarge_film(job, recipe, enlarger, report, stop)
+            film = enlarge_film(job, recipe, enlarger, report, stop, warn)
     except Stopped:
         return None
     return Outcome(

@@ -366,7 +366,7 @@ def _run_one(console: Console, job: Job, recipe: Recipe, enlarger: Enlarger, rec
     """Enlarge one picture or film; returns the exit code."""
     if job.is_film:
         with console.frames(shown_name(job.source)) as report, stopping_gently(console) as stop:
-            outcome = run_job(job, recipe, enlarger, report, stop)
+            outcome = run_job(job, recipe, enlarger, report, stop, console.warn)
         if outcome is None:
             console.warn("stopped; the same command goes on from here")
             return stop.exit_code
@@ -375,7 +375,7 @@ def _run_one(console: Console, job: Job, recipe: Recipe, enlarger: Enlarger, rec
             outcome = run_job(job, recipe, enlarger, report)
     assert outcome
     record.add(outcome)
-    for warning in outcome.warnings:
+    for warning in () if job.is_film else outcome.warnings:
         console.warn(warning)
     width, height = outcome.target_size or (0, 0)
     seconds = time.monotonic() - record.started
@@ -402,11 +402,11 @@ def _run_batch(
         def report(job: Job, done: int, total: int) -> None:
             progress.tile(job.source.name, done, total)
 
-        for outcome in run_jobs(jobs, recipe, enlarger, journal, report, stop):
+        for outcome in run_jobs(jobs, recipe, enlarger, journal, report, stop, console.warn):
             record.add(outcome)
             width, height = outcome.source_size or (0, 0)
             progress.picture(width * height * outcome.frames)
-            for warning in outcome.warnings:
+            for warning in () if outcome.job.is_film else outcome.warnings:
                 console.warn(warning)
             if outcome.error and fail_fast:
                 break

@@ -353,4 +353,5 @@ def _is_out_of_memory(error: BaseException) -> bool:
         return True
     words = ["allocate memory", "out of memory", "alloc_failed", "bad_alloc", "out_of_memory"]
     words += ["could not create a primitive", "could not execute a primitive"]  # oneDNN
+    words += ["can't start new thread"]  # its stack has no room
     return any(word in str(error).lower() for word in words)

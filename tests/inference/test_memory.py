@@ -39,14 +39,14 @@ def test_a_forward_pass_takes_what_the_model_says(precision: str) -> None:
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     model = MemoryModel.of(RGTConfig(), dtype, CPU)
     took = {}
-    for side in (224, 384):
+    for side in (192, 320):
         shown = subprocess.run(
             [sys.executable, "-c", MEASURE, str(side), precision],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
         took[side] = int(shown.stdout)
         assert took[side] <= model.bytes_for(side, side)
-    per_pixel = (took[384] - took[224]) / (384**2 - 224**2)
+    per_pixel = (took[320] - took[192]) / (320**2 - 192**2)
     assert 0.6 * model.per_pixel < per_pixel < 1.1 * model.per_pixel
 
 

@@ -107,9 +107,12 @@ def shrunk(tile: int) -> int:
     """The next size to try where a tile was too large.
 
     Half of it; but DEEPER_SIDE is not stepped over, since tiles on its two sides are different
-    functions of the picture.
+    functions of the picture, nor is SMALLEST_TILE, which is always tried.
     """
-    return max(tile // 2, DEEPER_SIDE) if tile > DEEPER_SIDE else tile // 2
+    for stop in (DEEPER_SIDE, SMALLEST_TILE):
+        if tile > stop:
+            return max(tile // 2, stop)
+    return tile // 2
 
 
 def peak_memory(device: torch.device) -> int:

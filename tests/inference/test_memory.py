@@ -71,6 +71,7 @@ def test_shrinking_stops_where_the_function_changes() -> None:
         sizes.append(tile)
         tile = shrunk(tile)
     assert sizes == [5000, 2500, 1250, 1024, 512, 256, 128, 64, 32]
+    assert (shrunk(1025), shrunk(56), shrunk(33)) == (1024, 32, 32)
 
 
 def test_free_memory_and_limit() -> None:

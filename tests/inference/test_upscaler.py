@@ -239,7 +239,7 @@ STARVED = """
 import re, resource, sys
 import numpy as np, torch
 from rgt_cli.inference import Upscaler
-image = np.random.default_rng(0).integers(0, 256, (330, 450, 3), np.uint8)
+image = np.random.default_rng(0).integers(0, 256, (450, 600, 3), np.uint8)
 upscaler = Upscaler("tiny", 2, device="cpu")
 upscaler.upscale(image[:64, :64])
 held = int(re.search(r"VmData:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
@@ -256,8 +256,8 @@ def test_a_process_that_really_runs_out() -> None:
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     shape, shrunk_to = result.stdout.rsplit(" ", 1)
-    assert shape == "(660, 900, 3)"
-    assert 32 <= int(shrunk_to) <= 225
+    assert shape == "(900, 1200, 3)"
+    assert 32 <= int(shrunk_to) <= 300
 
 
 def test_self_ensemble_knows_no_direction(photo: np.ndarray) -> None:

@@ -199,11 +199,20 @@ class _Making:
         last = work.pieces[-1].times[-1] if work.pieces else None
         self.result.frames = work.frames
         writer: PieceWriter | None = None
-        partial, times = Path(), list[int]()
+        partial, times, batch = Path(), list[int](), list[Frame]()
+        at_once = self.enlarger.batch_size(plan.video.width, plan.video.height)
+
+        def flush() -> None:
+            assert writer
+            for frame, (pixels, alpha) in zip(batch, self._enlarged(batch), strict=True):
+                later.do(writer.add, frame.time, pixels, alpha)
+            batch.clear()
+
         with Later() as later:
             try:
                 for frame in self._frames(last):
                     if writer and frame.time - times[0] >= longest:
+                        flush()
                         later.finish()
                         writer.close()
                         work.add(partial, times)
@@ -213,11 +222,13 @@ class _Making:
                     if writer is None:
                         partial, times = work.new_piece(), []
                         writer = PieceWriter(partial, plan.video, plan.arguments, plan.size)
-                    pixels, alpha = self._enlarged(frame)
                     times.append(frame.time)
-                    later.do(writer.add, frame.time, pixels, alpha)
-                later.finish()
+                    batch.append(frame)
+                    if len(batch) == at_once:
+                        flush()
                 if writer:
+                    flush()
+                    later.finish()
                     writer.close()
                     work.add(partial, times)
                     writer = None
@@ -234,7 +245,7 @@ class _Making:
                 if target.exists():
                     self.result.frames += 1
                     continue
-                pixels, alpha = self._enlarged(frame)
+                ((pixels, alpha),) = self._enlarged([frame])
                 album = Album([picture_of(self.plan.video, pixels, alpha)])
                 later.do(write_album, album, target, job.format, self.recipe.encoding)
                 if self.stop.is_set():
@@ -256,19 +267,30 @@ class _Making:
             except PictureError as error:
                 self.result.damage = error
 
-    def _enlarged(self, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
-        """Enlarge one frame; one that is as the frame before is not computed again."""
+    def _enlarged(self, frames: list[Frame]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Enlarge frames, at once; one that is as the frame before is not computed again."""
         started = time.perf_counter()
-        if self._before is None or self._after is None or not _same(frame, self._before):
-            width, height = self.plan.size
-            pixels, alpha = self.enlarger.enlarge(frame.pixels, frame.alpha)
-            alpha = None if alpha is None else alpha[:height, :width]
-            self._after = pixels[:height, :width], alpha
-        self._before = frame
+        width, height = self.plan.size
+        new: list[tuple[np.ndarray, np.ndarray | None]] = []
+        places = []
+        for frame in frames:
+            if self._before is None or not _same(frame, self._before):
+                new.append((frame.pixels, frame.alpha))
+            self._before = frame
+            places.append(len(new))
+        cut = [
+            (pixels[:height, :width], None if alpha is None else alpha[:height, :width])
+            for pixels, alpha in self.enlarger.enlarge_batch(new)
+        ]
+        known = [self._after, *cut]
+        self._after = known[-1]
         self.result.seconds += time.perf_counter() - started
-        self.result.frames += 1
-        self.report(self.result.frames, max(self.plan.frames or 0, self.result.frames))
-        return self._after
+        for place in places:
+            enlarged = known[place]
+            assert enlarged
+            self.result.frames += 1
+            self.report(self.result.frames, max(self.plan.frames or 0, self.result.frames))
+            yield enlarged
 
 
 def _same(one: Frame, other: Frame) -> bool:

@@ -83,6 +83,10 @@ if TYPE_CHECKING:
 @click.option(
     "--self-ensemble", is_flag=True, help="The mean over 8 flips and rotations: better, 8 times slower."
 )
+@click.option(
+    "--batch", type=click.IntRange(min=1),
+    help="Frames of a film computed at once. Default: on CUDA, up to 8 if they fit; else 1.",
+)  # fmt: skip
 @options.device
 @click.option(
     "--memory", type=options.SizeType(), help="The most memory to use, like 6G. Default: what is free."
@@ -308,7 +312,7 @@ def _enlarger(console: Console, size: Size, chosen: dict[str, Any]) -> Enlarger:
     from rgt_cli.inference import Enlarger, Upscaler, use_threads
 
     use_threads(chosen["threads"])
-    names = ("model", "device", "precision", "tile", "overlap", "memory", "self_ensemble")
+    names = ("model", "device", "precision", "tile", "overlap", "memory", "self_ensemble", "batch")
     computing = {name: chosen[name] for name in names}
 
     def load(scale: int | None) -> Upscaler:

@@ -98,6 +98,32 @@ class Enlarger:
         device = next((u.device for u in self.upscalers), torch.device("cpu"))
         return peak_memory(device)
 
+    def batch_size(self, width: int, height: int) -> int:
+        """How many pictures of one size `enlarge_batch` computes at once."""
+        large = self.size.of(width, height)
+        size, factor = 0, 1
+        for step in self.steps(max(large[0] / width, large[1] / height)):
+            fitting = self.upscaler(step).batch_size(height * factor, width * factor)
+            size, factor = min(size or fitting, fitting), factor * step
+        return max(size, 1)
+
+    def enlarge_batch(
+        self, pictures: list[tuple[np.ndarray, np.ndarray | None]]
+    ) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Enlarge pictures of one size, (pixels, alpha) each, at once where they have no alpha.
+
+        Raises:
+            OutOfMemoryError: as `Upscaler.upscale` says.
+        """
+        if len(pictures) < 2 or any(alpha is not None for _, alpha in pictures):
+            return [self.enlarge(pixels, alpha) for pixels, alpha in pictures]
+        batch = [pixels for pixels, _ in pictures]
+        source_height, source_width = batch[0].shape[:2]
+        width, height = self.size.of(source_width, source_height)
+        for step in self.steps(max(width / source_width, height / source_height)):
+            batch = self.upscaler(step).upscale_batch(batch)
+        return [(shrink(pixels, height, width), None) for pixels in batch]
+
     def enlarge(
         self, pixels: np.ndarray, alpha: np.ndarray | None = None, report: Report | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:

@@ -10,15 +10,17 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from av.sidedata.sidedata import Type
 
 from rgt_cli.batch import FilmRecipe, Job, Outcome, Recipe, run_job
 from rgt_cli.errors import PictureError, UsageError
+from rgt_cli.inference import Enlarger, Upscaler
 from rgt_cli.media import format_of
 from rgt_cli.media.video.codecs import VideoEncoding
 from rgt_cli.media.video.ffmpeg import executable
 from rgt_cli.size import Size
-from tests.conftest import nearest_enlarger
+from tests.conftest import Nearest, nearest_enlarger
 
 SMALL = "testsrc2=size=64x48:rate=25:duration=2"
 TAGS = "setparams=color_primaries={}:color_trc={}:colorspace={}:range={}"
@@ -269,6 +271,38 @@ def test_frames_are_the_enlarged_ones(tmp_path: Path) -> None:
     before = planes(source, "rgb24").reshape(50, 48, 64, 3)
     after = planes(target, "rgb24").reshape(50, 96, 128, 3)
     np.testing.assert_array_equal(after, before.repeat(2, 1).repeat(2, 2))
+
+
+class Counting(Nearest):
+    """A stub that notes how many pictures it was given at once."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.seen: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(x))
+        return super().forward(x)
+
+
+def test_frames_share_a_batch_and_still_ones_are_not_computed_again(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    still = "color=red:size=32x24:rate=10:duration=1"
+    moving = "testsrc2=size=32x24:rate=10:duration=1,format=gbrp,noise=alls=30:allf=t"
+    ffmpeg("-f", "lavfi", "-i", still, "-f", "lavfi", "-i", moving, "-filter_complex",
+           "[0]format=gbrp[a];[a][1]concat", "-pix_fmt", "gbrp", "-c:v", "ffv1", source)  # fmt: skip
+    network = Counting()
+    enlarger = Enlarger(Size(scale=2), lambda scale: Upscaler(network, device="cpu", batch=4), [2])
+    recipe = Recipe(film=FilmRecipe(VideoEncoding("ffv1"), segment_seconds=0.6))
+    outcome = run_job(Job(source, target, format_of(target)), recipe, enlarger, lambda *_: None)
+    assert outcome
+    assert outcome.frames == 20
+    # Pieces of 6 frames, in batches of 4: the still ones are one, and the moving ones are all there.
+    assert network.seen == [1, 2, 4, 2, 2]
+    before = planes(source, "rgb24").reshape(20, 24, 32, 3)
+    np.testing.assert_array_equal(
+        planes(target, "rgb24").reshape(20, 48, 64, 3), before.repeat(2, 1).repeat(2, 2)
+    )
 
 
 def test_alpha_is_kept(tmp_path: Path) -> None:

@@ -278,3 +278,21 @@ def test_self_ensemble_knows_no_direction(photo: np.ndarray) -> None:
         flipped = [plain.infer(x.rot90(k, (2, 3)).flip(3)).flip(3).rot90(-k, (2, 3)) for k in range(4)]
     mean = torch.stack(turned + flipped).mean(0)[0].permute(1, 2, 0).clamp(0, 1)
     np.testing.assert_allclose(mean, whole, atol=2e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_batch_is_its_pictures(photo: np.ndarray, channels: int, dtype: type) -> None:
+    torch.manual_seed(0)
+    upscaler = Upscaler(RGT(MICRO).eval(), device="cpu", batch=3)
+    pieces = [photo[y : y + 40, 60:110] for y in (0, 80, 160)]
+    if channels == 1:
+        pieces = [piece[..., 1] for piece in pieces]
+    largest = {np.uint8: 255, np.uint16: 65535, np.float32: 1.0}[dtype]
+    pieces = [(piece / 255 * largest).astype(dtype) for piece in pieces]
+    for one, many in zip(map(upscaler.upscale, pieces), upscaler.upscale_batch(pieces), strict=True):
+        assert many.shape == one.shape
+        assert many.dtype == one.dtype
+        np.testing.assert_allclose(many / largest, one / largest, atol=1.01 / 255)
+    other = [pieces[0], pieces[1][:20]]
+    assert [p.shape[0] for p in upscaler.upscale_batch(other)] == [80, 40]

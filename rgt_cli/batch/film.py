@@ -124,6 +124,11 @@ def is_numbered(target: Path) -> bool:
     return bool(_NUMBERED.search(target.name))
 
 
+def numbered(target: Path, number: int) -> Path:
+    """The picture of one frame."""
+    return target.with_name(_NUMBERED.sub(lambda place: place[0] % number, target.name, count=1))
+
+
 def enlarge_film(
     job: Job,
     recipe: Recipe,
@@ -154,7 +159,9 @@ def enlarge_film(
     result = FilmResult((plan.video.width, plan.video.height), plan.size, warnings=plan.warnings)
     making = _Making(plan, recipe, enlarger, report, result, stop or threading.Event())
     if is_numbered(job.target):
-        making.pictures(job)
+        there = making.pictures(job)
+        if there:
+            warn(f"{job.target}: {there} pictures were there already and stay as they are")
         return result
     with Work(job.target, making.settings(job)) as work:
         making.pieces(work)
@@ -180,7 +187,8 @@ class _Making:
 
     def settings(self, job: Job) -> dict[str, Any]:
         """What the pieces depend on."""
-        factor = max(self.plan.enlarged[0] / self.plan.video.width, 0.0)
+        video, (width, height) = self.plan.video, self.plan.enlarged
+        factor = max(width / video.width, height / video.height)
         upscalers = [self.enlarger.upscaler(step) for step in self.enlarger.steps(factor)]
         return {
             "source": stamp(job.source),
@@ -236,14 +244,16 @@ class _Making:
                 if writer:
                     writer.abandon()
 
-    def pictures(self, job: Job) -> None:
-        """Write a picture of every frame that is not there yet."""
+    def pictures(self, job: Job) -> int:
+        """Write a picture of every frame that is not there yet; returns how many are."""
         job.target.parent.mkdir(parents=True, exist_ok=True)
+        there = 0
         with Later() as later:
             for number, frame in enumerate(self._frames(None), 1):
-                target = job.target.with_name(job.target.name % number)
+                target = numbered(job.target, number)
                 if target.exists():
                     self.result.frames += 1
+                    there += 1
                     continue
                 ((pixels, alpha),) = self._enlarged([frame])
                 album = Album([picture_of(self.plan.video, pixels, alpha)])
@@ -252,6 +262,7 @@ class _Making:
                     later.finish()
                     raise Stopped
             later.finish()
+        return there
 
     def _frames(self, last: int | None) -> Iterator[Frame]:
         """The frames of the span after the last one that is done, decoded ahead of their turn."""

@@ -18,7 +18,9 @@ from rgt_cli.errors import PictureError, UsageError
 from rgt_cli.inference import Enlarger, Upscaler
 from rgt_cli.media import format_of
 from rgt_cli.media.video.codecs import VideoEncoding
+from rgt_cli.media.video.decode import read_frames
 from rgt_cli.media.video.ffmpeg import executable
+from rgt_cli.media.video.probe import probe
 from rgt_cli.size import Size
 from tests.conftest import Nearest, nearest_enlarger
 
@@ -183,6 +185,7 @@ CLIPS: dict[str, tuple[str, Make]] = {
     "anamorphic": ("mp4", lavfi("-vf", "setsar=32/27", *X264)),
     "one frame": ("mp4", lavfi("-frames:v", "1", *X264)),
     "begins at 7.3 s": ("ts", late),
+    "timecode": ("mov", lavfi(*X264, "-timecode", "01:02:03:04")),
     "edit list": ("mp4", cut_by_an_edit_list),
     "AV1": ("mkv", lavfi("-c:v", "libsvtav1", "-preset", "12", "-pix_fmt", "yuv420p10le")),
     "MPEG-4 in AVI": ("avi", lavfi("-c:v", "mpeg4")),
@@ -357,11 +360,12 @@ def test_gif_into_a_film_and_numbered_pictures(tmp_path: Path) -> None:
     assert len(facts(tmp_path / "out.mp4").times) == len(facts(gif).times)
     source = tmp_path / "in.mkv"
     lavfi("-t", "0.2", "-c:v", "ffv1", "-pix_fmt", "gbrp")(source)
-    outcome = upscale(source, tmp_path / "frames" / "%03d.png")
-    assert outcome.frames == 5
+    for _ in range(2):  # the second time, they are there
+        outcome = upscale(source, tmp_path / "frames" / "50%_%03d.png")
+        assert outcome.frames == 5
     names = sorted(path.name for path in (tmp_path / "frames").iterdir())
-    assert names == [f"{i:03}.png" for i in range(1, 6)]
-    with av.open(str(tmp_path / "frames" / "003.png")) as container:
+    assert names == [f"50%_{i:03}.png" for i in range(1, 6)]
+    with av.open(str(tmp_path / "frames" / "50%_003.png")) as container:
         (frame,) = container.decode(video=0)
     third = planes(source, "rgb24").reshape(5, 48, 64, 3)[2]
     np.testing.assert_array_equal(frame.to_ndarray(format="rgb24"), third.repeat(2, 0).repeat(2, 1))
@@ -418,6 +422,22 @@ def test_truncated_films_yield_what_they_have(tmp_path: Path) -> None:
     assert "damaged" in str(outcome.error)
     assert 5 < outcome.frames < 50
     assert len(facts(target).times) == outcome.frames
+
+
+def test_going_on_in_the_middle_yields_the_same_frames_and_the_damage(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.mkv", tmp_path / "cut.mkv"
+    moving = "testsrc2=size=32x24:rate=10:duration=30"
+    options = ("-bf", "3", "-g", "50", "-x264-params", "open-gop=1")
+    lavfi(*X264, *options, source=moving)(whole)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 4])
+    video = probe(whole)
+    frames = list(read_frames(video))
+    late = list(read_frames(video, after=frames[170].time))
+    assert [frame.time for frame in late] == [frame.time for frame in frames[171:]]
+    for one, other in zip(late, frames[171:], strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+    with pytest.raises(PictureError, match="is damaged"):
+        list(read_frames(probe(cut), after=frames[150].time))
 
 
 def names_that_mislead() -> Sequence[str]:

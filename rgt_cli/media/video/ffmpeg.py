@@ -85,7 +85,7 @@ class Process:
             self.pipe.close()
         code = self._process.wait()
         self._said.seek(0)
-        told = self._said.read().decode(errors="replace").splitlines()
+        told = self._said.read(1 << 20).decode(errors="replace").splitlines()
         self._said.close()
         self._ended = code, [line.strip() for line in told if line.strip()]
         return self._ended

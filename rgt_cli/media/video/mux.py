@@ -44,7 +44,7 @@ def what_is_lost(video: Video, target: Format) -> tuple[str, ...]:
     with _source(video) as source:
         for index in video.others:
             stream = source.streams[index]
-            if not _fits(stream, target):
+            if not _fits(stream, target) and not _is_timecode(stream):
                 lost.append(f"{stream.type} {stream.index} ({_codec(stream)})")
     return tuple(lost)
 
@@ -56,8 +56,8 @@ def _codec(stream: av.stream.Stream) -> str:
 
 def _fits(stream: av.stream.Stream, target: Format) -> bool:
     """Whether a container takes a stream: its muxer is asked."""
-    if stream.type == "data" and getattr(stream, "name", None) == "tmcd":
-        return False  # made anew of the tag
+    if _is_timecode(stream):
+        return False
     try:
         with av.open(io.BytesIO(), "w", format=target.muxer) as trial:
             _copy_of(stream, trial)
@@ -65,6 +65,11 @@ def _fits(stream: av.stream.Stream, target: Format) -> bool:
     except (av.FFmpegError, ValueError, OSError, NotImplementedError, RuntimeError, TypeError):
         return False
     return True
+
+
+def _is_timecode(stream: av.stream.Stream) -> bool:
+    """Whether it is the track of a MOV that is made anew of a tag, which goes along."""
+    return stream.type == "data" and "timecode" in stream.metadata
 
 
 def _source(video: Video) -> InputContainer:
@@ -142,6 +147,7 @@ def _write(
     with av.open(ffmpeg.url(pieces[0].path)) as first:
         film = output.add_stream_from_template(first.streams.video[0], opaque=True)
     film.time_base = video.time_base
+    film.codec_context.framerate = video.rate  # without which MOV cannot make its timecode track
     if target.muxer in ("mp4", "mov") and film.codec_context.name == "hevc":
         film.codec_context.codec_tag = "hvc1"
     _tag(film, source.streams[video.index])

@@ -18,7 +18,7 @@ from PIL import Image
 from rgt_cli.batch.journal import JOURNAL
 from tests.conftest import RunRGT
 
-KILLS = int(os.environ.get("RGT_TEST_KILLS", "3"))
+KILLS = int(os.environ.get("RGT_TEST_KILLS", "2"))
 """How often the run is killed; more are worth the time after a change of the journal."""
 
 

@@ -378,6 +378,17 @@ def bad(path: Path, kind: str) -> None:
             ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", path)
         case "no film":
             path.write_text("this is no film" * 100)
+        case "unknown codec":
+            plain = path.with_name("plain.avi")
+            lavfi("-t", "0.2", "-c:v", "mpeg4")(plain)
+            path.write_bytes(plain.read_bytes().replace(b"FMP4", b"ZZZZ"))
+        case "encrypted":
+            plain = path.with_name("plain.mp4")
+            lavfi("-t", "0.2", *X264)(plain)
+            ffmpeg(
+                "-i", plain, "-c", "copy", "-encryption_scheme", "cenc-aes-ctr", "-encryption_key",
+                "0123456789abcdef" * 2, "-encryption_kid", "fedcba9876543210" * 2, path,
+            )  # fmt: skip
         case "empty":
             path.write_bytes(b"")
         case "playlist":
@@ -386,7 +397,10 @@ def bad(path: Path, kind: str) -> None:
             path.write_text(f"ffconcat version 1.0\nfile '{good}'\n")
 
 
-@pytest.mark.parametrize("kind", ["sound alone", "no film", "empty", "playlist", "concat script"])
+@pytest.mark.parametrize(
+    "kind",
+    ["sound alone", "no film", "unknown codec", "encrypted", "empty", "playlist", "concat script"],
+)
 def test_what_is_no_film(tmp_path: Path, kind: str) -> None:
     source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
     bad(source, kind)

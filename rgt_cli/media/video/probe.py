@@ -89,6 +89,9 @@ def probe(path: Path) -> Video:
             streams = [s for s in container.streams.video if not _is_cover(s)]
             if not streams:
                 raise PictureError(f"{path}: has no pictures, only {_kinds(container)}")
+            streams = [s for s in streams if s.codec_context]
+            if not streams:
+                raise PictureError(f"{path}: its pictures are in a codec that is unknown here")
             stream = max(streams, key=lambda s: s.codec_context.width * s.codec_context.height)
             return _described(path, container, stream)
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -265,6 +265,17 @@ def test_colours_come_back_within_one(
     assert before.std() > 10
 
 
+@pytest.mark.parametrize("location", ["left", "center", "topleft"])
+def test_chroma_stays_where_it_is(tmp_path: Path, location: str) -> None:
+    source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    filters = f"format=gbrp,zscale=matrix=709:range=limited:chromal={location},format=yuv420p"
+    lavfi("-vf", filters, "-c:v", "ffv1", source=COLOURS)(source)
+    upscale(source, target, 1, encoding=VideoEncoding("ffv1"))
+    assert probe(source).colour.chroma_location == probe(target).colour.chroma_location == location
+    difference = planes(source, "yuv420p").astype(int) - planes(target, "yuv420p")
+    assert np.abs(difference).max() <= 1
+
+
 def test_frames_are_the_enlarged_ones(tmp_path: Path) -> None:
     """Bit for bit, where nothing is lost: RGB in FFV1."""
     source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"

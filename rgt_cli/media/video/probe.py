@@ -164,7 +164,7 @@ def _colour(path: Path, stream: av.VideoStream, frame: av.VideoFrame) -> Colour:
 
 def _chroma_location(path: Path, index: int) -> str | None:
     """What PyAV does not tell, of the line in which ffmpeg describes the stream."""
-    _, _, said = ffmpeg.run(ffmpeg.source_arguments(path))
+    _, _, said = ffmpeg.run(["-v", "verbose", *ffmpeg.source_arguments(path)])
     line = re.search(rf"Stream #0:{index}\b.*Video: (.*)", said)
     found = (
         re.search(r"\([^()]*\b(left|center|topleft|top|bottomleft|bottom)\)", line[1]) if line else None

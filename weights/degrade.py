@@ -1,0 +1,50 @@
+"""What happens to photos on their way through the web, for the training of `rgt-tiny-photo`."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageFilter
+from PIL.Image import Resampling
+
+CLEAN = 0.25
+"""The share of pictures that are only reduced, so that the network learns to leave them as they are."""
+KERNELS = (Resampling.BICUBIC, Resampling.BICUBIC, Resampling.LANCZOS, Resampling.BILINEAR, Resampling.BOX)
+
+
+def degraded(high: np.ndarray, scale: int, random: np.random.Generator) -> np.ndarray:
+    """Reduce (H, W, 3) uint8 by `scale`: mild blur, other resampling, noise and JPEG, each by chance."""
+    picture = Image.fromarray(high)
+    size = (picture.width // scale, picture.height // scale)
+    if random.random() < CLEAN:
+        return np.asarray(picture.resize(size, Resampling.BICUBIC))
+    if random.random() < 0.4:
+        picture = picture.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 0.35) * scale))
+    if random.random() < 0.3:
+        between = random.uniform(1, scale)
+        picture = picture.resize(
+            (round(size[0] * between), round(size[1] * between)), _kernel(random)
+        )
+    low = np.asarray(picture.resize(size, _kernel(random)))
+    if random.random() < 0.4:
+        low = _noisy(low, random)
+    if random.random() < 0.85:
+        low = compressed(low, int(random.integers(40, 96)), random.choice(["4:4:4", "4:2:0"]))
+    return low
+
+
+def compressed(pixels: np.ndarray, quality: int, subsampling: str = "4:2:0") -> np.ndarray:
+    """(H, W, 3) uint8 through a JPEG of that quality, 1..95, and back."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=str(subsampling))
+    return np.asarray(Image.open(file))
+
+
+def _kernel(random: np.random.Generator) -> Resampling:
+    return KERNELS[int(random.integers(len(KERNELS)))]
+
+
+def _noisy(pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Gaussian noise of up to 8 code values, of brightness alone or of every channel."""
+    channels = int(random.choice([1, 3]))
+    noise = random.normal(0, random.uniform(1, 8), (*pixels.shape[:2], channels))
+    return np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)

@@ -1,0 +1,105 @@
+"""Pictures with sharp edges that photos lack: dead leaves, line art and text, for training.
+
+    python weights/draw.py FOLDER --count 80
+"""
+
+import colorsys
+from pathlib import Path
+
+import click
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+SIDE = 384
+OVERSAMPLED = 2
+"""Pictures are drawn so many times larger and reduced, so that their edges are antialiased."""
+LETTERS = [chr(c) for c in range(33, 127)]
+
+Colour = tuple[int, int, int]
+
+
+def colour(random: np.random.Generator, gray: float) -> Colour:
+    """Any colour, or with a probability of `gray` one without hue."""
+    saturation = 0.0 if random.random() < gray else random.random()
+    red, green, blue = colorsys.hsv_to_rgb(random.random(), saturation, random.random())
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def dead_leaves(random: np.random.Generator) -> Image.Image:
+    """Discs and polygons over one another, their sizes spread as in nature (power law of -3)."""
+    side, gray = SIDE * OVERSAMPLED, random.random()
+    picture = Image.new("RGB", (side, side), colour(random, gray))
+    draw = ImageDraw.Draw(picture)
+    smallest, largest = 6.0, side / 3
+    for share in random.random(1500):
+        radius = 1 / np.sqrt(1 / largest**2 + share * (1 / smallest**2 - 1 / largest**2))
+        x, y = random.uniform(0, side, 2)
+        box = (x - radius, y - radius, x + radius, y + radius)
+        if random.random() < 0.5:
+            draw.ellipse(box, fill=colour(random, gray))
+        else:
+            corners = int(random.integers(3, 7))
+            turn = float(random.uniform(0, 360))
+            draw.regular_polygon((x, y, radius), corners, rotation=turn, fill=colour(random, gray))
+    return picture
+
+
+def line_art(random: np.random.Generator) -> Image.Image:
+    """Curves, outlines and hatching in dark ink over paper and flat colours."""
+    side = SIDE * OVERSAMPLED
+    picture = Image.new("RGB", (side, side), "white" if random.random() < 0.7 else colour(random, 0.5))
+    draw = ImageDraw.Draw(picture)
+    ink = colour(random, 1.0) if random.random() < 0.3 else (15, 15, 15)
+    for _ in range(40):
+        x, y = random.uniform(-50, side, 2)
+        width, height = random.uniform(20, side / 2, 2)
+        thickness = int(random.integers(2, 10))
+        kind = int(random.integers(4))
+        if kind == 0:
+            fill = colour(random, 0.5) if random.random() < 0.4 else None
+            draw.ellipse((x, y, x + width, y + height), fill=fill, outline=ink, width=thickness)
+        elif kind == 1:
+            start, sweep = random.uniform(0, 360), random.uniform(40, 250)
+            draw.arc((x, y, x + width, y + height), start, start + sweep, fill=ink, width=thickness)
+        elif kind == 2:
+            points = np.cumsum(random.normal(0, 25, (30, 2)), axis=0) + (x, y)
+            draw.line([tuple(p) for p in points], fill=ink, width=thickness, joint="curve")
+        else:
+            gap, slope = int(random.integers(6, 24)), random.uniform(-1, 1)
+            for at in range(0, int(width), gap):
+                ends = (x + at, y, x + at + slope * height, y + height)
+                draw.line(ends, fill=ink, width=max(2, thickness // 2))
+    return picture
+
+
+def text(random: np.random.Generator) -> Image.Image:
+    """Lines of letters in many sizes, dark on light or the other way round."""
+    side = SIDE * OVERSAMPLED
+    paper, ink = ("white", colour(random, 0.7)) if random.random() < 0.6 else (colour(random, 0.5), "white")
+    picture = Image.new("RGB", (side, side), paper)
+    draw = ImageDraw.Draw(picture)
+    top = 4.0
+    while top < side:
+        size = int(random.integers(18, 90))
+        words = "".join(str(c) for c in random.choice([*LETTERS, " ", " ", " "] * 1, 80))
+        draw.text((float(random.uniform(-20, 20)), top), words, fill=ink, font=ImageFont.load_default(size))
+        top += size * 1.25
+    return picture
+
+
+@click.command(help=__doc__)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--count", type=int, default=80, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+def draw(folder: Path, count: int, seed: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = (dead_leaves, line_art, text)
+    for index in range(count):
+        kind = kinds[index % len(kinds)]
+        picture = kind(np.random.default_rng((seed, index)))
+        small = picture.resize((SIDE, SIDE), Image.Resampling.BOX)
+        small.save(folder / f"{kind.__name__}_{index:04}.png")
+
+
+if __name__ == "__main__":
+    draw()

@@ -7,8 +7,14 @@ from PIL import Image, ImageFilter
 from PIL.Image import Resampling
 
 CLEAN = 0.25
-"""The share of pictures that are only reduced, so that the network learns to leave them as they are."""
-KERNELS = (Resampling.BICUBIC, Resampling.BICUBIC, Resampling.LANCZOS, Resampling.BILINEAR, Resampling.BOX)
+"""The share of pictures that are only reduced, so that the network keeps what is clean as it is."""
+KERNELS = (
+    Resampling.BICUBIC,
+    Resampling.BICUBIC,
+    Resampling.LANCZOS,
+    Resampling.BILINEAR,
+    Resampling.BOX,
+)
 
 
 def degraded(high: np.ndarray, scale: int, random: np.random.Generator) -> np.ndarray:
@@ -21,9 +27,7 @@ def degraded(high: np.ndarray, scale: int, random: np.random.Generator) -> np.nd
         picture = picture.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 0.35) * scale))
     if random.random() < 0.3:
         between = random.uniform(1, scale)
-        picture = picture.resize(
-            (round(size[0] * between), round(size[1] * between)), _kernel(random)
-        )
+        picture = picture.resize((round(size[0] * between), round(size[1] * between)), _kernel(random))
     low = np.asarray(picture.resize(size, _kernel(random)))
     if random.random() < 0.4:
         low = _noisy(low, random)

@@ -1,7 +1,4 @@
-"""Pictures with sharp edges that photos lack: dead leaves, line art and text, for training.
-
-    python weights/draw.py FOLDER --count 80
-"""
+"""Draw pictures for training with the sharp edges that photos lack: dead leaves, line art, text."""
 
 import colorsys
 from pathlib import Path
@@ -62,7 +59,7 @@ def line_art(random: np.random.Generator) -> Image.Image:
             start, sweep = random.uniform(0, 360), random.uniform(40, 250)
             draw.arc((x, y, x + width, y + height), start, start + sweep, fill=ink, width=thickness)
         elif kind == 2:
-            points = np.cumsum(random.normal(0, 25, (30, 2)), axis=0) + (x, y)
+            points = np.cumsum(random.normal(0, 25, (30, 2)), axis=0) + np.array([x, y])
             draw.line([tuple(p) for p in points], fill=ink, width=thickness, joint="curve")
         else:
             gap, slope = int(random.integers(6, 24)), random.uniform(-1, 1)
@@ -75,21 +72,23 @@ def line_art(random: np.random.Generator) -> Image.Image:
 def text(random: np.random.Generator) -> Image.Image:
     """Lines of letters in many sizes, dark on light or the other way round."""
     side = SIDE * OVERSAMPLED
-    paper, ink = ("white", colour(random, 0.7)) if random.random() < 0.6 else (colour(random, 0.5), "white")
+    light = random.random() < 0.6
+    paper, ink = ("white", colour(random, 0.7)) if light else (colour(random, 0.5), "white")
     picture = Image.new("RGB", (side, side), paper)
     draw = ImageDraw.Draw(picture)
     top = 4.0
     while top < side:
         size = int(random.integers(18, 90))
-        words = "".join(str(c) for c in random.choice([*LETTERS, " ", " ", " "] * 1, 80))
-        draw.text((float(random.uniform(-20, 20)), top), words, fill=ink, font=ImageFont.load_default(size))
+        words = "".join(str(c) for c in random.choice([*LETTERS, " ", " ", " "], 80))
+        left, font = float(random.uniform(-20, 20)), ImageFont.load_default(size)
+        draw.text((left, top), words, fill=ink, font=font)
         top += size * 1.25
     return picture
 
 
 @click.command(help=__doc__)
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--count", type=int, default=80, show_default=True)
+@click.option("--count", type=int, default=90, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def draw(folder: Path, count: int, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,8 @@
 
 The network starts as a linear upsampler, so that training only has to learn what bicubic lacks; with
 `--init` its body starts from a checkpoint of another scale. The state is saved beside the output
-every 100 steps, and the same command resumes from it; a curve, in CSV, grows beside it too: the loss, and
-the PSNR of the averaged weights on pictures that are held out.
+every 100 steps, and the same command resumes from it. A curve grows beside it too, in CSV: the step, the
+loss, and the PSNR of the averaged weights on pictures that are held out.
 """
 
 import copy
@@ -21,12 +21,13 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from degrade import compressed, degraded
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from degrade import compressed, degraded
 from rgt_cli.checkpoints.convert import write_slim
+from rgt_cli.inference.device import is_emulated
 from rgt_cli.measure import bicubic_resize
 from rgt_cli.network import RGT, RGTConfig
 
@@ -107,7 +108,7 @@ class Sampler:
         return pair.low[y : y + PATCH, x : x + PATCH], self._target(pair, y, x, PATCH)
 
     def _degraded(self, pair: Pair, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """As `_reduced`; the patch is cut anywhere out of a larger one, that blocks of JPEG lie anywhere."""
+        """As `_reduced`, but cut out of a larger patch, so that blocks of JPEG lie anywhere."""
         size = min(PATCH + 16, *pair.low.shape[:2])
         y, x = (int(random.integers(0, side - size + 1)) for side in pair.low.shape[:2])
         low = degraded(self._target(pair, y, x, size), self._scale, random)
@@ -127,7 +128,7 @@ def _chances(pairs: list[Pair]) -> np.ndarray:
 
 @torch.no_grad()
 def score(network: RGT, pairs: list[Pair], photo: bool) -> float:
-    """Mean PSNR in dB, on RGB, over the middles of some pictures; of `photo`, compressed at quality 60."""
+    """Mean PSNR in dB, on RGB, over some pictures; for `photo`, compressed at quality 60 first."""
     values, scale = [], network.config.upscale
     for pair in pairs:
         low = compressed(pair.low, 60) if photo else pair.low
@@ -182,7 +183,9 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 @click.option("--steps", type=int, required=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @click.option("--init", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--drawn", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Of draw.py.")
+@click.option(
+    "--drawn", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Of draw.py."
+)
 @click.option("--photo", is_flag=True, help="Degrade the inputs as photos are on the web.")
 @click.option("--mse-steps", type=int, default=0, show_default=True, help="The last ones, with MSE.")
 @click.option("--peak", type=float, default=2e-3, show_default=True, help="Highest learning rate.")
@@ -210,7 +213,7 @@ def train(
     trained_on = [pair for i, pair in enumerate(pairs) if (i + 1) % HELD_OUT]
     sampler = Sampler(trained_on, load_pairs(drawn, scale) if drawn else [], scale, photo)
     click.echo(f"{len(pairs)} pictures, {sum(p.numel() for p in network.parameters())} parameters")
-    half = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # elsewhere bf16 is far slower than fp32
+    half = not is_emulated(torch.bfloat16, torch.device("cpu"))
     losses, started = [], time.monotonic()
     for step in range(first, steps):
         low, high = sampler.batch(np.random.default_rng((seed, step)))

@@ -69,6 +69,11 @@ class Entry:
     """Its file, where it ships with the package."""
     sha256: str | None = None
     """Of the bundled file."""
+    tile: int | None = None
+    """The side in pixels up to which larger tiles are worth their time on a processor, where known.
+
+    What every pixel attends to grows with the tile; a small model has learned to use little of it.
+    """
 
     @property
     def size(self) -> int | None:
@@ -102,7 +107,7 @@ def _entry(name: str, facts: Mapping) -> Entry:
     known = {k: facts[k] for k in ("short", "variant", "scale", "purpose", "note", "license", "author")}
     if "bundled" in facts:
         path = _bundled_folder() / facts["bundled"]
-        return Entry(name, **known, bundled=path, sha256=facts["sha256"])
+        return Entry(name, **known, bundled=path, sha256=facts["sha256"], tile=facts.get("tile"))
     places = []
     main = {key: facts.get(key) for key in ("sha256", "bytes")}
     if "hub" in facts:
@@ -112,7 +117,7 @@ def _entry(name: str, facts: Mapping) -> Entry:
             main = {key: facts.get(f"url_{key}") for key in main}
         places.append(Place(url=facts["url"], **main))
     places.sort(key=lambda place: place.sha256 is None)
-    return Entry(name, **known, places=tuple(places))
+    return Entry(name, **known, places=tuple(places), tile=facts.get("tile"))
 
 
 def _bundled_folder() -> Path:

@@ -18,6 +18,8 @@ class Resolved:
     """Where its file lies."""
     notes: tuple[str, ...] = ()
     """What a person should know of how it was chosen or got."""
+    tile: int | None = None
+    """See `Entry.tile`."""
 
 
 def resolve(
@@ -60,10 +62,10 @@ def _automatic(scale: int | None, device_type: str, progress: Progress | None) -
 
 def _resolved(entry: Entry, progress: Progress | None, *notes: str) -> Resolved:
     if entry.bundled:
-        return Resolved(entry.name, entry.bundled, notes)
+        return Resolved(entry.name, entry.bundled, notes, entry.tile)
     if path := kept(entry):
-        return Resolved(entry.name, path, notes)
+        return Resolved(entry.name, path, notes, entry.tile)
     from rgt_cli.checkpoints.obtain import obtain  # only now wait for the Hub's client
 
     obtained = obtain(entry, progress)
-    return Resolved(entry.name, obtained.path, notes + obtained.notes)
+    return Resolved(entry.name, obtained.path, notes + obtained.notes, entry.tile)

@@ -43,6 +43,17 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     return _DTYPES[name]
 
 
+def is_emulated(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether a processor has no arithmetic for a precision, which is then far slower than fp32."""
+    if device.type != "cpu" or dtype == torch.float32:
+        return False
+    known = {
+        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
+        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
+    }
+    return not (torch.backends.mkldnn.is_available() and known[dtype]())
+
+
 def safer_precisions(dtype: torch.dtype, device: torch.device) -> list[torch.dtype]:
     """What to compute in, in this order, as long as results are not finite: `dtype` first, fp32 last."""
     steps = [dtype]

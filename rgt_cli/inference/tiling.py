@@ -24,6 +24,9 @@ class Rows(Protocol):
         """(rows, W) or (rows, W, C)."""
 
 
+Tile = tuple[int, int]
+"""Height and width of a tile, in pixels of the input."""
+
 TileFunction = Callable[[np.ndarray], np.ndarray]
 """(h, w, C) of one tile -> (s * h, s * w, C) float32."""
 
@@ -36,9 +39,15 @@ def tile_starts(size: int, tile: int, overlap: int) -> list[int]:
     return [round(i * (size - tile) / (count - 1)) for i in range(count)]
 
 
-def count_tiles(height: int, width: int, tile: int, overlap: int) -> int:
+def trimmed(size: int, tile: int, overlap: int) -> int:
+    """The least side of tiles that cover `size` pixels in no more pieces than tiles of side `tile`."""
+    count = len(tile_starts(size, tile, overlap))
+    return -(-(size + (count - 1) * overlap) // count)
+
+
+def count_tiles(height: int, width: int, tile: Tile, overlap: int) -> int:
     """How many tiles cover an image of `height` x `width` pixels."""
-    return len(tile_starts(height, tile, overlap)) * len(tile_starts(width, tile, overlap))
+    return len(tile_starts(height, tile[0], overlap)) * len(tile_starts(width, tile[1], overlap))
 
 
 def fade(length: int) -> np.ndarray:
@@ -48,23 +57,23 @@ def fade(length: int) -> np.ndarray:
 
 
 def blended_rows(
-    image: Rows, scale: int, tile: int, overlap: int, enlarge: TileFunction
+    image: Rows, scale: int, tile: Tile, overlap: int, enlarge: TileFunction
 ) -> Iterator[np.ndarray]:
     """Yield the enlarged image from top to bottom, as (rows, s * W, C) float32 strips.
 
     Args:
         image: (H, W) or (H, W, C); slices of its rows are taken.
         scale: how much `enlarge` enlarges.
-        tile: side of a tile in input pixels; smaller images are one tile.
-        overlap: input pixels that neighbouring tiles share at least, below `tile`.
+        tile: sides of a tile; smaller images are one tile.
+        overlap: input pixels that neighbouring tiles share at least, below both sides of `tile`.
 
     Tiles that agree on the pixels they share come out untouched, bit for bit.
     """
     height, width = image.shape[:2]
-    tops, lefts = tile_starts(height, tile, overlap), tile_starts(width, tile, overlap)
+    tops, lefts = tile_starts(height, tile[0], overlap), tile_starts(width, tile[1], overlap)
     carried: np.ndarray | None = None
     for top, next_top in zip(tops, [*tops[1:], height], strict=True):
-        row = _blended_row(image[top : top + tile], lefts, scale, tile, enlarge)
+        row = _blended_row(image[top : top + tile[0]], lefts, scale, tile[1], enlarge)
         if carried is not None:
             _fade_in(carried, row[: len(carried)], axis=0)
         finished = (next_top - top) * scale
@@ -73,13 +82,13 @@ def blended_rows(
 
 
 def _blended_row(
-    band: np.ndarray, lefts: list[int], scale: int, tile: int, enlarge: TileFunction
+    band: np.ndarray, lefts: list[int], scale: int, tile_width: int, enlarge: TileFunction
 ) -> np.ndarray:
     height, width = band.shape[:2]
     row = np.empty((0,))
     done = 0
     for left in lefts:
-        new = enlarge(band[:, left : left + tile])
+        new = enlarge(band[:, left : left + tile_width])
         if not done:
             row = np.empty((height * scale, width * scale, new.shape[2]), np.float32)
         shared = done - left * scale

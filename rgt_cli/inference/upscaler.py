@@ -16,6 +16,7 @@ from rgt_cli.errors import CheckpointError, OutOfMemoryError, UsageError
 from rgt_cli.inference.alpha import enlarge_with_alpha
 from rgt_cli.inference.device import (
     give_back_memory,
+    is_emulated,
     keep_freed_memory,
     resolve_device,
     resolve_precision,
@@ -31,7 +32,7 @@ from rgt_cli.inference.memory import (
     shrunk,
 )
 from rgt_cli.inference.resize import shrink
-from rgt_cli.inference.tiling import Rows, blended_rows, count_tiles
+from rgt_cli.inference.tiling import Rows, Tile, blended_rows, count_tiles, trimmed
 
 DEFAULT_OVERLAP = 32
 """Input pixels that neighbouring tiles share unless somebody says otherwise."""
@@ -61,8 +62,9 @@ class Upscaler:
         precision: "auto" (fp16 on CUDA, fp32 elsewhere), "fp32", "fp16" or "bf16". A tile that
             comes out non-finite is computed again in the next safer one.
         tile: side of a tile in input pixels, "auto" (the whole image if it fits in memory, else the
-            largest tile that does, and a smaller one if memory still runs out) or "none" (always
-            the whole image). A tile that was asked for is never changed.
+            largest tile that does, and a smaller one if memory still runs out; on a CPU, no larger than
+            the catalogue says is worth its time) or "none" (always the whole image). A tile that was
+            asked for is never changed.
         overlap: input pixels that neighbouring tiles share at least; None is 32, or a third of a
             tile below 96.
         memory: the most bytes that this process shall hold where it computes; None is all that
@@ -101,12 +103,17 @@ class Upscaler:
         self.self_ensemble, self.batch = self_ensemble, batch
         self.notes: tuple[str, ...] = ()
         """What a person should know of how the model was chosen or got."""
+        self.fastest_tile: int | None = None
+        """The side of automatic tiles beyond which nothing is gained and time is lost, where known."""
         if isinstance(model, nn.Module):
             self.name, network = "network", model
         else:
             resolved = resolve(str(model), scale, self.device.type, progress)
             self.name, network = resolved.name, load_network(resolved.path)
             self.notes = resolved.notes
+            self.fastest_tile = resolved.tile if self.device.type == "cpu" else None
+        if is_emulated(self.dtype, self.device):
+            self.notes += (f"this processor has no {precision}: it is emulated, far slower than fp32",)
         self.network = network.to(self.device)
         self.config = cast(NetworkConfig, network.config)
         self.native_scale = self.config.upscale
@@ -223,10 +230,11 @@ class Upscaler:
         if isinstance(tile, str):
             fitting = self._model.largest_tile(height, width, free // 2)
             tile = max(min(fitting, free // 2 // row, DEEPER_SIDE - 1), SMALLEST_TILE)
+            tile = min(tile, self.fastest_tile or tile)
         elif self._model.bytes_for(min(tile, height), min(tile, width)) > free:
             raise self._too_large(tile, self._model.largest_tile(height, width, free))
-        overlap = self._overlap_for(tile)
-        total, done = count_tiles(height, width, tile, overlap), 0
+        sides, overlap = self._sides(height, width, tile)
+        total, done = count_tiles(height, width, sides, overlap), 0
         report = report or (lambda done, total: None)
         report(0, total)
 
@@ -237,7 +245,7 @@ class Upscaler:
             report(done, total)
             return result
 
-        for rows in blended_rows(image, self.native_scale, tile, overlap, enlarge):
+        for rows in blended_rows(image, self.native_scale, sides, overlap, enlarge):
             strip = np.rint(rows * largest).astype(image.dtype)
             yield strip if channels == 3 else strip[..., 0]
 
@@ -273,7 +281,7 @@ class Upscaler:
             free -= height * width * scale**2 * channels * 2
         if self.tile == "auto":
             tile = max(self._model.largest_tile(height, width, int(FREE_SHARE * free)), SMALLEST_TILE)
-            return min(tile, self.shrunk_to or tile)
+            return min(tile, self.shrunk_to or tile, self.fastest_tile or tile)
         tile = longest if isinstance(self.tile, str) else min(self.tile, longest)
         if self._model.bytes_for(min(tile, height), min(tile, width)) > free:
             raise self._too_large(tile, self._model.largest_tile(height, width, free))
@@ -287,8 +295,9 @@ class Upscaler:
 
     def _enlarge(self, image: np.ndarray, tile: int, report: Report) -> np.ndarray:
         height, width, channels = image.shape
-        scale, overlap = self.native_scale, self._overlap_for(tile)
-        total, done = count_tiles(height, width, tile, overlap), 0
+        scale = self.native_scale
+        sides, overlap = self._sides(height, width, tile)
+        total, done = count_tiles(height, width, sides, overlap), 0
         floating = np.issubdtype(image.dtype, np.floating)
         largest = 1 if floating else np.iinfo(image.dtype.type).max
         dtype = np.dtype(np.float32) if floating else image.dtype
@@ -303,7 +312,7 @@ class Upscaler:
             return result
 
         top = 0
-        for rows in blended_rows(image, scale, tile, overlap, enlarge):
+        for rows in blended_rows(image, scale, sides, overlap, enlarge):
             strip = out[top : top + len(rows)]
             if floating:
                 strip[:] = rows
@@ -312,8 +321,18 @@ class Upscaler:
             top += len(rows)
         return out
 
-    def _overlap_for(self, tile: int) -> int:
-        return min(DEFAULT_OVERLAP, tile // 3) if self.overlap is None else min(self.overlap, tile - 1)
+    def _sides(self, height: int, width: int, tile: int) -> tuple[Tile, int]:
+        """The sides of the tiles of one picture, `tile` at most, and what they overlap by.
+
+        Automatic tiles are made no larger than their number needs them to be, but not another function
+        of the picture (see DEEPER_SIDE); those asked for are as asked.
+        """
+        least = DEFAULT_OVERLAP if self.overlap is None else self.overlap
+        overlap = min(least, tile // 3 if self.overlap is None else tile - 1)
+        sides = trimmed(height, tile, overlap), trimmed(width, tile, overlap)
+        if self.tile != "auto" or max(sides) < DEEPER_SIDE <= tile <= max(height, width):
+            sides = tile, tile
+        return sides, overlap
 
     def _run_or_divide(self, part: np.ndarray, keep: bool) -> np.ndarray:
         """Enlarge one tile; where memory runs out, in smaller tiles from here on.
@@ -343,13 +362,10 @@ class Upscaler:
             self.shrunk_to = smaller
             if not keep or smaller < DEEPER_SIDE <= longest:
                 raise _StartAgain
-        tile = self.shrunk_to or longest
+        height, width = part.shape[:2]
+        sides, overlap = self._sides(height, width, self.shrunk_to or longest)
         rows = blended_rows(
-            part,
-            self.native_scale,
-            tile,
-            self._overlap_for(tile),
-            lambda p: self._run_or_divide(p, keep),
+            part, self.native_scale, sides, overlap, lambda p: self._run_or_divide(p, keep)
         )
         return np.concatenate(list(rows))
 

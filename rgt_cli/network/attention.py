@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rgt_cli.network.kernels import (
-    STRIP_TOKENS,
     Channels,
     add_strips,
     assemble,
@@ -26,6 +25,7 @@ from rgt_cli.network.kernels import (
     project,
     reorder,
     state_of,
+    strip_tokens,
     strips,
 )
 
@@ -195,7 +195,7 @@ class WindowAttention(nn.Module):
         bias, scale, start = self._bias(), self.head_dim**-0.5, 0
         for count, split in layout.kinds:
             kind_bias = bias if split is None else bias + MASKED * split
-            step = count if torch.is_grad_enabled() else max(1, STRIP_TOKENS[x.device.type] // size)
+            step = count if torch.is_grad_enabled() else max(1, strip_tokens(x) // size)
             for first in range(0, count, step):
                 end = start + min(step, count - first) * size
                 parts = project(qkv, reorder(x, layout.order[start:end], layout.back), self.rows)
@@ -265,7 +265,7 @@ class LocalSelfAttention(nn.Module):
         """(B, H, W, C) residual stream -> the same with L-SA of `norm(x)` added, in `out` if given."""
         height, width = x.shape[1:3]
         dtype = compute_dtype(x)
-        parts = (norm(x[:, top:end]).to(dtype) for top, end in strips(height, width, x.device))
+        parts = (norm(x[:, top:end]).to(dtype) for top, end in strips(x))
         normed = assemble(parts, height, out).flatten(1, 2)  # `out` is not needed before the end
         layouts, branches = [], []
         for attn in self.attns:
@@ -288,8 +288,8 @@ class LocalSelfAttention(nn.Module):
         self, x: Tensor, layouts: list[WindowLayout], branches: list[Tensor]
     ) -> Iterator[Tensor]:
         """Strips of (B, n, W, 2, C): what was attended to and the values, both branches side by side."""
-        batch, height, width, dim = x.shape
-        for top, bottom in strips(height, width, x.device):
+        batch, _, width, dim = x.shape
+        for top, bottom in strips(x):
             pixels = slice(top * width, bottom * width)
             both = [
                 reorder(tokens, layout.back[pixels], layout.order)
@@ -361,7 +361,7 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         times = recursions(height, width)
         parts = (
             convolve_tokens(self.reduction1, norm(x[:, top:bottom]))
-            for top, bottom in strips(height // 4 * 4, width, x.device, multiple=4)
+            for top, bottom in strips(x[:, : height // 4 * 4], multiple=4)
         )
         reduced = assemble(parts, height // 4).permute(0, 3, 1, 2)
         for _ in range(times - 1):
@@ -369,7 +369,7 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         return self.norm_act(self.conv(self.dwconv(reduced)).permute(0, 2, 3, 1))
 
     def _strips(self, x: Tensor, norm: nn.LayerNorm, k: Tensor, v: Tensor) -> Iterator[Tensor]:
-        for top, bottom in strips(x.shape[1], x.shape[2], x.device):
+        for top, bottom in strips(x):
             part = x[:, top:bottom]
             q = project(self.q, norm(part), self.rows)
             q = q.view(len(x), -1, self.num_heads, self.width).transpose(1, 2)

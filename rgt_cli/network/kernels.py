@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STRIP_TOKENS = {"cpu": 1 << 12, "cuda": 1 << 18, "mps": 1 << 18}
-"""How many tokens are worked on at a time: few enough for the caches of a processor."""
+STRIP_VALUES = {"cpu": 180 << 12, "cuda": 180 << 18, "mps": 180 << 18}
+"""How many numbers of the residual stream are worked on at a time: few enough for the caches of a
+processor, many enough for the cost of a call to be small beside what it does."""
 
 Channels = tuple[int, ...]
 """Chosen channels of a layer, in the order wanted; -1 is a channel that is always zero."""
@@ -27,18 +28,22 @@ def convolve_tokens(conv: nn.Module, x: Tensor) -> Tensor:
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-def strips(
-    height: int, width: int, device: torch.device, multiple: int = 1, tokens: int | None = None
-) -> Iterator[tuple[int, int]]:
-    """Cut rows into (first, last + 1) strips; one strip under autograd.
+def strip_tokens(x: Tensor) -> int:
+    """About how many of the (..., C) tokens of `x` are worked on at a time."""
+    return max(1, STRIP_VALUES[x.device.type] // x.shape[-1])
+
+
+def strips(x: Tensor, multiple: int = 1, tokens: int | None = None) -> Iterator[tuple[int, int]]:
+    """Cut the rows of (B, H, W, C) tokens into (first, last + 1) strips; one strip under autograd.
 
     Args:
         multiple: all strips but the last have a multiple of so many rows.
-        tokens: about how many tokens a strip has; None is STRIP_TOKENS of the device.
+        tokens: about how many tokens of an image a strip has; None is `strip_tokens`.
     """
+    height, width = x.shape[1:3]
     rows = height
     if not torch.is_grad_enabled():
-        wanted = (tokens or STRIP_TOKENS[device.type]) // width
+        wanted = (tokens or strip_tokens(x)) // width
         rows = max(multiple, 2, wanted // multiple * multiple)  # 2: see `lagging`
     for top in range(0, height, rows):
         yield top, min(top + rows, height)

@@ -90,10 +90,7 @@ class GatedMLP(nn.Module):
         return add_strips(x, self._strips(x, norm), out=x)
 
     def _strips(self, x: Tensor, norm: nn.LayerNorm) -> Iterator[Tensor]:
-        parts = (
-            project(self.fc1, norm(x[:, top:bottom]), gelu=True)
-            for top, bottom in strips(x.shape[1], x.shape[2], x.device)
-        )
+        parts = (project(self.fc1, norm(x[:, top:bottom]), gelu=True) for top, bottom in strips(x))
         for hidden, inner in lagging(parts, x.shape[1]):
             yield project(self.fc2, self.sg(hidden)[:, inner])
 
@@ -172,11 +169,10 @@ def add_convolution(
     conv: nn.Module, x: Tensor, shortcut: Tensor, norm: nn.Module | None = None
 ) -> Tensor:
     """`shortcut` plus a residual connection over (B, H, W, C) tokens, in place without autograd."""
-    height, width = x.shape[1:3]
-    reach = 2  # "3conv" sees two pixels to each side
+    height, reach = x.shape[1], 2  # "3conv" sees two pixels to each side
 
     def parts() -> Iterator[Tensor]:
-        for top, bottom in strips(height, width, x.device, tokens=CONVOLUTION_TOKENS):
+        for top, bottom in strips(x, tokens=CONVOLUTION_TOKENS):
             above, below = max(0, top - reach), min(height, bottom + reach)
             rows = x[:, above:below]
             y = convolve_tokens(conv, rows if norm is None else norm(rows))
@@ -260,11 +256,11 @@ class RGT(nn.Module):
 
     def _enlarge(self, deep: Tensor) -> Tensor:
         """Run the tail over (B, H, W, C) tokens, in strips: equal to the whole but for rounding."""
-        height, width = deep.shape[1:3]
+        height = deep.shape[1]
         scale, reach = self.config.upscale, 3  # a 3x3 at each size: 1 + 1 + 1/2 + 1/4 + ... < 3
 
         def parts() -> Iterator[Tensor]:
-            for top, bottom in strips(height, width, deep.device, tokens=TAIL_TOKENS):
+            for top, bottom in strips(deep, tokens=TAIL_TOKENS):
                 above, below = max(0, top - reach), min(height, bottom + reach)
                 image = self._tail(deep[:, above:below].permute(0, 3, 1, 2))
                 yield image[:, :, (top - above) * scale : (bottom - above) * scale].transpose(1, 2)

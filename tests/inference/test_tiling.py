@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rgt_cli.inference.tiling import blended_rows, fade, tile_starts
+from rgt_cli.inference.tiling import blended_rows, fade, tile_starts, trimmed
 
 
 @given(st.integers(1, 5000), st.integers(2, 600), st.data())
@@ -22,13 +22,31 @@ def test_tiles_cover_and_overlap(size: int, tile: int, data: st.DataObject) -> N
         assert len(set(starts)) == len(starts)
 
 
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(1, 3), st.data())
-def test_nearest_is_exact(height: int, width: int, tile: int, scale: int, data: st.DataObject) -> None:
+@given(st.integers(1, 5000), st.integers(2, 600), st.data())
+def test_trimmed_tiles_are_as_few_and_as_small_as_can_be(
+    size: int, tile: int, data: st.DataObject
+) -> None:
     overlap = data.draw(st.integers(0, tile - 1))
+    count, side = len(tile_starts(size, tile, overlap)), trimmed(size, tile, overlap)
+    assert side <= max(tile, 1)
+    assert len(tile_starts(size, side, overlap)) == count
+    if overlap < side - 1:
+        assert side == 1 or len(tile_starts(size, side - 1, overlap)) > count
+
+
+@given(
+    st.integers(1, 60), st.integers(1, 60), st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.integers(1, 3), st.data(),
+)  # fmt: skip
+def test_nearest_is_exact(
+    height: int, width: int, tile: tuple[int, int], scale: int, data: st.DataObject
+) -> None:
+    overlap = data.draw(st.integers(0, min(tile) - 1))
     image = np.random.default_rng(height * 61 + width).random((height, width, 3), np.float32)
 
     def enlarge(part: np.ndarray) -> np.ndarray:
-        assert max(part.shape[:2]) <= tile
+        assert part.shape[0] <= tile[0]
+        assert part.shape[1] <= tile[1]
         return part.repeat(scale, 0).repeat(scale, 1)
 
     rows = list(blended_rows(image, scale, tile, overlap, enlarge))
@@ -42,7 +60,7 @@ def test_blend_is_smooth() -> None:
     def enlarge(part: np.ndarray) -> np.ndarray:
         return np.full((*part.shape[:2], 1), next(values), np.float32)
 
-    (row,) = blended_rows(np.zeros((4, 96, 1), np.float32), 1, 64, 32, enlarge)
+    (row,) = blended_rows(np.zeros((4, 96, 1), np.float32), 1, (64, 64), 32, enlarge)
     line = row[0, :, 0]
     assert line[:32].max() == 0
     assert line[64:].min() == 1

@@ -8,6 +8,8 @@ import torch
 from safetensors import safe_open
 
 from rgt_cli.checkpoints.load import network_from_state_dict
+from rgt_cli.network import rgt
+from rgt_cli.network.kernels import STRIP_VALUES
 from tests.conftest import DATA
 
 FILES = sorted((DATA / "golden").glob("*.safetensors"))
@@ -20,8 +22,8 @@ FILES += sorted(
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-@pytest.mark.parametrize("strip_pixels", [1 << 17, 500], ids=["whole-tail", "tail-in-strips"])
-def test_output_equals_published(path: Path, strip_pixels: int) -> None:
+@pytest.mark.parametrize("tokens", [1 << 17, 500], ids=["whole", "in-strips"])
+def test_output_equals_published(path: Path, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with safe_open(path, "pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         metadata = file.metadata()
@@ -35,7 +37,8 @@ def test_output_equals_published(path: Path, strip_pixels: int) -> None:
             assert found == stored
         else:
             assert found == pytest.approx(ast.literal_eval(stored)), name
-    network.strip_pixels = strip_pixels
+    monkeypatch.setattr(rgt, "TAIL_TOKENS", tokens)
+    monkeypatch.setitem(STRIP_VALUES, "cpu", tokens * network.config.embed_dim)
     inputs = [key for key in tensors if key.startswith("input.")]
     assert inputs
     for key in inputs:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from rgt_cli.network import RGT, RGTConfig
+from rgt_cli.network import RGT, RGTConfig, rgt
 from rgt_cli.network.attention import recursions
-from rgt_cli.network.kernels import STRIP_TOKENS
+from rgt_cli.network.kernels import STRIP_VALUES
 from rgt_cli.network.rgt import reflect_to
 from tests.conftest import MICRO
 
@@ -52,12 +52,12 @@ def test_reflection() -> None:
     assert reflect_to(row, 2, 8)[0, 0].tolist() == [[1, 2, 3, 2, 1, 2, 3, 2]] * 2
 
 
-def test_tail_in_strips_equals_whole() -> None:
+def test_tail_in_strips_equals_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     network = make(upscale=4, upsampler="pixelshuffle")
     image = torch.rand(1, 3, 37, 41)
     with torch.inference_mode():
         whole = network(image)
-        network.strip_pixels = 41 * 5
+        monkeypatch.setattr(rgt, "TAIL_TOKENS", 41 * 5)
         torch.testing.assert_close(network(image), whole, rtol=0, atol=1e-6)
 
 
@@ -67,7 +67,7 @@ def test_strips_and_fused_products_equal_plain_ones(
     size: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What runs without autograd, in many strips, against what runs under it, whole and plain."""
-    monkeypatch.setitem(STRIP_TOKENS, "cpu", 300)
+    monkeypatch.setitem(STRIP_VALUES, "cpu", 300 * 60)
     torch.manual_seed(0)
     config = RGTConfig(upscale=2, embed_dim=60, depth=(4, 4), num_heads=(6, 6), split_size=(4, 8))
     network = RGT(config).eval()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from rgt_cli.errors import OutOfMemoryError
 from rgt_cli.media import (
@@ -82,9 +84,38 @@ def enlarge(album: Album, recipe: Recipe, enlarger: Enlarger, report: Report) ->
     return replace(album, pictures=pictures)
 
 
+def alike(one: Album, other: Album) -> bool:
+    """Whether two albums hold one picture each, of one size and kind, that can be enlarged at once."""
+    first, second = one.first, other.first
+    return (
+        len(one.pictures) == len(other.pictures) == 1
+        and first.alpha is second.alpha is None
+        and first.pixels.shape == second.pixels.shape
+        and first.pixels.dtype == second.pixels.dtype
+    )
+
+
+def enlarge_alike(albums: Sequence[Album], recipe: Recipe, enlarger: Enlarger) -> list[Album]:
+    """As `enlarge`, for albums that are `alike`: their pictures share the device."""
+    sources = [_as_computed(album.first, recipe) for album in albums]
+    results = enlarger.enlarge_batch([(source.pixels, source.alpha) for source in sources])
+    return [
+        replace(album, pictures=[_finished(album.first, *result, recipe)])
+        for album, result in zip(albums, results, strict=True)
+    ]
+
+
 def _enlarged(picture: Picture, recipe: Recipe, enlarger: Enlarger, report: Report | None) -> Picture:
-    source = picture.with_bits(16) if recipe.bits == 16 else picture
-    pixels, alpha = enlarger.enlarge(source.pixels, source.alpha, report)
+    source = _as_computed(picture, recipe)
+    return _finished(picture, *enlarger.enlarge(source.pixels, source.alpha, report), recipe)
+
+
+def _as_computed(picture: Picture, recipe: Recipe) -> Picture:
+    return picture.with_bits(16) if recipe.bits == 16 else picture
+
+
+def _finished(picture: Picture, pixels: np.ndarray, alpha: np.ndarray | None, recipe: Recipe) -> Picture:
+    """The enlarged `pixels` and `alpha` with what `picture` carries, as the recipe wants it."""
     large = Picture(pixels, alpha, picture.envelope)
     if recipe.bits == 8:
         large = large.with_bits(8)

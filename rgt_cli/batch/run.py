@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rgt_cli.batch.journal import Journal
 from rgt_cli.batch.large import enlarge_in_strips, needs_strips
 from rgt_cli.batch.plan import Job, check_result
-from rgt_cli.batch.recipe import Recipe, Report, enlarge
+from rgt_cli.batch.recipe import Recipe, Report, alike, enlarge, enlarge_alike
 from rgt_cli.errors import OutOfMemoryError, OutputError, RGTError
 from rgt_cli.media import Album, read_album, write_album
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
 
 Warn = Callable[[str], None]
 AHEAD = 2
-"""How many pictures are read before their turn, and how many wait to be written."""
+"""How many pictures are read before their turn, and how many wait to be written, at the least."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def run_jobs(
     """Enlarge many pictures, and yield what became of each as soon as it is known, in order.
 
     A source that cannot be read or enlarged is an outcome like any other. When `stop` is set, the
-    picture in hand and those before it are finished, and no other is begun.
+    picture in hand and those before it are finished, and no other is begun. Pictures of one size that
+    follow one another are computed at once where `Enlarger.batch_size` says that they fit.
 
     Args:
         report: told of the progress in one picture: (job, tiles done, tiles in all).
@@ -107,44 +108,111 @@ def run_jobs(
     Raises:
         OutputError: a target cannot be written; the ones after it could not either.
     """
-    waiting = iter(jobs)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(AHEAD) as writers:
-        read: deque[tuple[Job, Future[Album | None]]] = deque()
+        sources = _Sources(iter(jobs), lambda job: reader.submit(_read, job, recipe, enlarger))
         written: deque[Future[Outcome]] = deque()
-
-        def read_ahead() -> None:
-            while len(read) <= AHEAD and (job := next(waiting, None)) is not None:
-                read.append((job, reader.submit(_read, job, recipe, enlarger)))
-
         try:
-            read_ahead()
-            while read and not stop.is_set():
-                job, future = read.popleft()
-                read_ahead()
-                try:
-                    album = future.result()
-                    told = functools.partial(report, job)
-                    if album is None:
-                        outcome = _apart(job, recipe, enlarger, told, journal, stop, warn)
-                        if outcome:
-                            written.append(_known(outcome))
-                        continue
-                    computed = _compute(job, album, recipe, enlarger, told)
-                    del album
-                    written.append(writers.submit(_write, job, recipe, computed, journal))
-                    del computed
-                except OutputError:
-                    raise
-                except RGTError as error:
-                    written.append(_known(Outcome(job, error)))
-                del future
-                while written and (len(written) > AHEAD or written[0].done()):
+            while not stop.is_set() and (group := sources.next_group(enlarger)):
+                for job, result in _results(group, recipe, enlarger, journal, report, stop, warn):
+                    if isinstance(result, Outcome):
+                        written.append(_known(result))
+                    else:
+                        written.append(writers.submit(_write, job, recipe, result, journal))
+                    del result
+                most = AHEAD + len(group) - 1
+                del group
+                while written and (len(written) > most or written[0].done()):
                     yield written.popleft().result()
             while written:
                 yield written.popleft().result()
         finally:
-            for _, future in read:
-                future.cancel()
+            sources.cancel()
+
+
+_Source = tuple[Job, "Future[Album | None]"]
+"""A job, and its source once it is read: None if it is never to be in memory as a whole."""
+
+
+class _Sources:
+    """The jobs of a run in their order, their sources read before their turn."""
+
+    def __init__(self, jobs: Iterator[Job], read: Callable[[Job], Future[Album | None]]) -> None:
+        self._jobs, self._read = jobs, read
+        self._begun: deque[_Source] = deque()
+        self._depth = AHEAD + 1
+
+    def next_group(self, enlarger: Enlarger) -> list[_Source]:
+        """The next job, with those right after it that can share the device with it; none at the end."""
+        self._read_ahead()
+        if not self._begun:
+            return []
+        group = [self._pop()]
+        first = _album_of(group[0][1])
+        if first is None or first.first.alpha is not None:
+            return group
+        most = enlarger.batch_size(*first.first.size)
+        self._depth = AHEAD + most
+        while len(group) < most and self._begun:
+            later = _album_of(self._begun[0][1])
+            if later is None or not alike(first, later):
+                break
+            group.append(self._pop())
+        return group
+
+    def _pop(self) -> _Source:
+        job = self._begun.popleft()
+        self._read_ahead()
+        return job
+
+    def _read_ahead(self) -> None:
+        while len(self._begun) < self._depth and (job := next(self._jobs, None)) is not None:
+            self._begun.append((job, self._read(job)))
+
+    def cancel(self) -> None:
+        """Read no more."""
+        for _, future in self._begun:
+            future.cancel()
+
+
+def _album_of(read: Future[Album | None]) -> Album | None:
+    """What was read, once it is; None where that failed, or is not to be in memory as a whole."""
+    return None if read.exception() else read.result()
+
+
+def _results(
+    group: list[_Source],
+    recipe: Recipe,
+    enlarger: Enlarger,
+    journal: Journal,
+    report: Callable[[Job, int, int], None],
+    stop: threading.Event,
+    warn: Warn,
+) -> Iterator[tuple[Job, _Computed | Outcome]]:
+    """What is to be written for each job of a group, or what became of it already.
+
+    Raises:
+        OutputError: as `run_jobs`.
+    """
+    if len(group) > 1:
+        told = functools.partial(report, group[0][0])
+        try:
+            albums = [album for _, read in group if (album := read.result())]
+            results = _compute_alike(albums, recipe, enlarger, told)
+            yield from ((job, result) for (job, _), result in zip(group, results, strict=True))
+            return
+        except RGTError:
+            pass  # of one of them; which one shows when each is computed by itself
+    for job, read in group:
+        told = functools.partial(report, job)
+        try:
+            if album := read.result():
+                yield job, _compute(job, album, recipe, enlarger, told)
+            elif outcome := _apart(job, recipe, enlarger, told, journal, stop, warn):
+                yield job, outcome
+        except OutputError:
+            raise
+        except RGTError as error:
+            yield job, Outcome(job, error)
 
 
 def _known(outcome: Outcome) -> Future[Outcome]:
@@ -223,6 +291,21 @@ def _compute(job: Job, album: Album, recipe: Recipe, enlarger: Enlarger, report:
         raise OutOfMemoryError(f"{job.source}: {error}") from error
     seconds = time.perf_counter() - started
     return _Computed(enlarged, album.first.size, seconds, enlarger.peak_memory())
+
+
+def _compute_alike(
+    albums: list[Album], recipe: Recipe, enlarger: Enlarger, report: Report
+) -> list[_Computed]:
+    started = time.perf_counter()
+    report(0, 1)
+    enlarged = enlarge_alike(albums, recipe, enlarger)
+    report(1, 1)
+    each = (time.perf_counter() - started) / len(albums)
+    peak = enlarger.peak_memory()
+    return [
+        _Computed(large, album.first.size, each, peak)
+        for album, large in zip(albums, enlarged, strict=True)
+    ]
 
 
 def _write(job: Job, recipe: Recipe, computed: _Computed, journal: Journal | None) -> Outcome:

@@ -85,7 +85,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--batch", type=click.IntRange(min=1),
-    help="Frames of a film computed at once. Default: on CUDA, up to 8 if they fit; else 1.",
+    help="Frames or pictures of one size computed at once. Default: on CUDA, up to 8; else 1.",
 )  # fmt: skip
 @options.device
 @click.option(

@@ -10,7 +10,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 from av.sidedata.sidedata import Type
 
 from rgt_cli.batch import FilmRecipe, Job, Outcome, Recipe, run_job
@@ -22,7 +21,7 @@ from rgt_cli.media.video.decode import read_frames
 from rgt_cli.media.video.ffmpeg import executable
 from rgt_cli.media.video.probe import probe
 from rgt_cli.size import Size
-from tests.conftest import Nearest, nearest_enlarger
+from tests.conftest import Counting, nearest_enlarger
 
 SMALL = "testsrc2=size=64x48:rate=25:duration=2"
 TAGS = "setparams=color_primaries={}:color_trc={}:colorspace={}:range={}"
@@ -284,18 +283,6 @@ def test_frames_are_the_enlarged_ones(tmp_path: Path) -> None:
     before = planes(source, "rgb24").reshape(50, 48, 64, 3)
     after = planes(target, "rgb24").reshape(50, 96, 128, 3)
     np.testing.assert_array_equal(after, before.repeat(2, 1).repeat(2, 2))
-
-
-class Counting(Nearest):
-    """A stub that notes how many pictures it was given at once."""
-
-    def __init__(self) -> None:
-        super().__init__(2)
-        self.seen: list[int] = []
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.seen.append(len(x))
-        return super().forward(x)
 
 
 def test_frames_share_a_batch_and_still_ones_are_not_computed_again(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The `rgt` command: its subcommands, and how every failure becomes one line and an exit code."""
 
 import importlib
+import logging
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import NoReturn
 
@@ -63,6 +65,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminated)
     console = Console()
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    if not debug:  # what libraries say of a damaged file is said once, in our own words
+        warnings.simplefilter("ignore")
+        logging.lastResort = None
     try:
         code = cli.main(arguments, prog_name="rgt", standalone_mode=False) or ExitCode.DONE
     except click.ClickException as error:

@@ -150,6 +150,8 @@ class _Reader:
         envelope: Envelope | None = None
         for index in range(frames):
             opened.seek(index)
+            # A frame of a GIF may be larger than its screen, which grows with it.
+            self._check_size(opened.width * frames, opened.height, f"{frames} frames of ")
             picture = self._picture(opened, envelope)
             envelope = picture.envelope  # of the file, not of a frame
             pictures.append(picture)

@@ -86,6 +86,19 @@ def test_any_bytes_are_read_or_refused(
         assert picture.size[0] * picture.size[1] <= 1_000_000
 
 
+def test_a_gif_whose_second_frame_is_a_bomb(tmp_path: Path) -> None:
+    """Pillow lets the screen of a GIF grow with its frames, after its size was looked at."""
+    path = tmp_path / "a.gif"
+    first, second = (Image.new("RGB", (31, 24), colour) for colour in ("red", "blue"))
+    first.save(path, save_all=True, append_images=[second], duration=50)
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"\x2c\0\0\0\0\x1f\0\x18\0")
+    data[at + 5 : at + 9] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    with pytest.raises(PictureError, match="65535 pixels; if that is what it should be"):
+        read_album(path)
+
+
 def test_a_failed_write_leaves_the_old_target(tmp_path: Path, photo: np.ndarray) -> None:
     target = tmp_path / "out.webp"
     target.write_text("precious")

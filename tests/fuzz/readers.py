@@ -1,0 +1,153 @@
+"""Feed damaged files to the readers for some minutes: no crash, no hang, no unbounded memory.
+
+Run it as `python -m tests.fuzz.readers --minutes 10`. Files are read in processes that may die. A file
+that kills its reader, keeps it for SECONDS, takes more than MEMORY or raises anything but a clear error
+is kept and named, and the exit code is 1. The test suite does the same for a moment, in its own process.
+"""
+
+import io
+import logging
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import numpy as np
+import tifffile
+import torch
+from PIL import Image, ImageCms
+
+from rgt_cli.errors import RGTError
+from rgt_cli.inference.memory import peak_memory
+from rgt_cli.media import FORMATS, Album, Encoding, Picture, read_album, write_album
+from rgt_cli.media.strips import decoded_bytes
+
+CPU = torch.device("cpu")
+MAX_PIXELS = 1_000_000
+SECONDS = 20
+MEMORY = 400 << 20
+"""Bytes that one file may take beyond what the process held before."""
+CASES = 300
+"""Files that are read in one process."""
+
+
+def samples(folder: Path) -> list[bytes]:
+    """Small files of every format, and of what is unusual in them."""
+    noise = np.random.default_rng(0).integers(0, 256, (24, 31, 4), np.uint8)
+    colours, alpha = noise[..., :3].copy(), noise[..., 3].copy()
+    deep = colours.astype(np.uint16) * 257
+    made = []
+    for file_format in FORMATS:
+        kinds = [Picture(colours)]
+        kinds += [Picture(colours[..., 0].copy())] * ("L" in file_format.modes)
+        kinds += [Picture(colours, alpha)] * ("RGBA" in file_format.modes)
+        kinds += [Picture(deep)] * file_format.is_deep
+        for picture in kinds:
+            path = folder / f"sample{file_format.suffixes[0]}"
+            write_album(Album([picture]), path, file_format, Encoding())
+            made.append(path.read_bytes())
+    image = Image.fromarray(colours)
+    exif = Image.Exif()
+    exif[274], exif[271], exif.get_ifd(0x8769)[36867] = 6, "maker", "2026:01:01 00:00:00"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    carried = {"exif": exif, "icc_profile": profile}
+    second = Image.fromarray(colours[::-1].copy())
+
+    def save(picture: Image.Image, form: str, **options: object) -> None:
+        file = io.BytesIO()
+        picture.save(file, form, **options)
+        made.append(file.getvalue())
+
+    for form in ("PNG", "JPEG", "WEBP", "TIFF", "AVIF"):
+        save(image, form, **carried)
+    for form in ("GIF", "PNG", "WEBP", "TIFF", "AVIF"):
+        save(image, form, save_all=True, append_images=[second], duration=50, loop=0)
+    save(image, "JPEG", progressive=True, comment="hello")
+    save(image.convert("CMYK"), "JPEG")
+    save(image.convert("P", palette=Image.Palette.ADAPTIVE), "PNG", transparency=3)
+    save(image.convert("1"), "TIFF", compression="group4")
+    for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
+        save(image, "TIFF", compression=compression)
+    for options in ({"tile": (16, 16)}, {"predictor": True, "compression": "zlib"}, {"bigtiff": True}):
+        file = io.BytesIO()
+        tifffile.imwrite(file, np.tile(deep, (2, 2, 1)), photometric="rgb", **options)
+        made.append(file.getvalue())
+    return made
+
+
+def damaged(sample: bytes, chance: random.Random) -> bytes:
+    """A file with bytes changed, inserted or removed, more often near its start; or cut, or spliced."""
+    data = bytearray(sample)
+    for _ in range(chance.randint(1, 12)):
+        at = chance.randrange(len(data) if chance.random() < 0.5 else min(200, len(data)))
+        data[at : at + chance.choice((0, 1, 1, 1, 4))] = chance.choice(
+            (chance.randbytes(1), chance.randbytes(4), b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff")
+        )
+    if chance.random() < 0.1:
+        del data[chance.randrange(len(data)) :]
+    if chance.random() < 0.1:
+        start = chance.randrange(len(data) + 1)
+        data[start:start] = data[chance.randrange(len(data) + 1) :]
+    return bytes(data)
+
+
+def read_many(made: list[bytes], seed: int, path: Path, told: multiprocessing.SimpleQueue) -> None:
+    """Read CASES damaged files, one by one at `path`; an alarm kills the process if one hangs."""
+    warnings.simplefilter("ignore")
+    logging.lastResort = None
+    chance, found = random.Random(seed), Counter[str]()
+    for _ in range(CASES):
+        path.write_bytes(damaged(chance.choice(made), chance))
+        before = peak_memory(CPU)
+        signal.alarm(SECONDS)
+        try:
+            decoded_bytes(path)
+            read_album(path, max_pixels=MAX_PIXELS)
+            found["read"] += 1
+        except RGTError as refused:
+            found["refused"] += 1
+            if not str(refused).startswith(str(path)):
+                raise
+        signal.alarm(0)
+        assert peak_memory(CPU) - before < MEMORY, "took too much memory"
+    told.put(found)
+
+
+@click.command(help=__doc__)
+@click.option("--minutes", type=float, default=10, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--keep", type=click.Path(path_type=Path), default=Path("fuzz-failures"), show_default=True
+)
+def fuzz(minutes: float, seed: int, keep: Path) -> None:
+    ends, failures, found = time.monotonic() + 60 * minutes, 0, Counter[str]()
+    with TemporaryDirectory() as folder:
+        made = samples(Path(folder))
+        path = Path(folder) / "fuzzed"
+        while time.monotonic() < ends:
+            told = multiprocessing.SimpleQueue()
+            process = multiprocessing.Process(target=read_many, args=(made, seed, path, told))
+            process.start()
+            process.join()
+            if process.exitcode:
+                failures += 1
+                keep.mkdir(parents=True, exist_ok=True)
+                kept = keep / f"seed{seed}"
+                os.replace(path, kept)
+                click.echo(f"exit code {process.exitcode}: {kept}")
+            else:
+                found += told.get()
+            seed += 1
+    click.echo(f"{found['read']} files were read, {found['refused']} refused; {failures} failures")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    fuzz()

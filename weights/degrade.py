@@ -1,10 +1,10 @@
 """What happens to photos on their way through the web, for the training of `rgt-tiny-photo`."""
 
-import io
-
 import numpy as np
 from PIL import Image, ImageFilter
 from PIL.Image import Resampling
+
+from rgt_cli.measure import compressed
 
 CLEAN = 0.25
 """The share of pictures that are only reduced, so that the network keeps what is clean as it is."""
@@ -32,15 +32,8 @@ def degraded(high: np.ndarray, scale: int, random: np.random.Generator) -> np.nd
     if random.random() < 0.4:
         low = _noisy(low, random)
     if random.random() < 0.85:
-        low = compressed(low, int(random.integers(40, 96)), random.choice(["4:4:4", "4:2:0"]))
+        low = compressed(low, int(random.integers(40, 96)), str(random.choice(["4:4:4", "4:2:0"])))
     return low
-
-
-def compressed(pixels: np.ndarray, quality: int, subsampling: str = "4:2:0") -> np.ndarray:
-    """(H, W, 3) uint8 through a JPEG of that quality, 1..95, and back."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=str(subsampling))
-    return np.asarray(Image.open(file))
 
 
 def _kernel(random: np.random.Generator) -> Resampling:

@@ -21,14 +21,14 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from degrade import compressed, degraded
+from degrade import degraded
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
 from rgt_cli.checkpoints.convert import write_slim
 from rgt_cli.inference.device import is_emulated
-from rgt_cli.measure import bicubic_resize
+from rgt_cli.measure import bicubic_resize, compressed
 from rgt_cli.network import RGT, RGTConfig
 
 TINY = {

@@ -37,6 +37,10 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @options.model
 @click.option("--compare", metavar="A,B,C", help="Several models instead of one.")
 @click.option("--self-ensemble", is_flag=True, help="The mean over 8 flips and rotations, as RGT+.")
+@click.option(
+    "--jpeg", type=click.IntRange(1, 100), metavar="QUALITY",
+    help="Compress the reductions first, as photos on the web are.",
+)  # fmt: skip
 @click.option("--vmaf", "with_vmaf", is_flag=True, help="Measure VMAF as well.")
 @click.option("--images", is_flag=True, help="A table of every picture as well.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON instead of tables.")
@@ -63,6 +67,7 @@ def evaluate(
     model: str,
     compare: str | None,
     self_ensemble: bool,
+    jpeg: int | None,
     with_vmaf: bool,
     images: bool,
     as_json: bool,
@@ -100,21 +105,22 @@ def evaluate(
         for note in upscaler.notes:
             console.warn(note)
         title = upscaler.name + " +" * self_ensemble
-        methods[title], variants[title] = upscaler.upscale, _variant(upscaler, self_ensemble)
+        methods[title] = upscaler.upscale
+        variants[title] = "" if jpeg else _variant(upscaler, self_ensemble)
         upscalers.append(upscaler)
     results: list[Result] = []
     in_all = len(methods) * sum(len(benchmark.pictures) for benchmark in benchmarks)
     with console.tiles("pictures") as report:
-        for result in score_all(benchmarks, methods, scale, with_vmaf):
+        for result in score_all(benchmarks, methods, scale, with_vmaf, jpeg):
             results.append(result)
             report(len(results), in_all)
     peak = max(peak_memory(upscaler.device) for upscaler in upscalers)
     if csv_path:
         _write_csv(csv_path, results)
     if as_json:
-        click.echo(json.dumps(_facts(results, variants, scale, peak), indent=2))
+        click.echo(json.dumps(_facts(results, variants, scale, jpeg, peak), indent=2))
         return
-    _tell(console, results, variants, scale, images)
+    _tell(console, results, variants, f"x{scale}" + (f", JPEG {jpeg}" if jpeg else ""), scale, images)
     console.say(f"peak memory {peak / 2**20:.0f} MiB")
 
 
@@ -144,7 +150,12 @@ def _cells(scores: Scores) -> list[str]:
 
 
 def _tell(
-    console: Console, results: list[Result], variants: dict[str, str], scale: int, images: bool
+    console: Console,
+    results: list[Result],
+    variants: dict[str, str],
+    inputs: str,
+    scale: int,
+    images: bool,
 ) -> None:
     from rgt_cli.measure.evaluate import mean_scores, reported
 
@@ -152,7 +163,7 @@ def _tell(
     rows = []
     for (benchmark, method), group in _by_method(results).items():
         pace = sum(r.seconds for r in group) / sum(r.megapixels for r in group)
-        name = f"{benchmark} x{scale}"
+        name = f"{benchmark} {inputs}"
         rows.append([name, method, *_cells(mean_scores(group)), f"{pace:.2f}"])
         paper = reported(variants.get(method, ""), benchmark, scale)
         if paper:
@@ -164,7 +175,9 @@ def _tell(
         console.table(["benchmark", "picture", "by", *columns[:-1]], listed)
 
 
-def _facts(results: list[Result], variants: dict[str, str], scale: int, peak: int) -> dict:
+def _facts(
+    results: list[Result], variants: dict[str, str], scale: int, jpeg: int | None, peak: int
+) -> dict:
     """Everything that was measured, for programs."""
     from rgt_cli.measure.evaluate import mean_scores, reported
 
@@ -184,6 +197,7 @@ def _facts(results: list[Result], variants: dict[str, str], scale: int, peak: in
         )
     return {
         "scale": scale,
+        "jpeg": jpeg,
         "peak_memory": peak,
         "means": means,
         "pictures": [dataclasses.asdict(result) for result in results],

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from rgt_cli.errors import NoInputError, PictureError
-from rgt_cli.measure.quality import bicubic_resize, luma, psnr, ssim
+from rgt_cli.measure.quality import bicubic_resize, compressed, luma, psnr, ssim
 from rgt_cli.measure.vmaf import vmaf
 
 Method = Callable[[np.ndarray], np.ndarray]
@@ -90,11 +90,19 @@ def find_benchmark(high: Path, low: Path | None, scale: int) -> Benchmark:
 
 
 def evaluate(
-    benchmarks: list[Benchmark], methods: Mapping[str, Method], scale: int, with_vmaf: bool = False
+    benchmarks: list[Benchmark],
+    methods: Mapping[str, Method],
+    scale: int,
+    with_vmaf: bool = False,
+    jpeg: int | None = None,
 ) -> Iterator[Result]:
     """Score every method on every picture.
 
     The truth is cropped to a multiple of the scale. Results are compared in 8 bits.
+
+    Args:
+        jpeg: the quality that reductions are compressed with first, as photos on the web are; None
+            leaves them as they are.
 
     Raises:
         PictureError: a picture cannot be read, or its reduction is of another size.
@@ -108,6 +116,8 @@ def evaluate(
             small = bicubic_resize(truth, 1 / scale) if low is None else _read(low, truth.ndim)
             if small.shape[0] * scale != height or small.shape[1] * scale != width:
                 raise PictureError(f"{low}: is not the x{scale} reduction of {high}, by its size")
+            if jpeg is not None:
+                small = compressed(small, jpeg)
             for name, method in methods.items():
                 started = time.perf_counter()
                 result = method(small)

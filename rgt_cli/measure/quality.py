@@ -1,6 +1,9 @@
 """PSNR and SSIM on luma, and MATLAB's bicubic `imresize`: what published scores rest on."""
 
+import io
+
 import numpy as np
+from PIL import Image
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
@@ -43,6 +46,20 @@ def bicubic_resize(image: np.ndarray, scale: float) -> np.ndarray:
     height, width = (int(np.ceil(side * scale - 1e-9)) for side in image.shape[:2])
     tall = _resize_rows(image.astype(np.float64), height, scale)
     return _resize_rows(tall.swapaxes(0, 1), width, scale).swapaxes(0, 1).astype(np.uint8)
+
+
+def compressed(image: np.ndarray, quality: int, subsampling: str = "4:2:0") -> np.ndarray:
+    """What comes back out of a JPEG.
+
+    Args:
+        image: (H, W) or (H, W, 3), uint8.
+        quality: 1..100, as libjpeg counts it.
+        subsampling: of the colours, "4:2:0" or "4:4:4".
+    """
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    with Image.open(file) as opened:
+        return np.asarray(opened)
 
 
 def luma(image: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgt_cli.measure import bicubic_resize
+from rgt_cli.measure import bicubic_resize, compressed
 from tests.conftest import RunRGT
 
 
@@ -55,6 +55,24 @@ def test_several_models_and_the_paper(
     assert shown.returncode == 0, shown.stderr
     for word in ("bicubic", "lanczos", "rgt-tiny-x2 +", "micro", "Set5 x2", "0.png"):
         assert word in shown.stdout
+
+
+def test_compressed_inputs(rgt: RunRGT, benchmark: Path, tmp_path: Path) -> None:
+    """The same as giving the compressed reductions; the paper has no word on them."""
+    given = tmp_path / "given"
+    given.mkdir()
+    for path in (benchmark / "LR").iterdir():
+        small = compressed(np.asarray(Image.open(path)), 60)
+        Image.fromarray(small).save(given / path.name)
+    command = ("evaluate", "--hr", benchmark / "HR", "-s", "2", "-m", "tiny")
+    made = rgt(*command, "--jpeg", "60", "--json")
+    assert made.returncode == 0, made.stderr
+    by = means(made.stdout)
+    other = means(rgt(*command, "--lr", given, "--json").stdout)
+    assert {name: mean["psnr"] for name, mean in by.items()} == {
+        name: mean["psnr"] for name, mean in other.items()
+    }
+    assert "Set5 x2, JPEG 60" in rgt(*command, "--jpeg", "60").stdout
 
 
 def test_misuse(rgt: RunRGT, benchmark: Path, tmp_path: Path) -> None:

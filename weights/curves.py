@@ -1,0 +1,60 @@
+"""Draw the curves that train.py wrote, a panel each: the PSNR on held-out pictures over the steps.
+
+python weights/curves.py weights/curves/*.csv > weights/curves.svg
+"""
+
+import csv
+from pathlib import Path
+
+import click
+
+WIDTH, HEIGHT, MARGIN = 260, 150, 42
+
+
+def panel(path: Path, left: int) -> str:
+    """One curve as SVG, its axes named by their ends."""
+    with path.open() as file:
+        steps, values = zip(*((float(s), float(psnr)) for s, _, psnr in csv.reader(file)), strict=True)
+    low, high = min(values), max(values)
+
+    def place(step: float, value: float) -> str:
+        x = left + MARGIN + step / steps[-1] * (WIDTH - MARGIN - 12)
+        y = HEIGHT - 24 - (value - low) / (high - low) * (HEIGHT - 56)
+        return f"{x:.1f},{y:.1f}"
+
+    line = " ".join(map(place, steps, values))
+    words = [
+        (WIDTH / 2, 14, "middle", path.stem),
+        (MARGIN - 6, HEIGHT - 22, "end", f"{low:.2f}"),
+        (MARGIN - 6, 36, "end", f"{high:.2f}"),
+        (MARGIN, HEIGHT - 6, "start", "0"),
+        (WIDTH - 12, HEIGHT - 6, "end", f"{steps[-1]:.0f} steps"),
+    ]
+    axes = f"M{left + MARGIN},28 V{HEIGHT - 20} H{left + WIDTH - 12}"
+    return "\n".join(
+        [
+            f'<path d="{axes}" fill="none" stroke="#999"/>',
+            f'<polyline points="{line}" fill="none" stroke="#06c" stroke-width="1.5"/>',
+            *(
+                f'<text x="{left + x}" y="{y}" text-anchor="{at}">{word}</text>'
+                for x, y, at, word in words
+            ),
+        ]
+    )
+
+
+@click.command(help=__doc__)
+@click.argument("curves", nargs=-1, type=click.Path(exists=True, path_type=Path))
+def draw(curves: tuple[Path, ...]) -> None:
+    panels = [panel(path, index * WIDTH) for index, path in enumerate(sorted(curves))]
+    click.echo(
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH * len(panels)}" height="{HEIGHT}" '
+        'font-family="sans-serif" font-size="11" fill="#555">'
+        '<rect width="100%" height="100%" fill="white"/>'
+    )
+    click.echo("\n".join(panels))
+    click.echo("</svg>")
+
+
+if __name__ == "__main__":
+    draw()

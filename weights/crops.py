@@ -39,7 +39,7 @@ def crops(
     shown = {
         "input": small.repeat(scale, 0).repeat(scale, 1),
         "bicubic": bicubic_resize(small, scale),
-        **{f"rgt-{name}": Upscaler(name, scale).upscale(small) for name in models},
+        **{Path(name).stem: Upscaler(name, scale).upscale(small) for name in models},
         "truth": truth,
     }
     left, top = (int(n) for n in box.split(","))

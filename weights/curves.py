@@ -19,7 +19,7 @@ def panel(path: Path, left: int) -> str:
 
     def place(step: float, value: float) -> str:
         x = left + MARGIN + step / steps[-1] * (WIDTH - MARGIN - 12)
-        y = HEIGHT - 24 - (value - low) / (high - low) * (HEIGHT - 56)
+        y = HEIGHT - 24 - (value - low) / (high - low or 1) * (HEIGHT - 56)
         return f"{x:.1f},{y:.1f}"
 
     line = " ".join(map(place, steps, values))

@@ -39,6 +39,8 @@ DEFAULT_OVERLAP = 32
 
 LARGEST_BATCH = 8
 """Pictures that are computed at once, at most, unless somebody says otherwise."""
+BATCH_PIXELS = 1 << 20
+"""And pixels of them all: more of them fill a device by themselves, and their results the memory."""
 
 AnyImage = TypeVar("AnyImage", np.ndarray, Image.Image)
 Report = Callable[[int, int], None]
@@ -73,7 +75,7 @@ class Upscaler:
         self_ensemble: take the mean over the 8 flips and rotations of each tile, at 8 times the cost:
             RGT+ of the paper.
         batch: how many pictures of one size `upscale_batch` computes at once; None is as many as fit in
-            memory, at most 8, on CUDA, and 1 elsewhere, where it gains nothing.
+            memory, at most 8 and a megapixel, on CUDA, and 1 elsewhere, where it gains nothing.
 
     Raises:
         UsageError: an argument makes no sense here.
@@ -166,7 +168,7 @@ class Upscaler:
             return self.batch or 1
         free = int(FREE_SHARE * free_memory(self.device, self.memory))
         fitting = (free - self._model.fixed) // max(self._model.per_pixel * height * width, 1)
-        return int(min(max(fitting, 1), LARGEST_BATCH))
+        return max(1, min(fitting, LARGEST_BATCH, BATCH_PIXELS // (height * width)))
 
     def upscale_batch(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Enlarge several pictures, at once where they are of one size and fit.

@@ -50,7 +50,10 @@ def _automatic(scale: int | None, device_type: str, progress: Progress | None) -
     bundled = find("tiny", scale)
     assert isinstance(bundled, Entry)
     if device_type != "cuda":
-        note = f"no CUDA device, so the bundled {bundled.name}; -m rgt is far better and far slower"
+        note = (
+            f"no CUDA device, so the bundled {bundled.name}; -m tiny-photo is for compressed photos, "
+            "-m rgt far better and far slower"
+        )
         return _resolved(bundled, progress, note)
     published = find("rgt", scale)
     assert isinstance(published, Entry)

@@ -1,6 +1,6 @@
 """Blend two checkpoints of one shape, weight by weight: between what one and the other does well.
 
-    python weights/blend.py FIRST SECOND --share 0.85 --out OUT
+python weights/blend.py FIRST SECOND --share 0.85 --out OUT
 """
 
 from pathlib import Path

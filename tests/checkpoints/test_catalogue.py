@@ -108,7 +108,7 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bundled_files_are_those_of_the_catalogue() -> None:
     bundled = [entry for entry in catalogue().values() if entry.bundled]
-    assert len(bundled) == 3
+    assert len(bundled) == 5
     for entry in bundled:
         assert sha256_of(entry.bundled) == entry.sha256
         assert entry.size is not None

@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     if not debug:  # what libraries say of a damaged file is said once, in our own words
         warnings.simplefilter("ignore")
-        logging.lastResort = None
+        logging.getLogger().addHandler(logging.NullHandler())
     try:
         code = cli.main(arguments, prog_name="rgt", standalone_mode=False) or ExitCode.DONE
     except click.ClickException as error:

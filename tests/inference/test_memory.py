@@ -91,3 +91,24 @@ def test_the_largest_tile_fits_however_narrow_the_picture(height: int, width: in
     tile = model.largest_tile(height, width, free)
     assert 0 < tile <= max(height, width)
     assert tile <= 32 or model.bytes_for(min(tile, height), min(tile, width)) <= free
+
+
+MANY_SIZES = """
+import sys
+import numpy as np, torch
+from rgt_cli.inference import Upscaler
+from rgt_cli.inference.memory import peak_memory
+upscaler = Upscaler("tiny", 2, device="cpu")
+for number in range(260):
+    height, width = divmod(number, 16)
+    upscaler.upscale(np.zeros((32 + height, 32 + width, 3), np.uint8))
+    if number in (140, 259):
+        print(peak_memory(torch.device("cpu")))
+"""
+
+
+def test_memory_stays_flat_over_pictures_of_many_sizes() -> None:
+    command = [sys.executable, "-c", MANY_SIZES]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    before, after = map(int, shown.split())
+    assert after - before < 16 << 20

@@ -33,6 +33,10 @@ def test_train_a_photo_model_and_show_it(tmp_path: Path) -> None:
     assert 0 < float(loss) < 0.2
     assert 10 < float(psnr) < 40
     assert "<polyline" in run("curves.py", out.with_suffix(".csv"))
+    half = tmp_path / "half.safetensors"
+    run("blend.py", init[1], out, "--share", 0.5, "--out", half)
+    ends = [load_network(path).conv_first.weight for path in (init[1], half, out)]
+    torch.testing.assert_close(ends[1], (ends[0] + ends[2]) / 2, rtol=1e-3, atol=1e-4)
     run(
         "crops.py",
         DATA / "cat.png",

@@ -145,13 +145,19 @@ class _PlainProgress:
     def __init__(self, console: Console, pace: Pace) -> None:
         self.console, self.pace = console, pace
         self.started = self.last = time.monotonic()
+        self.first: tuple[int, float] | None = None
 
     def __call__(self, title: str, done: int, total: int | None) -> None:
         now = time.monotonic()
-        if done == 0 or done == total or now - self.last < PLAIN_INTERVAL:
+        if done == 0 or done == total:
+            return
+        if self.first is None:
+            self.first = done, now  # what comes before it, warming up, says nothing of the rest
+        if now - self.last < PLAIN_INTERVAL or done == self.first[0]:
             return
         self.last = now
-        left = f", {(now - self.started) / done * (total - done):.0f} s left" if total else ""
+        pace = (now - self.first[1]) / (done - self.first[0])
+        left = f", {pace * (total - done):.0f} s left" if total else ""
         self.console.say(f"{title}: {self.pace(done, total, self.started)}{left}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -56,7 +57,11 @@ class Strips:
         top, bottom, _ = rows.indices(self.shape[0])
         if isinstance(self.source, Image.Image):
             return np.asarray(self.source.crop((0, top, self.shape[1], bottom)))
-        return np.asarray(self.source[top:bottom])
+        part = np.array(self.source[top:bottom])
+        mapped = getattr(self.source, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)  # or the pages that were read count as memory held
+        return part
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -12,11 +13,15 @@ import numpy as np
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KEPT_CHUNKS = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"tEXt", b"zTXt", b"iTXt"}
 """Chunks that stay true of an enlarged picture and that only a PNG can hold."""
+_HEADER = struct.Struct(">LLBBBBB")
+"""IHDR: width, height, bits a channel, colour type, compression, filtering, interlacing."""
 _XMP = b"XML:com.adobe.xmp"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """Channels -> colour type."""
 _PIECE = 4 << 20
-"""Bytes of the rows that are filtered at a time."""
+"""Bytes of the rows that are filtered, or the filters of which are undone, at a time."""
+_READ = 1 << 16
+"""Bytes that are inflated at a time."""
 _LARGEST_TEXT = 1 << 20
 """Bytes of a text that is kept; what is larger is an attack or a mistake."""
 
@@ -25,6 +30,84 @@ def depth(file: BinaryIO) -> int:
     """Bits a channel of a PNG."""
     file.seek(0)
     return file.read(25)[24]  # signature, then IHDR: length, name, width, height, bit depth
+
+
+def has_rows(file: BinaryIO) -> bool:
+    """Whether `read_rows` reads it: gray or RGB of 8 or 16 bits, not interlaced."""
+    _, _, bits, colour_type, interlace = _header(file)
+    return bits in (8, 16) and colour_type in (0, 2) and not interlace
+
+
+def read_rows(file: BinaryIO) -> Iterator[np.ndarray]:
+    """Read a PNG from top to bottom, holding a few megabytes of it at a time.
+
+    Each piece is decoded as a small PNG of its own: the last row before it, which its filters refer to,
+    and its rows as they are filtered.
+
+    Returns:
+        (rows, W) or (rows, W, 3) uint8 or uint16.
+
+    Raises:
+        ValueError, zlib.error: it is damaged.
+
+    Source: the PNG specification, third edition, sections 5, 9 and 10.
+    """
+    import imagecodecs  # which is seldom needed
+
+    width, height, bits, colour_type, _ = _header(file)
+    row = width * (3 if colour_type == 2 else 1) * bits // 8
+    count, done = max(1, _PIECE // row), 0
+    before = bytes(row)
+    for piece in _regrouped(_inflated(file), (1 + row) * count):
+        rows = min(len(piece) // (1 + row), height - done)
+        if not rows:
+            continue
+        small = io.BytesIO()
+        small.write(SIGNATURE)
+        _write_chunk(small, b"IHDR", _HEADER.pack(width, rows + 1, bits, colour_type, 0, 0, 0))
+        _write_chunk(small, b"IDAT", zlib.compress(b"\0" + before + piece[: rows * (1 + row)], 0))
+        _write_chunk(small, b"IEND", b"")
+        decoded = imagecodecs.png_decode(small.getvalue())[1:]
+        before = decoded[-1].astype(f">u{bits // 8}").tobytes()
+        done += rows
+        yield decoded
+    if done < height:
+        raise ValueError(f"it ends after {done} of {height} rows")
+
+
+def _header(file: BinaryIO) -> tuple[int, int, int, int, int]:
+    """Width, height, bits a channel, colour type, and whether it is interlaced."""
+    file.seek(len(SIGNATURE) + 8)
+    width, height, bits, colour_type, _, _, interlace = _HEADER.unpack(file.read(_HEADER.size))
+    return width, height, bits, colour_type, interlace
+
+
+def _inflated(file: BinaryIO) -> Iterator[bytes]:
+    """What the IDAT chunks of a PNG hold, in pieces of a bounded size."""
+    inflater = zlib.decompressobj()
+    file.seek(len(SIGNATURE))
+    while len(head := file.read(8)) == 8:
+        left, kind = struct.unpack(">L4s", head)
+        if kind != b"IDAT":
+            file.seek(left + 4, 1)
+            continue
+        while left and (data := file.read(min(left, _READ))):
+            left -= len(data)
+            while data and not inflater.eof:
+                yield inflater.decompress(data, _PIECE)
+                data = inflater.unconsumed_tail
+        file.seek(4, 1)
+
+
+def _regrouped(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The same bytes in pieces of `size`, the last one shorter."""
+    waiting = bytearray()
+    for piece in pieces:
+        waiting += piece
+        while len(waiting) >= size:
+            yield bytes(waiting[:size])
+            del waiting[:size]
+    yield bytes(waiting)
 
 
 def kept_chunks(file: BinaryIO) -> tuple[tuple[bytes, bytes], ...]:
@@ -62,7 +145,7 @@ def write_rows(
     Source: the PNG specification, third edition, sections 5 and 9.
     """
     file.write(SIGNATURE)
-    _write_chunk(file, b"IHDR", struct.pack(">LLBBBBB", *size, bits, _COLOUR_TYPES[channels], 0, 0, 0))
+    _write_chunk(file, b"IHDR", _HEADER.pack(*size, bits, _COLOUR_TYPES[channels], 0, 0, 0))
     for kind, data in chunks:
         _write_chunk(file, kind, data)
     compressor = zlib.compressobj(4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from rgt_cli.media.formats import Format
 from rgt_cli.media.metadata import brought_up_to_date, orientation_of
 from rgt_cli.media.picture import Envelope, Picture
 from rgt_cli.media.read import clear_errors, opened_picture
-from rgt_cli.media.write import envelope_chunks, new_partial, replacing
+from rgt_cli.media.write import envelope_chunks, replacing, scratch_file
 
 WRITABLE = ("png", "tiff")
 """Names of formats that are written from top to bottom."""
@@ -66,10 +67,12 @@ class Strips:
 
 @contextmanager
 def open_strips(path: Path, max_pixels: int, scratch: Path) -> Iterator[Strips]:
-    """Open an upright PNG or TIFF of one picture, gray or RGB without alpha.
+    """Open an upright file of one picture, gray or RGB without alpha.
+
+    A TIFF, and a PNG that is not interlaced, are never in memory as a whole; others are decoded into it.
 
     Args:
-        scratch: a folder for the decoded rows of a compressed TIFF; they are removed in the end.
+        scratch: a folder for the decoded rows of what is compressed; they are removed in the end.
 
     Raises:
         PictureError: the file is damaged, or of a kind that has to be in memory as a whole.
@@ -82,21 +85,43 @@ def open_strips(path: Path, max_pixels: int, scratch: Path) -> Iterator[Strips]:
         if opened.format == "TIFF":
             from rgt_cli.media import tiff  # which starts for long
 
-            with tiff.rows_on_disk(path, new_partial(scratch)) as array:
+            with tiff.rows_on_disk(path, scratch) as array:
                 yield Strips(array.shape, array.dtype, envelope, array)
-        elif opened.format == "PNG" and not _png_is_deep(path):
+            return
+        channels = (3,) if opened.mode == "RGB" else ()
+        shape = (opened.height, opened.width, *channels)
+        if opened.format == "PNG" and _png_has_rows(path):
+            dtype = np.dtype(np.uint16 if _png_is_deep(path) else np.uint8)
+            with _png_on_disk(path, shape, dtype, scratch) as array:
+                yield Strips(shape, dtype, envelope, array)
+        elif opened.mode != "I;16" and not (opened.format == "PNG" and _png_is_deep(path)):
             opened.load()
-            channels = (3,) if opened.mode == "RGB" else ()
-            shape = (opened.height, opened.width, *channels)
             yield Strips(shape, np.dtype(np.uint8), envelope, opened)
         else:
             raise _too_large(path)
 
 
+def _png_has_rows(path: Path) -> bool:
+    with path.open("rb") as file:
+        return png.has_rows(file)
+
+
+@contextmanager
+def _png_on_disk(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype, scratch: Path
+) -> Iterator[np.ndarray]:
+    """The pixels of a PNG, mapped from a file that they are decoded into."""
+    with scratch_file(scratch, math.prod(shape) * dtype.itemsize) as decoded:
+        with path.open("rb") as file, decoded.open("r+b") as to:
+            for rows in png.read_rows(file):
+                to.write(rows.data)
+        yield np.memmap(decoded, dtype, "r", shape=shape)
+
+
 def _too_large(path: Path) -> RGTError:
     return PictureError(
-        f"{path}: too large for the memory there is; what is enlarged in strips is PNG of 8 bits and "
-        "TIFF, upright, gray or RGB, without transparency"
+        f"{path}: too large for the memory there is; what is enlarged in strips is one upright picture, "
+        "gray or RGB, without transparency, of 8 bits a channel (in a PNG or TIFF, of 16 too)"
     )
 
 

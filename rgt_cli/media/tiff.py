@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 from rgt_cli.errors import PictureError, UsageError
 from rgt_cli.media.metadata import exif_directories
 from rgt_cli.media.picture import Envelope, Picture
+from rgt_cli.media.write import scratch_file
 
 _XMP, _ICC = 700, 34675
 _COVERED = {ExifTags.Base.XResolution, ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit}
@@ -114,9 +115,10 @@ def rows_on_disk(path: Path, scratch: Path) -> Iterator[np.ndarray]:
     """The pixels of the first page, (H, W) or (H, W, 3), mapped from the file that holds them.
 
     Args:
-        scratch: the file that they are decoded into where they are compressed; removed in the end.
+        scratch: a folder for the file that they are decoded into where they are compressed.
 
     Raises:
+        OutputError: there is no room for that file.
         PictureError: pixels of a kind that is not read by rows.
     """
     with tifffile.TiffFile(path) as file:
@@ -128,13 +130,11 @@ def rows_on_disk(path: Path, scratch: Path) -> Iterator[np.ndarray]:
         if page.is_memmappable and page.bitspersample == page.dtype.itemsize * 8:
             yield tifffile.memmap(path, page=0, mode="r")
             return
-        try:
-            array = np.memmap(scratch, page.dtype, "w+", shape=page.shape)
+        with scratch_file(scratch, page.nbytes) as decoded:
+            array = np.memmap(decoded, page.dtype, "r+", shape=page.shape)
             page.asarray(out=array, maxworkers=1)
             yield array
             del array
-        finally:
-            scratch.unlink(missing_ok=True)
 
 
 def write_pages(file: BinaryIO, pictures: Iterable[Picture]) -> None:

@@ -81,11 +81,6 @@ def write_album(album: Album, target: Path, file_format: Format, encoding: Encod
     return tuple(f"{target}: {loss}" for loss in lost)
 
 
-def new_partial(folder: Path) -> Path:
-    """A name for a file that is to be gone when the work is done."""
-    return folder / PARTIAL.format(secrets.token_hex(4))
-
-
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
     """A file to write, and to read again, that takes the place of `target` once all went well.
@@ -108,6 +103,34 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_file(folder: Path, size: int) -> Iterator[Path]:
+    """A file of `size` bytes, all of which have their place on the disk; it is removed in the end.
+
+    Raises:
+        OutputError: there is no room for it.
+    """
+    path = new_partial(folder)
+    try:
+        try:
+            with path.open("xb") as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+                file.truncate(size)
+        except OSError as error:
+            what = f"the {size / 1e9:.1f} GB of a decoded picture"
+            raise OutputError(f"{folder}: no room for {what}: {error.strerror}") from error
+        yield path
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def new_partial(folder: Path) -> Path:
+    """A name for a file that is to be gone when the work is done."""
+    return folder / PARTIAL.format(secrets.token_hex(4))
 
 
 def remove_partials(folder: Path) -> None:

@@ -1,9 +1,12 @@
 """Pictures larger than memory are enlarged in strips, and come out as they would whole."""
 
+import io
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import tifffile
@@ -11,13 +14,14 @@ from PIL import Image
 
 from rgt_cli.batch import Job, Recipe
 from rgt_cli.batch.large import enlarge_in_strips, needs_strips
-from rgt_cli.errors import PictureError
+from rgt_cli.errors import OutputError, PictureError
 from rgt_cli.inference import Enlarger, Upscaler
-from rgt_cli.media import Encoding, format_of
+from rgt_cli.media import Album, Encoding, Picture, format_of, png, write_album
 from rgt_cli.size import Size
 from tests.batch.test_recipe import decoded, twice
 from tests.conftest import Nearest, nearest_enlarger
 
+_PIXEL_FORMATS = {(1, 8): "gray", (3, 8): "rgb24", (1, 16): "gray16be", (3, 16): "rgb48be"}
 LIMITED = """
 import re, sys
 from pathlib import Path
@@ -38,13 +42,19 @@ print(peak() - held)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read where Linux tells it")
-@pytest.mark.parametrize(("suffix", "compression"), [(".tif", "zlib"), (".png", None)])
-def test_more_than_fits(tmp_path: Path, suffix: str, compression: str | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "suffix", "compression"),
+    [("in.tif", ".tif", "zlib"), ("in.tif", ".png", None), ("in.png", ".png", None)],
+)
+def test_more_than_fits(tmp_path: Path, name: str, suffix: str, compression: str | None) -> None:
     """The result has 130 MB, and 110 MB may be used on top of the libraries."""
     coarse = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     pixels = coarse.repeat(67, 0).repeat(67, 1)
-    source, target = tmp_path / "in.tif", tmp_path / f"out{suffix}"
-    tifffile.imwrite(source, pixels, photometric="rgb", compression=compression)
+    source, target = tmp_path / name, tmp_path / f"out{suffix}"
+    if name == "in.tif":
+        tifffile.imwrite(source, pixels, photometric="rgb", compression=compression)
+    else:
+        Image.fromarray(pixels).save(source, compress_level=1)
     command = [sys.executable, "-c", LIMITED, source, target, "110"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -54,24 +64,106 @@ def test_more_than_fits(tmp_path: Path, suffix: str, compression: str | None) ->
         for top in range(0, 5360, 670):
             strip = np.asarray(opened.crop((0, top, 8040, top + 670)))
             np.testing.assert_array_equal(strip, twice(pixels[top // 2 : top // 2 + 335]))
-    assert {path.name for path in tmp_path.iterdir()} == {"in.tif", target.name}
+    assert {path.name for path in tmp_path.iterdir()} == {name, target.name}
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("gray", [False, True], ids=["rgb", "gray"])
 @pytest.mark.parametrize("suffix", [".tif", ".png"])
+@pytest.mark.parametrize("name", ["in.tif", "in.png"])
 def test_strips_are_the_whole(
-    tmp_path: Path, photo: np.ndarray, dtype: type, gray: bool, suffix: str
+    tmp_path: Path, photo: np.ndarray, dtype: type, gray: bool, name: str, suffix: str
 ) -> None:
     pixels = (photo[..., 1] if gray else photo).astype(dtype) * (257 if dtype is np.uint16 else 1)
-    source, target = tmp_path / "in.tif", tmp_path / f"out{suffix}"
-    tifffile.imwrite(source, pixels, photometric="minisblack" if gray else "rgb", compression="lzw")
+    source, target = tmp_path / name, tmp_path / f"out{suffix}"
+    if name == "in.tif":
+        tifffile.imwrite(source, pixels, photometric="minisblack" if gray else "rgb", compression="lzw")
+    elif dtype is np.uint8:
+        Image.fromarray(pixels).save(source)
+    else:
+        write_album(Album([Picture(pixels)]), source, format_of(source), Encoding())
     job = Job(source, target, format_of(target))
     enlarger = nearest_enlarger()
     assert not needs_strips(job, Recipe(), enlarger)
     sizes = enlarge_in_strips(job, Recipe(), enlarger, lambda done, total: None)
     assert sizes == ((451, 300), (902, 600))
     np.testing.assert_array_equal(decoded(target), twice(pixels))
+    assert {path.name for path in tmp_path.iterdir()} == {name, target.name}
+
+
+@pytest.mark.parametrize("filter_type", range(6))
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rows_of_every_filter(
+    photo: np.ndarray, filter_type: int, bits: int, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PNG by another writer, which filters every row alike, or (5) each as it likes."""
+    pixels = (photo[:41] * np.uint16(251)) if bits == 16 else photo[:41]
+    pixels = pixels if channels == 3 else pixels[..., 1]
+    frame = av.VideoFrame.from_ndarray(pixels, format=_PIXEL_FORMATS[channels, bits])
+    encoder = av.CodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.time_base = 451, 41, Fraction(1, 25)
+    encoder.pix_fmt = frame.format.name
+    names = ("none", "sub", "up", "avg", "paeth", "mixed")
+    encoder.options = {"pred": names[filter_type]}
+    written = io.BytesIO(b"".join(map(bytes, (*encoder.encode(frame), *encoder.encode(None)))))
+    assert png.has_rows(written)
+    monkeypatch.setattr(png, "_PIECE", 7 * 451)
+    pieces = list(png.read_rows(written))
+    assert len(pieces) > 5
+    np.testing.assert_array_equal(np.concatenate(pieces), pixels)
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.98])
+def test_a_png_that_ends_early(tmp_path: Path, photo: np.ndarray, kept: float) -> None:
+    whole = io.BytesIO()
+    Image.fromarray(photo).save(whole, "PNG")
+    (tmp_path / "in.png").write_bytes(whole.getvalue()[: int(len(whole.getvalue()) * kept)])
+    job = Job(tmp_path / "in.png", tmp_path / "out.png", format_of(tmp_path / "out.png"))
+    with pytest.raises(PictureError, match="damaged picture: it ends after"):
+        enlarge_in_strips(job, Recipe(), nearest_enlarger(), lambda done, total: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
+
+
+def test_a_png_with_a_wrong_byte(tmp_path: Path, photo: np.ndarray) -> None:
+    whole = io.BytesIO()
+    Image.fromarray(photo).save(whole, "PNG")
+    damaged = bytearray(whole.getvalue())
+    damaged[len(damaged) // 2] ^= 0x55
+    (tmp_path / "in.png").write_bytes(damaged)
+    job = Job(tmp_path / "in.png", tmp_path / "out.png", format_of(tmp_path / "out.png"))
+    with pytest.raises(PictureError, match="damaged picture"):
+        enlarge_in_strips(job, Recipe(), nearest_enlarger(), lambda done, total: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are limited as Unix does")
+@pytest.mark.parametrize("name", ["in.tif", "in.png"])
+def test_no_room_for_the_decoded_rows(tmp_path: Path, photo: np.ndarray, name: str) -> None:
+    import resource
+
+    flat = np.zeros((300, 450, 3), np.uint8)
+    if name == "in.tif":
+        tifffile.imwrite(tmp_path / name, flat, photometric="rgb", compression="zlib")
+    else:
+        Image.fromarray(flat).save(tmp_path / name)
+    job = Job(tmp_path / name, tmp_path / "out.png", format_of(tmp_path / "out.png"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OutputError, match=r"no room for the 0\.0 GB of a decoded picture"):
+            enlarge_in_strips(job, Recipe(), nearest_enlarger(), lambda done, total: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["in.jpg", "in.webp", "in.bmp"])
+def test_others_are_decoded_as_a_whole(tmp_path: Path, photo: np.ndarray, name: str) -> None:
+    Image.fromarray(photo).save(tmp_path / name)
+    job = Job(tmp_path / name, tmp_path / "out.png", format_of(tmp_path / "out.png"))
+    enlarge_in_strips(job, Recipe(), nearest_enlarger(), lambda done, total: None)
+    np.testing.assert_array_equal(decoded(job.target), twice(decoded(job.source)))
 
 
 def test_png_and_its_envelope(tmp_path: Path, photo: np.ndarray) -> None:

@@ -26,7 +26,7 @@ from PIL import Image, ImageCms
 
 from rgt_cli.errors import RGTError
 from rgt_cli.inference.memory import peak_memory
-from rgt_cli.media import FORMATS, Album, Encoding, Picture, read_album, write_album
+from rgt_cli.media import FORMATS, Album, Encoding, Picture, open_strips, read_album, write_album
 from rgt_cli.media.strips import decoded_bytes
 
 CPU = torch.device("cpu")
@@ -98,6 +98,19 @@ def damaged(sample: bytes, chance: random.Random) -> bytes:
     return bytes(data)
 
 
+def read_whole(path: Path) -> None:
+    """As most pictures are read."""
+    read_album(path, max_pixels=MAX_PIXELS)
+
+
+def read_in_strips(path: Path) -> None:
+    """As pictures larger than memory are read."""
+    with open_strips(path, MAX_PIXELS, path.parent) as source:
+        for top in range(0, source.shape[0], 1000):
+            rows = source[top : top + 1000]
+            assert rows.shape == (min(1000, source.shape[0] - top), *source.shape[1:])
+
+
 def read_many(made: list[bytes], seed: int, path: Path, told: multiprocessing.SimpleQueue) -> None:
     """Read CASES damaged files, one by one at `path`; an alarm kills the process if one hangs."""
     warnings.simplefilter("ignore")
@@ -107,15 +120,17 @@ def read_many(made: list[bytes], seed: int, path: Path, told: multiprocessing.Si
         path.write_bytes(damaged(chance.choice(made), chance))
         before = peak_memory(CPU)
         signal.alarm(SECONDS)
-        try:
-            decoded_bytes(path)
-            read_album(path, max_pixels=MAX_PIXELS)
-            found["read"] += 1
-        except RGTError as refused:
-            found["refused"] += 1
-            if not str(refused).startswith(str(path)):
-                raise
+        decoded_bytes(path)
+        for name, read in (("read", read_whole), ("read in strips", read_in_strips)):
+            try:
+                read(path)
+                found[name] += 1
+            except RGTError as refused:
+                found["refused"] += name == "read"
+                if not str(refused).startswith(str(path)):
+                    raise
         signal.alarm(0)
+        assert [*path.parent.iterdir()] == [path], "left a file"
         assert peak_memory(CPU) - before < MEMORY, "took too much memory"
     told.put(found)
 
@@ -130,7 +145,8 @@ def fuzz(minutes: float, seed: int, keep: Path) -> None:
     ends, failures, found = time.monotonic() + 60 * minutes, 0, Counter[str]()
     with TemporaryDirectory() as folder:
         made = samples(Path(folder))
-        path = Path(folder) / "fuzzed"
+        path = Path(folder) / "alone" / "fuzzed"
+        path.parent.mkdir()
         while time.monotonic() < ends:
             told = multiprocessing.SimpleQueue()
             process = multiprocessing.Process(target=read_many, args=(made, seed, path, told))
@@ -145,7 +161,8 @@ def fuzz(minutes: float, seed: int, keep: Path) -> None:
             else:
                 found += told.get()
             seed += 1
-    click.echo(f"{found['read']} files were read, {found['refused']} refused; {failures} failures")
+    shown = ", ".join(f"{count} files were {what}" for what, count in found.items())
+    click.echo(f"{shown}; {failures} failures")
     sys.exit(1 if failures else 0)
 
 

@@ -6,9 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rgt_cli.batch.plan import Job
-from rgt_cli.batch.recipe import Recipe, Report
+from rgt_cli.batch.recipe import Recipe, Report, with_dpi
 from rgt_cli.errors import UsageError
-from rgt_cli.media import WRITABLE, decoded_bytes, open_strips, without_place, write_strips
+from rgt_cli.media import (
+    WRITABLE,
+    Envelope,
+    Strips,
+    decoded_bytes,
+    open_strips,
+    without_place,
+    write_strips,
+)
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from rgt_cli.inference import Enlarger
@@ -41,15 +49,24 @@ def enlarge_in_strips(
         PictureError, OutOfMemoryError, OutputError: as those say that it calls.
         UsageError: the recipe asks for what needs the whole picture.
     """
-    if recipe.bits or recipe.strip or recipe.dpi != "keep":
-        raise UsageError(
-            f"{job.source}: too large for the memory there is; --bits, --strip and --dpi need it whole"
-        )
+    if recipe.bits:
+        raise UsageError(f"{job.source}: too large for the memory there is; --bits needs it whole")
     scale = enlarger.steps(enlarger.size.scale or 1)[0]
     with open_strips(job.source, recipe.max_pixels, job.target.parent) as source:
-        if recipe.strip_gps:
-            source = replace(source, envelope=without_place(source.envelope))
+        source = replace(source, envelope=_envelope(job, source, recipe, scale))
         rows = enlarger.upscaler(scale).upscale_rows(source, report)
         write_strips(source, rows, scale, job.target, job.format)
         height, width = source.shape[:2]
     return (width, height), (width * scale, height * scale)
+
+
+def _envelope(job: Job, source: Strips, recipe: Recipe, scale: int) -> Envelope:
+    """What goes along of what `source` carries, as for a picture that is enlarged as a whole."""
+    if recipe.strip and source.envelope.icc and source.dtype.itemsize == 1:
+        raise UsageError(
+            f"{job.source}: too large for the memory there is; to --strip its ICC profile needs it whole"
+        )
+    if recipe.strip:
+        return Envelope(icc=source.envelope.icc)
+    envelope = with_dpi(source.envelope, recipe.dpi, scale)
+    return without_place(envelope) if recipe.strip_gps else envelope

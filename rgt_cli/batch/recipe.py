@@ -121,12 +121,13 @@ def _finished(picture: Picture, pixels: np.ndarray, alpha: np.ndarray | None, re
         large = large.with_bits(8)
     if recipe.strip:
         return stripped(large)
-    envelope = _with_dpi(picture.envelope, recipe.dpi, large.size[0] / picture.size[0])
+    envelope = with_dpi(picture.envelope, recipe.dpi, large.size[0] / picture.size[0])
     envelope = brought_up_to_date(large, envelope)
     return replace(large, envelope=without_place(envelope) if recipe.strip_gps else envelope)
 
 
-def _with_dpi(envelope: Envelope, dpi: str | float, factor: float) -> Envelope:
+def with_dpi(envelope: Envelope, dpi: str | float, factor: float) -> Envelope:
+    """The envelope of a picture enlarged by `factor`, its resolution as `Recipe.dpi` says."""
     if dpi == "keep":
         return envelope
     if not isinstance(dpi, str):

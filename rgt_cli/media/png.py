@@ -32,10 +32,16 @@ def depth(file: BinaryIO) -> int:
     return file.read(25)[24]  # signature, then IHDR: length, name, width, height, bit depth
 
 
-def has_rows(file: BinaryIO) -> bool:
-    """Whether `read_rows` reads it: gray or RGB of 8 or 16 bits, not interlaced."""
-    _, _, bits, colour_type, interlace = _header(file)
-    return bits in (8, 16) and colour_type in (0, 2) and not interlace
+def rows_layout(file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype] | None:
+    """(H, W, C) and the dtype of what `read_rows` reads; None if it does not.
+
+    It reads what is not interlaced, has no palette, and 8 or 16 bits a channel.
+    """
+    width, height, bits, colour_type, interlace = _header(file)
+    channels = {number: count for count, number in _COLOUR_TYPES.items()}.get(colour_type)
+    if channels is None or bits not in (8, 16) or interlace:
+        return None
+    return (height, width, channels), np.dtype(f"u{bits // 8}")
 
 
 def read_rows(file: BinaryIO) -> Iterator[np.ndarray]:
@@ -45,7 +51,7 @@ def read_rows(file: BinaryIO) -> Iterator[np.ndarray]:
     and its rows as they are filtered.
 
     Returns:
-        (rows, W) or (rows, W, 3) uint8 or uint16.
+        (rows, W), or (rows, W, C) where there are more channels than one, uint8 or uint16.
 
     Raises:
         ValueError, zlib.error: it is damaged.
@@ -55,7 +61,9 @@ def read_rows(file: BinaryIO) -> Iterator[np.ndarray]:
     import imagecodecs  # which is seldom needed
 
     width, height, bits, colour_type, _ = _header(file)
-    row = width * (3 if colour_type == 2 else 1) * bits // 8
+    layout = rows_layout(file)
+    assert layout
+    row = width * layout[0][2] * bits // 8
     count, done = max(1, _PIECE // row), 0
     before = bytes(row)
     for piece in _regrouped(_inflated(file), (1 + row) * count):

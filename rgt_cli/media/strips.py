@@ -67,7 +67,7 @@ class Strips:
 
 @contextmanager
 def open_strips(path: Path, max_pixels: int, scratch: Path) -> Iterator[Strips]:
-    """Open an upright file of one picture, gray or RGB without alpha.
+    """Open an upright file of one picture, gray or RGB; the alpha of a PNG may be there if it is opaque.
 
     A TIFF, and a PNG that is not interlaced, are never in memory as a whole; others are decoded into it.
 
@@ -79,7 +79,8 @@ def open_strips(path: Path, max_pixels: int, scratch: Path) -> Iterator[Strips]:
     """
     with clear_errors(path), opened_picture(path, max_pixels) as (opened, envelope, exif):
         upright = exif is None or orientation_of(exif) == 1
-        plain = opened.mode in ("L", "RGB", "I;16") and "transparency" not in opened.info
+        modes = ("L", "RGB", "I;16", "LA", "RGBA") if opened.format == "PNG" else ("L", "RGB", "I;16")
+        plain = opened.mode in modes and "transparency" not in opened.info
         if not plain or not upright or getattr(opened, "n_frames", 1) > 1:
             raise _too_large(path)
         if opened.format == "TIFF":
@@ -88,34 +89,42 @@ def open_strips(path: Path, max_pixels: int, scratch: Path) -> Iterator[Strips]:
             with tiff.rows_on_disk(path, scratch) as array:
                 yield Strips(array.shape, array.dtype, envelope, array)
             return
-        channels = (3,) if opened.mode == "RGB" else ()
-        shape = (opened.height, opened.width, *channels)
-        if opened.format == "PNG" and _png_has_rows(path):
-            dtype = np.dtype(np.uint16 if _png_is_deep(path) else np.uint8)
-            with _png_on_disk(path, shape, dtype, scratch) as array:
-                yield Strips(shape, dtype, envelope, array)
-        elif opened.mode != "I;16" and not (opened.format == "PNG" and _png_is_deep(path)):
+        if opened.format == "PNG" and (layout := _png_rows(path)):
+            with _png_on_disk(path, *layout, scratch) as array:
+                yield Strips(array.shape, array.dtype, envelope, array)
+        elif opened.mode in ("L", "RGB") and not (opened.format == "PNG" and _png_is_deep(path)):
             opened.load()
+            channels = (3,) if opened.mode == "RGB" else ()
+            shape = (opened.height, opened.width, *channels)
             yield Strips(shape, np.dtype(np.uint8), envelope, opened)
         else:
             raise _too_large(path)
 
 
-def _png_has_rows(path: Path) -> bool:
+def _png_rows(path: Path) -> tuple[tuple[int, int, int], np.dtype] | None:
     with path.open("rb") as file:
-        return png.has_rows(file)
+        return png.rows_layout(file)
 
 
 @contextmanager
 def _png_on_disk(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype, scratch: Path
+    path: Path, layout: tuple[int, int, int], dtype: np.dtype, scratch: Path
 ) -> Iterator[np.ndarray]:
-    """The pixels of a PNG, mapped from a file that they are decoded into."""
+    """The pixels of a PNG, (H, W) or (H, W, 3), mapped from a file that they are decoded into."""
+    shape = (*layout[:2], 3) if layout[2] > 2 else layout[:2]
     with scratch_file(scratch, math.prod(shape) * dtype.itemsize) as decoded:
         with path.open("rb") as file, decoded.open("r+b") as to:
             for rows in png.read_rows(file):
-                to.write(rows.data)
+                to.write(_without_opaque_alpha(path, rows).data)
         yield np.memmap(decoded, dtype, "r", shape=shape)
+
+
+def _without_opaque_alpha(path: Path, rows: np.ndarray) -> np.ndarray:
+    if rows.ndim == 2 or rows.shape[2] == 3:
+        return rows
+    if (rows[..., -1] != np.iinfo(rows.dtype).max).any():
+        raise _too_large(path)
+    return np.ascontiguousarray(rows[..., 0] if rows.shape[2] == 2 else rows[..., :3])
 
 
 def _too_large(path: Path) -> RGTError:

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,11 +11,11 @@ import av
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 from rgt_cli.batch import Job, Recipe
 from rgt_cli.batch.large import enlarge_in_strips, needs_strips
-from rgt_cli.errors import OutputError, PictureError
+from rgt_cli.errors import OutputError, PictureError, UsageError
 from rgt_cli.inference import Enlarger, Upscaler
 from rgt_cli.media import Album, Encoding, Picture, format_of, png, write_album
 from rgt_cli.size import Size
@@ -107,7 +108,7 @@ def test_rows_of_every_filter(
     names = ("none", "sub", "up", "avg", "paeth", "mixed")
     encoder.options = {"pred": names[filter_type]}
     written = io.BytesIO(b"".join(map(bytes, (*encoder.encode(frame), *encoder.encode(None)))))
-    assert png.has_rows(written)
+    assert png.rows_layout(written) == ((41, 451, channels), np.dtype(f"u{bits // 8}"))
     monkeypatch.setattr(png, "_PIECE", 7 * 451)
     pieces = list(png.read_rows(written))
     assert len(pieces) > 5
@@ -181,11 +182,65 @@ def test_png_and_its_envelope(tmp_path: Path, photo: np.ndarray) -> None:
         np.testing.assert_array_equal(np.asarray(opened), enlarger.enlarge(piece)[0])
 
 
-def test_what_cannot_be_enlarged_in_strips(tmp_path: Path) -> None:
-    Image.new("RGBA", (50, 40), (1, 2, 3, 4)).save(tmp_path / "in.png")
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("gray", [False, True], ids=["rgb", "gray"])
+def test_opaque_alpha_is_left_out(tmp_path: Path, photo: np.ndarray, gray: bool, bits: int) -> None:
+    pixels = (photo[..., 1] if gray else photo).astype(f"u{bits // 8}") * (257 if bits == 16 else 1)
+    opaque = Picture(pixels, np.full(pixels.shape[:2], 2**bits - 1, pixels.dtype))
     job = Job(tmp_path / "in.png", tmp_path / "out.png", format_of(tmp_path / "out.png"))
+    write_album(Album([opaque]), job.source, job.format, Encoding())
+    enlarge_in_strips(job, Recipe(), nearest_enlarger(), lambda done, total: None)
+    np.testing.assert_array_equal(decoded(job.target), twice(pixels))
+
+
+def test_resolution_and_stripping(tmp_path: Path, photo: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    job = Job(tmp_path / "in.png", tmp_path / "out.png", format_of(tmp_path / "out.png"))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(photo).save(job.source, exif=exif, dpi=(300, 300))
+    enlarge_in_strips(job, Recipe(dpi="scale"), nearest_enlarger(), lambda done, total: None)
+    with Image.open(job.target) as opened:
+        assert round(opened.info["dpi"][0]) == 600
+    enlarge_in_strips(job, Recipe(strip=True), nearest_enlarger(), lambda done, total: None)
+    with Image.open(job.target) as opened:
+        assert "dpi" not in opened.info
+        assert not opened.getexif()
+    Image.fromarray(photo).save(job.source, icc_profile=profile)
+    for recipe in (Recipe(strip=True), Recipe(bits=16)):
+        with pytest.raises(UsageError, match="needs it whole"):
+            enlarge_in_strips(job, recipe, nearest_enlarger(), lambda done, total: None)
+
+
+@pytest.mark.parametrize("kind", ["half-transparent", "turned", "two pages", "interlaced, deep"])
+def test_what_cannot_be_enlarged_in_strips(tmp_path: Path, photo: np.ndarray, kind: str) -> None:
+    source = tmp_path / ("in.tif" if kind == "two pages" else "in.png")
+    job = Job(source, tmp_path / "out.png", format_of(tmp_path / "out.png"))
+    picture = Image.fromarray(photo)
+    if kind == "half-transparent":
+        picture.putalpha(Image.new("L", picture.size, 255))
+        picture.putpixel((450, 299), (1, 2, 3, 254))
+        picture.save(source)
+    elif kind == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture.save(source, exif=exif)
+    elif kind == "two pages":
+        picture.save(source, save_all=True, append_images=[picture])
+    else:
+        write_album(Album([Picture(photo * np.uint16(257))]), source, job.format, Encoding())
+        content = bytearray(source.read_bytes())
+        content[28] = 1
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+        source.write_bytes(content)
     with pytest.raises(PictureError, match="too large for the memory"):
         enlarge_in_strips(job, Recipe(), nearest_enlarger(), lambda done, total: None)
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
+def test_strips_are_for_what_does_not_fit(tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40), (1, 2, 3)).save(tmp_path / "in.png")
+    job = Job(tmp_path / "in.png", tmp_path / "out.png", format_of(tmp_path / "out.png"))
     starved = Enlarger(
         Size(scale=2), lambda scale: Upscaler(Nearest(2), device="cpu", memory=1 << 20), [2]
     )

@@ -23,15 +23,15 @@ def degraded(high: np.ndarray, scale: int, random: np.random.Generator) -> np.nd
     size = (picture.width // scale, picture.height // scale)
     if random.random() < CLEAN:
         return np.asarray(picture.resize(size, Resampling.BICUBIC))
-    if random.random() < 0.15:
+    if random.random() < 0.25:
         picture = picture.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 0.35) * scale))
-    if random.random() < 0.15:
+    if random.random() < 0.2:
         between = random.uniform(1, scale)
         picture = picture.resize((round(size[0] * between), round(size[1] * between)), _kernel(random))
     low = np.asarray(picture.resize(size, _kernel(random)))
-    if random.random() < 0.15:
+    if random.random() < 0.25:
         low = _noisy(low, random)
-    if random.random() < 0.95:
+    if random.random() < 0.85:
         low = compressed(low, int(random.integers(40, 96)), str(random.choice(["4:4:4", "4:2:0"])))
     return low
 

@@ -15,7 +15,6 @@ import csv
 import math
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from torch import Tensor
 
 from rgt_cli.checkpoints.convert import write_slim
 from rgt_cli.inference.device import is_emulated
-from rgt_cli.measure import bicubic_resize, compressed, psnr_luma
+from rgt_cli.measure import bicubic_resize, compressed
 from rgt_cli.network import RGT, RGTConfig
 
 TINY = {
@@ -49,10 +48,6 @@ DRAWN_SHARE = 0.1
 """The share of patches that come from the folder of drawings."""
 MSE_WEIGHT = 20.0
 """What makes the gradient of the mean squared error about as large as that of L1."""
-LUMA = (0.299, 0.587, 0.114)
-"""The share of each channel in luma (ITU-R BT.601)."""
-COLOUR_WEIGHT = 0.15
-"""Of the error in RGB, beside that in luma: of colours, JPEG leaves little to learn from."""
 
 
 @dataclass(frozen=True)
@@ -133,21 +128,15 @@ def _chances(pairs: list[Pair]) -> np.ndarray:
 
 @torch.no_grad()
 def score(network: RGT, pairs: list[Pair], photo: bool) -> float:
-    """Mean PSNR in dB, on luma, over some pictures; for `photo`, compressed at quality 60 first."""
+    """Mean PSNR in dB, on RGB, over some pictures; for `photo`, compressed at quality 60 first."""
     values, scale = [], network.config.upscale
     for pair in pairs:
         low = compressed(pair.low, 60) if photo else pair.low
         image = torch.from_numpy(low.transpose(2, 0, 1).copy())[None].float() / 255
-        output = (network(image)[0] * 255).round().clamp(0, 255).permute(1, 2, 0).byte().numpy()
-        values.append(psnr_luma(output, pair.high, scale))
+        output = (network(image)[0] * 255).round().clamp(0, 255).permute(1, 2, 0).numpy()
+        error = (output - pair.high)[scale:-scale, scale:-scale]
+        values.append(10 * math.log10(255**2 / float((error**2).mean())))
     return sum(values) / len(values)
-
-
-def loss_of(output: Tensor, target: Tensor, norm: Callable[[Tensor], Tensor]) -> Tensor:
-    """The mean error of (B, 3, H, W) in luma, and a little of that in RGB; `norm` is abs or square."""
-    difference = output - target
-    luma = (difference * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1)
-    return norm(luma).mean() + COLOUR_WEIGHT * norm(difference).mean()
 
 
 def start_as_linear_upsampler(network: RGT) -> None:
@@ -231,10 +220,9 @@ def train(
         optimizer.param_groups[0]["lr"] = learning_rate(step, steps, peak)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             output = network(low)
-        loss = loss_of(output, high, torch.abs)
-        losses.append(loss.item())
-        if step >= steps - mse_steps:
-            loss = MSE_WEIGHT * loss_of(output, high, torch.square)
+        error = (output - high).abs().mean()
+        losses.append(error.item())
+        loss = error if step < steps - mse_steps else MSE_WEIGHT * (output - high).square().mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)

@@ -19,12 +19,11 @@ from safetensors.torch import load_file
 from rgt_cli.checkpoints.load import load_network
 from tests.checkpoints.hub import COMMIT, Hub
 from tests.checkpoints.test_load import OFFICIAL, Evil
-from tests.conftest import RunRGT
+from tests.conftest import UNPRIVILEGED, RunRGT
 
 TOKEN = "hf_canaryThatMustNeverBeShown"
 NAME = "owner/repo:net.pth"
 SERVED = "owner/repo/net.pth"
-UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 RunModels = Callable[..., subprocess.CompletedProcess[str]]
 

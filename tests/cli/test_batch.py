@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from rgt_cli.batch.journal import JOURNAL
-from tests.conftest import RunRGT
+from tests.conftest import UNPRIVILEGED, RunRGT
 
 KILLS = int(os.environ.get("RGT_TEST_KILLS", "2"))
 """How often the run is killed; more are worth the time after a change of the journal."""
@@ -267,8 +267,7 @@ def test_things_that_vanish(
 def test_read_only_output(rgt: RunRGT, photos: Callable, micro_checkpoint: Path, tmp_path: Path) -> None:
     folder, out = photos(4), tmp_path / "out"
     out.mkdir(mode=0o500)
-    before = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
-    result = rgt("upscale", folder, "-m", micro_checkpoint, "-o", out, before=before)
+    result = rgt("upscale", folder, "-m", micro_checkpoint, "-o", out, before=UNPRIVILEGED)
     assert result.returncode == 6, result.stderr
     assert "Traceback" not in result.stderr
     assert content(out) == {}

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import RunRGT
+from tests.conftest import UNPRIVILEGED, RunRGT
 
 GOOD = 260
 
@@ -89,6 +89,7 @@ def hostile(tmp_path: Path, photo: np.ndarray) -> tuple[Path, set[str], set[str]
         "head.gif": lambda p: p.write_bytes(b"GIF89a\xff\xff\xff\xff"),
         "bomb.gif": lambda p: p.write_bytes(gif[:place] + b"\xff" * 4 + gif[place + 4 :]),
         "tags.tif": lambda p: p.write_bytes(b"II*\0\x08\0\0\0\x10\0" + b"\1\2\0\3" * 60),
+        "unreadable.png": lambda p: p.chmod(0) if p.write_bytes(whole) else None,
         "float.tif": lambda p: Image.fromarray(np.ones((4, 4), np.float32)).save(p),
     }
     for name, make in (unusual | broken).items():
@@ -97,10 +98,6 @@ def hostile(tmp_path: Path, photo: np.ndarray) -> tuple[Path, set[str], set[str]
     (folder / "directory.png").mkdir()
     (folder / "notes.txt").write_text("left out")
     (folder / ".hidden.png").write_bytes(whole)
-    if os.geteuid() != 0:
-        shutil.copy(folder / "good000.png", folder / "unreadable.png")
-        (folder / "unreadable.png").chmod(0)
-        broken["unreadable.png"] = lambda p: None
     return folder, {*unusual, "wide_65536.png"}, set(broken)
 
 
@@ -118,8 +115,10 @@ def test_each_file_is_accounted_for(
     rgt: RunRGT, hostile: tuple[Path, set[str], set[str]], micro_checkpoint: Path, tmp_path: Path
 ) -> None:
     folder, unusual, broken = hostile
+    assert (GOOD + len(unusual | broken), len(unusual | broken)) == (300, 40)
     out, report_path = tmp_path / "out", tmp_path / "run.json"
-    result = rgt("upscale", folder, "-r", "-m", micro_checkpoint, "-o", out, "--report", report_path)
+    arguments = ("upscale", folder, "-r", "-m", micro_checkpoint, "-o", out, "--report", report_path)
+    result = rgt(*arguments, before=UNPRIVILEGED)
     assert result.returncode == 1, result.stderr
     assert not re.search("Traceback|Warning|Tag|raised|logger", result.stderr), "libraries have no say"
     report = json.loads(report_path.read_text())

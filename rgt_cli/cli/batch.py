@@ -117,6 +117,8 @@ def stopping_gently(console: Console) -> Iterator[Stop]:
 
     def handle(signum: int, frame: FrameType | None) -> None:
         if stop.is_set():
+            for number in before:
+                signal.signal(number, signal.SIG_IGN)  # what comes now would end the tidying up
             raise KeyboardInterrupt
         stop.signum = signal.Signals(signum)
         stop.set()
@@ -127,7 +129,8 @@ def stopping_gently(console: Console) -> Iterator[Stop]:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is handle:
+                signal.signal(number, handler)
 
 
 def conclude(console: Console, record: Record, stop: Stop) -> int:

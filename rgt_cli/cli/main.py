@@ -62,7 +62,9 @@ def cli(context: click.Context, quiet: bool, debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run `rgt` and end the process with its exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _ended)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _ended)
     console = Console()
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     if not debug:  # what libraries say of a damaged file is said once, in our own words
@@ -93,6 +95,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(int(code))
 
 
-def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
-    """Unwind, so that no partial file stays behind."""
+def _ended(signum: int, frame: FrameType | None) -> NoReturn:
+    """Unwind, so that no partial file stays behind; more of the same signal would end the unwinding."""
+    signal.signal(signum, signal.SIG_IGN)
+    if signum == signal.SIGINT:
+        raise KeyboardInterrupt
     sys.exit(128 + signum)

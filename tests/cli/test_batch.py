@@ -144,6 +144,32 @@ def test_stopped_gently(
     assert made.items() <= content(out).items()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_at_once(
+    rgt: RunRGT, photos: Callable, micro_checkpoint: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """The signal comes again and again, and what is left can be resumed."""
+    folder, out = photos(30, size=40), tmp_path / "out"
+    arguments = ["upscale", str(folder), "-r", "-m", str(micro_checkpoint), "-o", str(out)]
+    command = [sys.executable, "-m", "rgt_cli", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(out.glob("*.jpg")):
+        time.sleep(0.01)
+        assert process.poll() is None
+    deadline = time.monotonic() + 60
+    while process.poll() is None:
+        process.send_signal(number)
+        time.sleep(0.01)
+        assert time.monotonic() < deadline
+    assert process.stderr is not None
+    shown = process.stderr.read()
+    assert process.returncode == 130, shown
+    assert "Traceback" not in shown
+    assert all(name.endswith((".jpg", ".png")) for name in content(out))
+    assert rgt(*arguments).returncode == 0
+    assert len(content(out)) == 30
+
+
 def test_full_disk_stops_the_batch(
     rgt: RunRGT, photos: Callable, micro_checkpoint: Path, tmp_path: Path
 ) -> None:

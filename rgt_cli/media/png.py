@@ -60,10 +60,12 @@ def read_rows(file: BinaryIO) -> Iterator[np.ndarray]:
     """
     import imagecodecs  # which is seldom needed
 
-    width, height, bits, colour_type, _ = _header(file)
     layout = rows_layout(file)
-    assert layout
-    row = width * layout[0][2] * bits // 8
+    if layout is None:
+        raise ValueError("it has a palette, is interlaced, or has fewer than 8 bits a channel")
+    (height, width, channels), dtype = layout
+    bits, colour_type = dtype.itemsize * 8, _COLOUR_TYPES[channels]
+    row = width * channels * dtype.itemsize
     count, done = max(1, _PIECE // row), 0
     before = bytes(row)
     for piece in _regrouped(_inflated(file), (1 + row) * count):
@@ -76,7 +78,7 @@ def read_rows(file: BinaryIO) -> Iterator[np.ndarray]:
         _write_chunk(small, b"IDAT", zlib.compress(b"\0" + before + piece[: rows * (1 + row)], 0))
         _write_chunk(small, b"IEND", b"")
         decoded = imagecodecs.png_decode(small.getvalue())[1:]
-        before = decoded[-1].astype(f">u{bits // 8}").tobytes()
+        before = decoded[-1].astype(dtype.newbyteorder(">")).tobytes()
         done += rows
         yield decoded
     if done < height:

@@ -81,6 +81,11 @@ def write_album(album: Album, target: Path, file_format: Format, encoding: Encod
     return tuple(f"{target}: {loss}" for loss in lost)
 
 
+def new_partial(folder: Path) -> Path:
+    """A name for a file that is to be gone when the work is done."""
+    return folder / PARTIAL.format(secrets.token_hex(4))
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
     """A file to write, and to read again, that takes the place of `target` once all went well.
@@ -126,11 +131,6 @@ def scratch_file(folder: Path, size: int) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             path.unlink(missing_ok=True)
-
-
-def new_partial(folder: Path) -> Path:
-    """A name for a file that is to be gone when the work is done."""
-    return folder / PARTIAL.format(secrets.token_hex(4))
 
 
 def remove_partials(folder: Path) -> None:

@@ -47,6 +47,16 @@ def content(folder: Path) -> dict[str, bytes]:
     }
 
 
+def begun(arguments: list[str], out: Path, targets: int = 1) -> subprocess.Popen[str]:
+    """A run that has just put its first targets into `out`."""
+    command = [sys.executable, "-m", "rgt_cli", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while len(list(out.glob("*.jpg"))) < targets:
+        time.sleep(0.01)
+        assert process.poll() is None
+    return process
+
+
 def test_folder(rgt: RunRGT, photos: Callable, micro_checkpoint: Path, tmp_path: Path) -> None:
     folder = photos(9)
     (folder / "note.txt").write_text("no picture")
@@ -125,11 +135,7 @@ def test_stopped_gently(
 ) -> None:
     folder, out = photos(60, size=40), tmp_path / "out"
     arguments = ["upscale", str(folder), "-r", "-m", str(micro_checkpoint), "-o", str(out)]
-    command = [sys.executable, "-m", "rgt_cli", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(out.glob("*.jpg")):
-        time.sleep(0.01)
-        assert process.poll() is None
+    process = begun(arguments, out)
     process.send_signal(number)
     _, shown = process.communicate(timeout=60)
     assert process.returncode == 128 + number, shown
@@ -151,11 +157,7 @@ def test_stopped_at_once(
     """The signal comes again and again, and what is left can be resumed."""
     folder, out = photos(30, size=40), tmp_path / "out"
     arguments = ["upscale", str(folder), "-r", "-m", str(micro_checkpoint), "-o", str(out)]
-    command = [sys.executable, "-m", "rgt_cli", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(out.glob("*.jpg")):
-        time.sleep(0.01)
-        assert process.poll() is None
+    process = begun(arguments, out)
     deadline = time.monotonic() + 60
     while process.poll() is None:
         process.send_signal(number)
@@ -262,11 +264,7 @@ def test_things_that_vanish(
     """A source and the output folder are removed while the run goes on."""
     folder, out = photos(40, size=90), tmp_path / "out"
     arguments = ["upscale", str(folder), "-m", str(micro_checkpoint), "-o", str(out)]
-    command = [sys.executable, "-m", "rgt_cli", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(out.glob("*.jpg")):
-        time.sleep(0.01)
-        assert process.poll() is None
+    process = begun(arguments, out)
     (folder / "38.jpg").unlink()
     _, shown = process.communicate(timeout=120)
     assert process.returncode == 1, shown
@@ -274,10 +272,7 @@ def test_things_that_vanish(
     assert "25 done, 1 failed" in shown
 
     shutil.rmtree(out)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while len(list(out.glob("*.jpg"))) < 3:
-        time.sleep(0.01)
-        assert process.poll() is None
+    process = begun(arguments, out, targets=3)
     out.rename(tmp_path / "elsewhere")
     _, shown = process.communicate(timeout=120)
     assert process.returncode == 6, shown

@@ -1,7 +1,7 @@
 """RGT: Recursive Generalization Transformer for Image Super-Resolution (arXiv 2303.06373)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,8 @@ CONVOLUTION_TOKENS = 1 << 15
 """How many tokens the convolutions outside the blocks take at a time, which keeps them small."""
 TAIL_TOKENS = 1 << 14
 """The same for the tail, which makes more of each token."""
+TAIL_REACH = 3
+"""How many pixels of its input to each side the tail sees: 1 + 1 + 1/2 + 1/4 + ... < 3."""
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean RGB of the training set of the paper; subtracted from three-channel input."""
@@ -255,50 +257,95 @@ class RGT(nn.Module):
         return enlarged[..., : height * scale, : width * scale].float() + self.mean
 
     def _enlarge(self, deep: Tensor) -> Tensor:
-        """Run the tail over (B, H, W, C) tokens, in strips: equal to the whole but for rounding."""
-        height = deep.shape[1]
-        scale, reach = self.config.upscale, 3  # a 3x3 at each size: 1 + 1 + 1/2 + 1/4 + ... < 3
+        """Run the tail over (B, H, W, C) tokens: (B, in_chans, s * H, s * W)."""
+        if self.config.upsampler == "direct":
+            return self._enlarge_strips(deep, self.upsample)
+        if torch.is_grad_enabled():
+            return self._tail(deep.permute(0, 3, 1, 2))
+        image = self._enlarge_strips(deep, self._folded_tail)
+        # The outermost pixels see zeros that each convolution puts around its own input.
+        scale, seen = self.config.upscale, TAIL_REACH + 1
+        for near, at in (
+            (slice(None, seen), slice(None, scale)),
+            (slice(-seen, None), slice(-scale, None)),
+        ):
+            image[:, :, at] = self._tail(deep[:, near].permute(0, 3, 1, 2))[:, :, at]
+            image[..., at] = self._tail(deep[:, :, near].permute(0, 3, 1, 2))[..., at]
+        return image
+
+    def _enlarge_strips(self, deep: Tensor, tail: Callable[[Tensor], Tensor]) -> Tensor:
+        height, scale = deep.shape[1], self.config.upscale
 
         def parts() -> Iterator[Tensor]:
             for top, bottom in strips(deep, tokens=TAIL_TOKENS):
-                above, below = max(0, top - reach), min(height, bottom + reach)
-                image = self._tail(deep[:, above:below].permute(0, 3, 1, 2))
+                above, below = max(0, top - TAIL_REACH), min(height, bottom + TAIL_REACH)
+                image = tail(deep[:, above:below].permute(0, 3, 1, 2))
                 yield image[:, :, (top - above) * scale : (bottom - above) * scale].transpose(1, 2)
 
         return assemble(parts(), height * scale).transpose(1, 2)
 
     def _tail(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) tokens -> (B, in_chans, s * H, s * W)."""
-        if self.config.upsampler == "direct":
-            return self.upsample(image)
-        image = self.conv_before_upsample(image)
-        if torch.is_grad_enabled() or len(self.upsample) == 0:
-            return self.conv_last(self.upsample(image))
-        # The largest tensor of all lies between the last shuffle and the last convolution: swap them.
-        shuffle = self.upsample[-1]
-        assert isinstance(shuffle, nn.PixelShuffle)
-        factor, state = shuffle.upscale_factor, state_of(self.conv_last.weight, self.conv_last.bias)
+        """The "pixelshuffle" tail as it is: (B, C, H, W) tokens -> (B, in_chans, s * H, s * W)."""
+        return self.conv_last(self.upsample(self.conv_before_upsample(image)))
+
+    def _folded_tail(self, image: Tensor) -> Tensor:
+        """The same in a tenth of the operations, but for what depends on the outermost pixels' zeros."""
+        layers = [*self.upsample, self.conv_last]
+        state = state_of(*self.upsample.parameters(), *self.conv_last.parameters())
         if self._folded is None or self._folded[0] != state:
-            self._folded = state, *convolution_before_shuffle(self.conv_last, factor)
-        image = F.conv2d(self.upsample[:-1](image), *self._folded[1:], padding=1)
-        return F.pixel_shuffle(image, factor)
+            self._folded = state, *fold_convolutions(layers)
+        weight, bias = self._folded[1:]
+        image = F.conv2d(self.conv_before_upsample(image), weight, bias, padding=weight.shape[-1] // 2)
+        for layer in layers:
+            image = layer(image) if isinstance(layer, nn.PixelShuffle) else image
+        return image
 
 
-def convolution_before_shuffle(conv: nn.Conv2d, factor: int) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a 3x3 convolution that does before a pixel shuffle what `conv` does after it.
+def fold_convolutions(layers: list[nn.Module]) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one convolution that, with all pixel shuffles after it, does what `layers` do.
+
+    Nothing that is not linear lies between them; only at the edges of the image do they differ.
+
+    Args:
+        layers: 3x3 convolutions and pixel shuffles; the last is a convolution.
+    """
+    weight, bias = _in_double(layers[-1])
+    for layer in reversed(layers[:-1]):
+        if isinstance(layer, nn.PixelShuffle):
+            weight = weight_before_shuffle(weight, layer.upscale_factor)
+            bias = bias.repeat_interleave(layer.upscale_factor**2)
+        else:
+            first, first_bias = _in_double(layer)
+            bias = bias + weight.sum((2, 3)) @ first_bias
+            turned, grow = weight.flip(2, 3), weight.shape[-1] - 1
+            weight = F.conv2d(first.transpose(0, 1), turned, padding=grow).transpose(0, 1)
+    kind = next(layers[-1].parameters())
+    return weight.to(kind).contiguous(), bias.to(kind)
+
+
+def _in_double(conv: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias in double precision, on the processor: MPS has none."""
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    return conv.weight.detach().cpu().double(), conv.bias.detach().cpu().double()
+
+
+def weight_before_shuffle(weight: Tensor, factor: int) -> Tensor:
+    """Weight of a 3x3 convolution that does before a pixel shuffle what a wider one does after it.
 
     A pixel of the enlarged image is one of factor ** 2 channels of a pixel of the small one, and so are
     its neighbours: of the same pixel, or of the next.
+
+    Args:
+        weight: (out, features, k, k), k <= 2 * factor + 1.
     """
-    out, features = conv.weight.shape[:2]
-    weight = conv.weight.new_zeros(out, factor, factor, features, factor, factor, 3, 3)
-    steps = [(i, u, *divmod(i + u - 1, factor)) for i in range(factor) for u in range(3)]
+    out, features, size, _ = weight.shape
+    wide = weight.new_zeros(out, factor, factor, features, factor, factor, 3, 3)
+    steps = [(i, u, *divmod(i + u - size // 2, factor)) for i in range(factor) for u in range(size)]
     for i, u, down, p in steps:
         for j, v, right, q in steps:
-            weight[:, i, j, :, p, q, 1 + down, 1 + right] = conv.weight[:, :, u, v]
-    assert conv.bias is not None
-    square = factor**2
-    return weight.view(out * square, features * square, 3, 3), conv.bias.repeat_interleave(square)
+            wide[:, i, j, :, p, q, 1 + down, 1 + right] = weight[:, :, u, v]
+    return wide.view(out * factor**2, features * factor**2, 3, 3)
 
 
 def reflect_to(image: Tensor, height: int, width: int) -> Tensor:

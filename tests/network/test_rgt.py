@@ -61,6 +61,21 @@ def test_tail_in_strips_equals_whole(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(network(image), whole, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
+def test_folded_tail_equals_plain_one_to_the_last_pixel(scale: int) -> None:
+    """Without autograd the convolutions of the tail are one; under it they are what they are."""
+    network = make(upscale=scale, upsampler="pixelshuffle")
+    with torch.no_grad():
+        for weights in network.upsample.parameters():
+            weights.add_(0.1 * torch.randn_like(weights))
+    image = torch.rand(2, 3, 19, 23)
+    plain = network(image).detach()
+    with torch.inference_mode():
+        folded = network(image)
+    spread = (plain - plain.mean()).abs().max().item()
+    assert (folded - plain).abs().max().item() < 3e-6 * spread
+
+
 @pytest.mark.parametrize("size", [(40, 61), (64, 32), (33, 97)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_strips_and_fused_products_equal_plain_ones(

@@ -10,6 +10,7 @@ import psutil
 import torch
 
 from rgt_cli.inference.limits import memory_left
+from rgt_cli.network.attention import kernel_width
 
 FREE_SHARE = 0.8
 """The part of the free memory that an automatic tile may fill; the rest is for everything else."""
@@ -63,15 +64,17 @@ class MemoryModel:
         """The model of one network in one precision; of one that is no RGT, its images alone.
 
         At its widest, in local attention, RGT holds four tensors of the residual stream in fp32 (the
-        shortcuts of the body and of the group, the stream and its successor) and two tensors of the
-        same size, in the precision of the products, with the results of the two branches.
+        shortcuts of the body and of the group, the stream and its successor) and, in the precision of
+        the products, two tensors of the same size, but for wider heads, with what the two branches
+        attended to and their values; in half precision the normed stream as well.
         """
-        dim = getattr(config, "embed_dim", 0)
-        streams = 6 * 4 if dtype == torch.float32 else 4 * 4 + 3 * 2
+        dim, heads = getattr(config, "embed_dim", 0), max(getattr(config, "num_heads", (1,)))
+        wide = heads * kernel_width(dim // heads)
+        streams = 4 * 4 * dim + (2 * 4 * wide if dtype == torch.float32 else 2 * (2 * wide + dim))
         images = 4 * config.in_chans * (1 + 3 * config.upscale**2)
         layouts = 64  # indices into windows
         strips = WORKED_ON.get(device.type, 1 << 18) * 4 * (5 * dim + 400)
-        return cls(dim * streams + images + layouts, strips)
+        return cls(streams + images + layouts, strips)
 
     def bytes_for(self, height: int, width: int) -> int:
         """The peak for one input of `height` x `width` pixels."""

@@ -7,6 +7,7 @@ they need in between stays small enough for a processor's cache.
 """
 
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,8 +21,8 @@ from rgt_cli.network.kernels import (
     assemble,
     attend,
     compute_dtype,
+    convolve_channels,
     convolve_tokens,
-    lagging,
     project,
     reorder,
     state_of,
@@ -165,32 +166,18 @@ class WindowAttention(nn.Module):
         self.pos = DynamicPositionBias(dim // 4, num_heads)
         self._folded: tuple[tuple, Tensor] | None = None
 
-    def forward(self, x: Tensor, qkv: nn.Linear, layout: WindowLayout) -> Tensor:
-        """Attend in all windows.
+    def forward(
+        self, x: Tensor, qkv: nn.Linear, layout: WindowLayout
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Attend in all windows, some at a time.
 
         Args:
             x: (B, H * W, 2 * dim) tokens of both branches.
             qkv: the projection to queries, keys and values of both branches.
 
-        Returns:
-            (B, P, 2, dim) in the order of `layout`: what was attended to, and the values.
+        Yields:
+            What was attended to, and the values: each (B, n, heads * width) in the order of `layout`.
         """
-        chunks = self._chunks(x, qkv, layout)
-        if torch.is_grad_enabled():
-            return torch.cat([torch.stack(both, dim=2) for both in chunks], dim=1).flatten(3)
-        length = len(layout.order)
-        whole = x.new_empty((len(x), length, 2, self.num_heads, self.head_dim), dtype=compute_dtype(x))
-        done = 0
-        for both in chunks:
-            rows = slice(done, done + both[0].shape[1])
-            whole[:, rows, 0], whole[:, rows, 1] = both
-            done = rows.stop
-        return whole.flatten(3)
-
-    def _chunks(
-        self, x: Tensor, qkv: nn.Linear, layout: WindowLayout
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Some windows at a time: what was attended to, and the values, each (B, n, heads, head_dim)."""
         size = self.window[0] * self.window[1]
         bias, scale, start = self._bias(), self.head_dim**-0.5, 0
         for count, split in layout.kinds:
@@ -201,14 +188,10 @@ class WindowAttention(nn.Module):
                 parts = project(qkv, reorder(x, layout.order[start:end], layout.back), self.rows)
                 if layout.real is not None:  # padding is zero after the projection, bias and all
                     parts = parts * layout.real[start:end].to(parts.dtype)
-                parts = parts.view(-1, size, 3, self.num_heads, self.width)
-                q, k, v = parts.permute(2, 0, 3, 1, 4)
+                windows = parts.view(-1, size, 3, self.num_heads, self.width)
+                q, k, v = windows.permute(2, 0, 3, 1, 4)
                 attended = attend(q, k, v, kind_bias, scale)
-                shape = (len(x), end - start, self.num_heads, -1)
-                yield (
-                    attended.reshape(shape)[..., : self.head_dim],
-                    v.transpose(1, 2).reshape(shape)[..., : self.head_dim],
-                )
+                yield attended.reshape(len(x), end - start, -1), parts.chunk(3, dim=-1)[2]
                 start = end
 
     def _bias(self) -> Tensor:
@@ -260,6 +243,8 @@ class LocalSelfAttention(nn.Module):
             return WindowAttention(dim // 2, num_heads // 2, window, shift, index * dim // 2)
 
         self.attns = nn.ModuleList([branch(0, split_size), branch(1, split_size[::-1])])
+        head_dim = dim // num_heads
+        self.columns = heads_of([0], num_heads, head_dim, kernel_width(head_dim))
 
     def forward(self, x: Tensor, norm: nn.LayerNorm, out: Tensor | None = None) -> Tensor:
         """(B, H, W, C) residual stream -> the same with L-SA of `norm(x)` added, in `out` if given."""
@@ -267,35 +252,46 @@ class LocalSelfAttention(nn.Module):
         dtype = compute_dtype(x)
         parts = (norm(x[:, top:end]).to(dtype) for top, end in strips(x))
         normed = assemble(parts, height, out).flatten(1, 2)  # `out` is not needed before the end
-        layouts, branches = [], []
-        for attn in self.attns:
-            layouts.append(
-                window_layout(height, width, attn.window, attn.shift, self.multiple, x.device)
-            )
-            branches.append(attn(normed, self.qkv, layouts[-1]))
+        layouts = [
+            window_layout(height, width, attn.window, attn.shift, self.multiple, x.device)
+            for attn in self.attns
+        ]
+        branches = zip(self.attns, layouts, strict=True)
+        chunks = itertools.chain(*(attn(normed, self.qkv, layout) for attn, layout in branches))
+        both = side_by_side(chunks, normed, sum(len(layout.order) for layout in layouts))
         del normed
-        return add_strips(x, self._strips(x, layouts, branches), out)
+        return add_strips(x, self._strips(x, layouts, both), out)
 
-    def _strips(
-        self, x: Tensor, layouts: list[WindowLayout], branches: list[Tensor]
-    ) -> Iterator[Tensor]:
-        for both, inner in lagging(self._gather(x, layouts, branches), x.shape[1]):
-            attended, values = both.unbind(dim=-2)
-            local = convolve_tokens(self.get_v, values)
-            yield project(self.proj, attended[:, inner] + local[:, inner])
-
-    def _gather(
-        self, x: Tensor, layouts: list[WindowLayout], branches: list[Tensor]
-    ) -> Iterator[Tensor]:
-        """Strips of (B, n, W, 2, C): what was attended to and the values, both branches side by side."""
-        batch, _, width, dim = x.shape
+    def _strips(self, x: Tensor, layouts: list[WindowLayout], both: Tensor) -> Iterator[Tensor]:
+        """What L-SA adds to strips of rows; `both`: the windows of one branch, then of the other."""
+        first, second = layouts
+        places = torch.stack([first.back, second.back + len(first.order)], dim=1)
+        order = torch.cat([2 * first.order, 2 * second.order + 1])
+        batch, height, width, _ = x.shape
         for top, bottom in strips(x):
-            pixels = slice(top * width, bottom * width)
-            both = [
-                reorder(tokens, layout.back[pixels], layout.order)
-                for layout, tokens in zip(layouts, branches, strict=True)
-            ]
-            yield torch.cat(both, dim=-1).view(batch, bottom - top, width, 2, dim)
+            above, below = max(0, top - 1), min(height, bottom + 1)
+            tokens = reorder(both, places[above * width : below * width].flatten(), order)
+            tokens = tokens.view(batch, below - above, width, 2, 2, -1)
+            attended, values = tokens.unbind(dim=4)
+            local = convolve_channels(self.get_v, values.flatten(3), self.columns).view_as(values)
+            rows = slice(top - above, bottom - above)
+            yield project(
+                self.proj, (attended[:, rows] + local[:, rows]).flatten(3), columns=self.columns
+            )
+
+
+def side_by_side(chunks: Iterator[tuple[Tensor, Tensor]], x: Tensor, length: int) -> Tensor:
+    """Put pairs of (B, n, C) tokens of a batch like `x` into one (B, length, 2, C)."""
+    if torch.is_grad_enabled():
+        return torch.cat([torch.stack(pair, dim=2) for pair in chunks], dim=1)
+    whole, done = x.new_empty(0), 0
+    for pair in chunks:
+        if not done:
+            whole = pair[0].new_empty(len(x), length, 2, pair[0].shape[2])
+        rows = slice(done, done + pair[0].shape[1])
+        whole[:, rows, 0], whole[:, rows, 1] = pair
+        done = rows.stop
+    return whole
 
 
 def recursions(height: int, width: int) -> int:

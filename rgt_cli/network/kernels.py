@@ -28,6 +28,13 @@ def convolve_tokens(conv: nn.Module, x: Tensor) -> Tensor:
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
+def convolve_channels(conv: nn.Conv2d, x: Tensor, channels: Channels) -> Tensor:
+    """Run a depth-wise 3x3 convolution over (B, H, W, C) tokens that hold these channels of it."""
+    weight, bias = _kept(conv, (channels,), lambda: _pick(conv, channels, None))
+    image = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=1, groups=len(channels))
+    return image.permute(0, 2, 3, 1)
+
+
 def strip_tokens(x: Tensor) -> int:
     """About how many of the (..., C) tokens of `x` are worked on at a time."""
     return max(1, STRIP_VALUES[x.device.type] // x.shape[-1])
@@ -109,25 +116,25 @@ def project(
     return y.view(*x.shape[:-1], -1)
 
 
-def _pick(linear: nn.Linear, rows: Channels | None, columns: Channels | None) -> Weights:
+def _pick(layer: nn.Linear | nn.Conv2d, rows: Channels | None, columns: Channels | None) -> Weights:
     """Weight and bias for chosen outputs and inputs."""
-    weight: Tensor = linear.weight
-    bias: Tensor | None = linear.bias
+    weight: Tensor = layer.weight
+    bias: Tensor | None = layer.bias
     if rows is not None:
         index = torch.tensor(rows, device=weight.device)
-        weight = F.pad(weight, (0, 0, 0, 1))[index]  # the last row, -1, is zero
+        weight = torch.cat([weight, torch.zeros_like(weight[:1])])[index]  # the last row, -1, is zero
         bias = None if bias is None else F.pad(bias, (0, 1))[index]
     if columns is not None:
         weight = F.pad(weight, (0, 1))[:, torch.tensor(columns, device=weight.device)]
     return weight, bias
 
 
-def _kept(linear: nn.Linear, key: tuple, make: Callable[[], Weights]) -> Weights:
+def _kept(layer: nn.Linear | nn.Conv2d, key: tuple, make: Callable[[], Weights]) -> Weights:
     """What `make` makes of the weights as they are now; kept unless under autograd."""
     if torch.is_grad_enabled():
         return make()
-    state = state_of(linear.weight, linear.bias)
-    known = _kept_weights.setdefault(linear, {})
+    state = state_of(layer.weight, layer.bias)
+    known = _kept_weights.setdefault(layer, {})
     if key not in known or known[key][0] != state:
         known[key] = state, make()
     return known[key][1]

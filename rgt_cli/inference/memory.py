@@ -10,7 +10,6 @@ import psutil
 import torch
 
 from rgt_cli.inference.limits import memory_left
-from rgt_cli.network.attention import kernel_width
 
 FREE_SHARE = 0.8
 """The part of the free memory that an automatic tile may fill; the rest is for everything else."""
@@ -69,7 +68,7 @@ class MemoryModel:
         attended to and their values; in half precision the normed stream as well.
         """
         dim, heads = getattr(config, "embed_dim", 0), max(getattr(config, "num_heads", (1,)))
-        wide = heads * kernel_width(dim // heads)
+        wide = heads * math.ceil(dim / heads / 8) * 8  # heads take whole vectors
         streams = 4 * 4 * dim + (2 * 4 * wide if dtype == torch.float32 else 2 * (2 * wide + dim))
         images = 4 * config.in_chans * (1 + 3 * config.upscale**2)
         layouts = 64  # indices into windows

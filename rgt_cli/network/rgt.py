@@ -263,7 +263,7 @@ class RGT(nn.Module):
         if torch.is_grad_enabled():
             return self._tail(deep.permute(0, 3, 1, 2))
         image = self._enlarge_strips(deep, self._folded_tail)
-        # The outermost pixels see zeros that each convolution puts around its own input.
+        # Around the image each convolution sees zeros; the folded one, what the others make of zeros.
         scale, seen = self.config.upscale, TAIL_REACH + 1
         for near, at in (
             (slice(None, seen), slice(None, scale)),
@@ -274,6 +274,7 @@ class RGT(nn.Module):
         return image
 
     def _enlarge_strips(self, deep: Tensor, tail: Callable[[Tensor], Tensor]) -> Tensor:
+        """Run `tail`, from (B, C, n, W) to (B, in_chans, s * n, s * W), over strips of n rows."""
         height, scale = deep.shape[1], self.config.upscale
 
         def parts() -> Iterator[Tensor]:
@@ -289,7 +290,7 @@ class RGT(nn.Module):
         return self.conv_last(self.upsample(self.conv_before_upsample(image)))
 
     def _folded_tail(self, image: Tensor) -> Tensor:
-        """The same in a tenth of the operations, but for what depends on the outermost pixels' zeros."""
+        """The same in a tenth of the operations, but not for the outermost pixels: see `_enlarge`."""
         layers = [*self.upsample, self.conv_last]
         state = state_of(*self.upsample.parameters(), *self.conv_last.parameters())
         if self._folded is None or self._folded[0] != state:

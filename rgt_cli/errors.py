@@ -22,7 +22,7 @@ class RGTError(Exception):
     exit_code = ExitCode.SOME_FAILED
 
 
-class PictureError(RGTError):
+class InputError(RGTError):
     """A source cannot be read as a picture."""
 
 

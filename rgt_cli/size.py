@@ -1,35 +1,49 @@
-"""How large a result is to be."""
+"""Sizes of images: what there is, and what is asked for."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Dimensions(NamedTuple):
+    """The size of an image in pixels, as shown."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width} x {self.height}"
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large results are: by a factor, or as many pixels. Exactly one way is set."""
+    """The requested size of outputs: either a factor, or a number of pixels."""
 
     scale: float | None = None
-    """The factor of both sides."""
+    """Factor of both sides. If it is set, the other fields are not."""
     width: int | None = None
-    """Pixels; with `height` and without `fit`, both are met, whatever the proportions."""
+    """Pixels. With `height` and without `fit`, both are met, whatever the proportions."""
     height: int | None = None
     """Pixels."""
     fit: bool = False
-    """Keep the proportions, within `width` and `height`."""
+    """Keep the proportions and stay within `width` and `height`."""
 
-    def of(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of the result from those of a source, in pixels."""
+    def of(self, source: Dimensions) -> Dimensions:
+        """Return the size of the output for an input of size `source`."""
+        width, height = source
         if self.scale is not None:
             factor = self.scale
         elif self.width and self.height:
             if not self.fit:
-                return self.width, self.height
+                return Dimensions(self.width, self.height)
             factor = min(self.width / width, self.height / height)
         elif self.width:
-            return self.width, max(1, round(height * self.width / width))
+            return Dimensions(self.width, max(1, round(height * self.width / width)))
         else:
             assert self.height
-            return max(1, round(width * self.height / height)), self.height
-        return max(1, round(width * factor)), max(1, round(height * factor))
+            return Dimensions(max(1, round(width * self.height / height)), self.height)
+        return Dimensions(max(1, round(width * factor)), max(1, round(height * factor)))
 
     def __str__(self) -> str:
         if self.scale is not None:

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from rgt_cli.inference import Enlarger, Upscaler
+from rgt_cli.inference import MultiPassUpscaler, Upscaler
 from rgt_cli.network import RGT, RGTConfig
 from rgt_cli.size import Size
 
@@ -103,9 +103,9 @@ def leftovers(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def nearest_enlarger(size: Size | None = None, alpha_by_network: bool = True) -> Enlarger:
-    """An enlarger of stub networks, whose results are known to the last bit."""
-    return Enlarger(
+def nearest_upscaler(size: Size | None = None, alpha_by_network: bool = True) -> MultiPassUpscaler:
+    """An upscaler of stub networks, whose results are known to the last bit."""
+    return MultiPassUpscaler(
         size or Size(scale=2),
         lambda scale: Upscaler(Nearest(scale or 2), device="cpu"),
         [2, 3, 4],

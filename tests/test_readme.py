@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 
 from rgt_cli.checkpoints.convert import write_slim
 from rgt_cli.network import RGT
-from tests.batch.test_film import facts, lavfi
-from tests.checkpoints.hub import Hub
 from tests.conftest import DATA, MICRO
+from tests.helpers.hub import Hub
+from tests.jobs.test_video import facts, lavfi
 
 CATALOGUE = Path(__file__).parents[1] / "rgt_cli" / "checkpoints" / "catalogue.toml"
 README = (Path(__file__).parents[1] / "README.md").read_text()

@@ -2,7 +2,7 @@
 
     python weights/crops.py PICTURE --box 140,60 --model tiny --model tiny-photo --jpeg 60 -o crops.png
 
-The picture is reduced as MATLAB's bicubic does, compressed if asked for, and enlarged again.
+The picture is reduced as MATLAB's bicubic does, jpeg_roundtrip if asked for, and enlarged again.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rgt_cli import Upscaler
-from rgt_cli.measure import bicubic_resize, compressed, psnr_luma
+from rgt_cli.measure import bicubic_resize, jpeg_roundtrip, psnr_luma
 
 SIDE = 96
 """Pixels of the picture that are shown, each way."""
@@ -35,7 +35,7 @@ def crops(
     truth = truth[:height, :width]
     small = bicubic_resize(truth, 1 / scale)
     if jpeg:
-        small = compressed(small, jpeg)
+        small = jpeg_roundtrip(small, jpeg)
     shown = {
         "input": small.repeat(scale, 0).repeat(scale, 1),
         "bicubic": bicubic_resize(small, scale),

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from PIL.Image import Resampling
 
-from rgt_cli.measure import compressed
+from rgt_cli.measure import jpeg_roundtrip
 
 CLEAN = 0.25
 """The share of pictures that are only reduced, so that the network keeps what is clean as it is."""
@@ -32,7 +32,7 @@ def degraded(high: np.ndarray, scale: int, random: np.random.Generator) -> np.nd
     if random.random() < 0.25:
         low = _noisy(low, random)
     if random.random() < 0.85:
-        low = compressed(low, int(random.integers(40, 96)), str(random.choice(["4:4:4", "4:2:0"])))
+        low = jpeg_roundtrip(low, int(random.integers(40, 96)), str(random.choice(["4:4:4", "4:2:0"])))
     return low
 
 

@@ -12,11 +12,11 @@ OVERSAMPLED = 2
 """Pictures are drawn so many times larger and reduced, so that their edges are antialiased."""
 LETTERS = [chr(c) for c in range(33, 127)]
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
-def colour(random: np.random.Generator, gray: float) -> Colour:
-    """Any colour, or with a probability of `gray` one without hue."""
+def color(random: np.random.Generator, gray: float) -> Color:
+    """Any color, or with a probability of `gray` one without hue."""
     saturation = 0.0 if random.random() < gray else random.random()
     red, green, blue = colorsys.hsv_to_rgb(random.random(), saturation, random.random())
     return round(255 * red), round(255 * green), round(255 * blue)
@@ -25,7 +25,7 @@ def colour(random: np.random.Generator, gray: float) -> Colour:
 def dead_leaves(random: np.random.Generator) -> Image.Image:
     """Discs and polygons over one another, their sizes spread as in nature (power law of -3)."""
     side, gray = SIDE * OVERSAMPLED, random.random()
-    picture = Image.new("RGB", (side, side), colour(random, gray))
+    picture = Image.new("RGB", (side, side), color(random, gray))
     draw = ImageDraw.Draw(picture)
     smallest, largest = 6.0, side / 3
     for share in random.random(1500):
@@ -33,27 +33,27 @@ def dead_leaves(random: np.random.Generator) -> Image.Image:
         x, y = random.uniform(0, side, 2)
         box = (x - radius, y - radius, x + radius, y + radius)
         if random.random() < 0.5:
-            draw.ellipse(box, fill=colour(random, gray))
+            draw.ellipse(box, fill=color(random, gray))
         else:
             corners = int(random.integers(3, 7))
             turn = float(random.uniform(0, 360))
-            draw.regular_polygon((x, y, radius), corners, rotation=turn, fill=colour(random, gray))
+            draw.regular_polygon((x, y, radius), corners, rotation=turn, fill=color(random, gray))
     return picture
 
 
 def line_art(random: np.random.Generator) -> Image.Image:
-    """Curves, outlines and hatching in dark ink over paper and flat colours."""
+    """Curves, outlines and hatching in dark ink over paper and flat colors."""
     side = SIDE * OVERSAMPLED
-    picture = Image.new("RGB", (side, side), "white" if random.random() < 0.7 else colour(random, 0.5))
+    picture = Image.new("RGB", (side, side), "white" if random.random() < 0.7 else color(random, 0.5))
     draw = ImageDraw.Draw(picture)
-    ink = colour(random, 1.0) if random.random() < 0.3 else (15, 15, 15)
+    ink = color(random, 1.0) if random.random() < 0.3 else (15, 15, 15)
     for _ in range(40):
         x, y = random.uniform(-50, side, 2)
         width, height = random.uniform(20, side / 2, 2)
         thickness = int(random.integers(2, 10))
         kind = int(random.integers(4))
         if kind == 0:
-            fill = colour(random, 0.5) if random.random() < 0.4 else None
+            fill = color(random, 0.5) if random.random() < 0.4 else None
             draw.ellipse((x, y, x + width, y + height), fill=fill, outline=ink, width=thickness)
         elif kind == 1:
             start, sweep = random.uniform(0, 360), random.uniform(40, 250)
@@ -73,7 +73,7 @@ def text(random: np.random.Generator) -> Image.Image:
     """Lines of letters in many sizes, dark on light or the other way round."""
     side = SIDE * OVERSAMPLED
     light = random.random() < 0.6
-    paper, ink = ("white", colour(random, 0.7)) if light else (colour(random, 0.5), "white")
+    paper, ink = ("white", color(random, 0.7)) if light else (color(random, 0.5), "white")
     picture = Image.new("RGB", (side, side), paper)
     draw = ImageDraw.Draw(picture)
     top = 4.0

@@ -21,7 +21,7 @@ _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Somewhere the bytes of a checkpoint can be had: a file on the Hub, or a URL."""
 
     hub: str | None = None
@@ -40,11 +40,11 @@ class Place:
     def __str__(self) -> str:
         if self.hub:
             return f"{self.hub}:{self.file}" if self.file else self.hub
-        return shown_url(self.url or "")
+        return redact_url(self.url or "")
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """A checkpoint that can be asked for."""
 
     name: str
@@ -63,7 +63,7 @@ class Entry:
     """SPDX identifier."""
     author: str = ""
     """Whom to attribute it to."""
-    places: tuple[Place, ...] = ()
+    places: tuple[Location, ...] = ()
     """Where to fetch it, the ones with a known hash first; empty for a bundled one."""
     bundled: Path | None = None
     """Its file, where it ships with the package."""
@@ -84,7 +84,7 @@ class Entry:
 
 
 @functools.cache
-def catalogue() -> Mapping[str, Entry]:
+def catalogue() -> Mapping[str, CatalogueEntry]:
     """Every entry by its full name, in the order of the catalogue.
 
     Raises:
@@ -93,7 +93,7 @@ def catalogue() -> Mapping[str, Entry]:
     paths = [Path(__file__).with_name("catalogue.toml")]
     if own := os.environ.get(OWN_CATALOGUE):
         paths.append(Path(own))
-    entries: dict[str, Entry] = {}
+    entries: dict[str, CatalogueEntry] = {}
     for path in paths:
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -103,21 +103,23 @@ def catalogue() -> Mapping[str, Entry]:
     return entries
 
 
-def _entry(name: str, facts: Mapping) -> Entry:
+def _entry(name: str, facts: Mapping) -> CatalogueEntry:
     known = {k: facts[k] for k in ("short", "variant", "scale", "purpose", "note", "license", "author")}
     if "bundled" in facts:
         path = _bundled_folder() / facts["bundled"]
-        return Entry(name, **known, bundled=path, sha256=facts["sha256"], tile=facts.get("tile"))
+        return CatalogueEntry(
+            name, **known, bundled=path, sha256=facts["sha256"], tile=facts.get("tile")
+        )
     places = []
     main = {key: facts.get(key) for key in ("sha256", "bytes")}
     if "hub" in facts:
-        places.append(Place(facts["hub"], facts["file"], facts.get("revision"), **main))
+        places.append(Location(facts["hub"], facts["file"], facts.get("revision"), **main))
     if "url" in facts:
         if "url_sha256" in facts:
             main = {key: facts.get(f"url_{key}") for key in main}
-        places.append(Place(url=facts["url"], **main))
+        places.append(Location(url=facts["url"], **main))
     places.sort(key=lambda place: place.sha256 is None)
-    return Entry(name, **known, places=tuple(places), tile=facts.get("tile"))
+    return CatalogueEntry(name, **known, places=tuple(places), tile=facts.get("tile"))
 
 
 def _bundled_folder() -> Path:
@@ -126,7 +128,7 @@ def _bundled_folder() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "weights"
 
 
-def find(model: str, scale: int | None) -> Entry | Path:
+def lookup(model: str, scale: int | None) -> CatalogueEntry | Path:
     """Tell what a person means by `model`, without touching the network.
 
     Args:
@@ -160,13 +162,13 @@ def find(model: str, scale: int | None) -> Entry | Path:
     raise CheckpointError(f"{model}: no model of that name and no such file; {advice}")
 
 
-def scales_of(model: str) -> list[int]:
+def available_scales(model: str) -> list[int]:
     """The factors that a model of the catalogue has, "auto" included; none of one from elsewhere."""
     entries = catalogue().values()
     if model == "auto":
         model = "tiny"  # as the published one does
     scales = {entry.scale for entry in entries if entry.short == model and entry.scale}
-    if not scales and isinstance(found := find(model, None), Entry) and found.scale:
+    if not scales and isinstance(found := lookup(model, None), CatalogueEntry) and found.scale:
         scales = {found.scale}
     return sorted(scales)
 
@@ -180,31 +182,33 @@ def _native_scale(name: str, scales: list[int], wanted: int | None) -> int:
     return min(reaching)
 
 
-def _elsewhere(model: str) -> Entry | None:
+def _elsewhere(model: str) -> CatalogueEntry | None:
     """An entry for a checkpoint outside the catalogue: on the Hub or at an address."""
     if model.startswith("hf://"):
         parts = model.removeprefix("hf://").split("/", 2)
         if len(parts) < 2 or not all(parts):
             raise CheckpointError(f"{model}: is not of the form hf://owner/repo/file")
-        return Entry(model, places=(Place("/".join(parts[:2]), parts[2] if len(parts) > 2 else None),))
+        return CatalogueEntry(
+            model, places=(Location("/".join(parts[:2]), parts[2] if len(parts) > 2 else None),)
+        )
     if "://" in model:
         address = urlsplit(model)
         local = address.hostname in ("localhost", "127.0.0.1", "::1")
         if address.scheme != "https" and not (address.scheme == "http" and local):
-            raise CheckpointError(f"{shown_url(model)}: only https:// and hf:// addresses are fetched")
+            raise CheckpointError(f"{redact_url(model)}: only https:// and hf:// addresses are fetched")
         if not address.path.lower().endswith(SUFFIXES):
-            raise CheckpointError(f"{shown_url(model)}: does not end with {' or '.join(SUFFIXES[:2])}")
-        return Entry(shown_url(model), places=(Place(url=model),))
+            raise CheckpointError(f"{redact_url(model)}: does not end with {' or '.join(SUFFIXES[:2])}")
+        return CatalogueEntry(redact_url(model), places=(Location(url=model),))
     repo, colon, file = model.partition(":")
     if _REPO.fullmatch(repo) and not repo.startswith((".", "~")) and not Path(model).exists():
         if colon and file:
-            return Entry(model, places=(Place(repo, file),))
+            return CatalogueEntry(model, places=(Location(repo, file),))
         if not colon and not repo.lower().endswith(SUFFIXES):
-            return Entry(model, places=(Place(repo),))
+            return CatalogueEntry(model, places=(Location(repo),))
     return None
 
 
-def shown_url(url: str) -> str:
+def redact_url(url: str) -> str:
     """An address without what may be secret in it: user, password, query and fragment."""
     address = urlsplit(url)
     host = address.netloc.rpartition("@")[2]

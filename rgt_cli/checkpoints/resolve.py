@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rgt_cli.checkpoints.catalogue import Entry, find
-from rgt_cli.checkpoints.store import Progress, kept
+from rgt_cli.checkpoints.cache import Progress, cached_path
+from rgt_cli.checkpoints.catalogue import CatalogueEntry, lookup
 from rgt_cli.errors import CheckpointError
 
 
@@ -19,7 +19,7 @@ class Resolved:
     notes: tuple[str, ...] = ()
     """What a person should know of how it was chosen or got."""
     tile: int | None = None
-    """See `Entry.tile`."""
+    """See `CatalogueEntry.tile`."""
 
 
 def resolve(
@@ -40,35 +40,35 @@ def resolve(
     """
     if model == "auto":
         return _automatic(scale, device_type, progress)
-    found = find(model, scale)
+    found = lookup(model, scale)
     if isinstance(found, Path):
         return Resolved(found.name, found)
     return _resolved(found, progress)
 
 
 def _automatic(scale: int | None, device_type: str, progress: Progress | None) -> Resolved:
-    bundled = find("tiny", scale)
-    assert isinstance(bundled, Entry)
+    bundled = lookup("tiny", scale)
+    assert isinstance(bundled, CatalogueEntry)
     if device_type != "cuda":
         note = (
             f"no CUDA device, so the bundled {bundled.name}; -m tiny-photo is for compressed photos, "
             "-m rgt far better and far slower"
         )
         return _resolved(bundled, progress, note)
-    published = find("rgt", scale)
-    assert isinstance(published, Entry)
+    published = lookup("rgt", scale)
+    assert isinstance(published, CatalogueEntry)
     try:
         return _resolved(published, progress)
     except CheckpointError as error:
         return _resolved(bundled, progress, f"{error}; the bundled {bundled.name} is used instead")
 
 
-def _resolved(entry: Entry, progress: Progress | None, *notes: str) -> Resolved:
+def _resolved(entry: CatalogueEntry, progress: Progress | None, *notes: str) -> Resolved:
     if entry.bundled:
         return Resolved(entry.name, entry.bundled, notes, entry.tile)
-    if path := kept(entry):
+    if path := cached_path(entry):
         return Resolved(entry.name, path, notes, entry.tile)
-    from rgt_cli.checkpoints.obtain import obtain  # only now wait for the Hub's client
+    from rgt_cli.checkpoints.download import download  # only now wait for the Hub's client
 
-    obtained = obtain(entry, progress)
-    return Resolved(entry.name, obtained.path, notes + obtained.notes, entry.tile)
+    downloaded = download(entry, progress)
+    return Resolved(entry.name, downloaded.path, notes + downloaded.notes, entry.tile)

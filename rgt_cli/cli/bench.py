@@ -63,13 +63,13 @@ def bench(
 
     timings = list(benchmark(model, scale, device, precisions, tiles, runs, threads))
     if as_json:
-        rows = [dataclasses.asdict(t) | {"share_of_peak": t.share_of_peak} for t in timings]
+        rows = [dataclasses.asdict(t) | {"peak_fraction": t.peak_fraction} for t in timings]
         for row in rows:
-            row["decibels"] = None if row["decibels"] == float("inf") else row["decibels"]
+            row["psnr"] = None if row["psnr"] == float("inf") else row["psnr"]
         click.echo(json.dumps(rows, indent=2))
         return
     first = timings[0]
-    console.say(f"{first.model} on {first.device}, {first.threads} threads, median of {runs}")
+    console.info(f"{first.model} on {first.device}, {first.threads} threads, median of {runs}")
     columns = ["precision", "tile", "s/tile", "MP/s in", "peak memory", "of the peak", "error", "PSNR"]
     table = [
         [
@@ -78,9 +78,9 @@ def bench(
             f"{timing.seconds:.3f}",
             f"{timing.megapixels_per_second:.4f}",
             f"{timing.peak_memory / 2**20:.0f} MiB",
-            f"{timing.share_of_peak:.0%} of {timing.matrix_peak / 1e9:.0f} GFLOP/s",
-            f"{timing.largest_error:.1e}",
-            "exact" if timing.decibels == float("inf") else f"{timing.decibels:.1f} dB",
+            f"{timing.peak_fraction:.0%} of {timing.matrix_peak / 1e9:.0f} GFLOP/s",
+            f"{timing.max_error:.1e}",
+            "exact" if timing.psnr == float("inf") else f"{timing.psnr:.1f} dB",
         ]
         for timing in timings
     ]

@@ -34,13 +34,13 @@ class Console:
         if not self.quiet:
             self._line(f"rgt: {message}", "yellow")
 
-    def say(self, message: str) -> None:
+    def info(self, message: str) -> None:
         """Say what has been done."""
         if not self.quiet:
             self._line(message, "")
 
     def _line(self, message: str, style: str) -> None:
-        message = " ".join(shown(message).split())
+        message = " ".join(printable(message).split())
         self._rich.print(message, style=style, markup=False, soft_wrap=True)
 
     def table(self, columns: list[str], rows: list[list[str]], stderr: bool = False) -> None:
@@ -53,7 +53,7 @@ class Console:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(Text(shown(cell)) for cell in row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         width = None if sys.stdout.isatty() else 160
         RichConsole(highlight=False, width=width, stderr=stderr).print(table)
 
@@ -123,7 +123,7 @@ class BatchProgress:
 
     def tile(self, title: str, done: int, total: int) -> None:
         """So many tiles of one picture are done."""
-        self._in_hand = f", {shown(title)} {done}/{total}" if total > 1 else f", {shown(title)}"
+        self._in_hand = f", {printable(title)} {done}/{total}" if total > 1 else f", {printable(title)}"
         self.update("pictures", self.done, self.total)
 
     def picture(self, pixels: int) -> None:
@@ -158,7 +158,7 @@ class _PlainProgress:
         self.last = now
         pace = (now - self.first[1]) / (done - self.first[0])
         left = f", {pace * (total - done):.0f} s left" if total else ""
-        self.console.say(f"{title}: {self.pace(done, total, self.started)}{left}")
+        self.console.info(f"{title}: {self.pace(done, total, self.started)}{left}")
 
 
 def _tile_pace(done: int, total: int | None, started: float) -> str:
@@ -173,15 +173,15 @@ def _frame_pace(done: int, total: int | None, started: float) -> str:
 
 def _byte_pace(done: int, total: int | None, started: float) -> str:
     elapsed = time.monotonic() - started
-    of = f" of {megabytes(total)}" if total else ""
-    return f"{megabytes(done)}{of}, {megabytes(done / max(elapsed, 1e-3))}/s"
+    of = f" of {format_bytes(total)}" if total else ""
+    return f"{format_bytes(done)}{of}, {format_bytes(done / max(elapsed, 1e-3))}/s"
 
 
-def megabytes(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes as a person reads them."""
     return f"{count / 1e6:.1f} MB"
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """A text that can be printed: bytes of a file name that are no UTF-8 are spelled out."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

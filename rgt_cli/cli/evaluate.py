@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rgt_cli.checkpoints.catalogue import Entry, find
+from rgt_cli.checkpoints.catalogue import CatalogueEntry, lookup
 from rgt_cli.cli import options
 from rgt_cli.cli.console import Console
 from rgt_cli.errors import OutputError
@@ -88,12 +88,10 @@ def evaluate(
         raise click.UsageError("--lr: give one for each --hr, or none")
     from rgt_cli.inference import Upscaler, use_threads
     from rgt_cli.inference.memory import peak_memory
-    from rgt_cli.measure.evaluate import baselines, find_benchmark
+    from rgt_cli.measure.evaluate import baselines, find_dataset
     from rgt_cli.measure.evaluate import evaluate as score_all
 
-    benchmarks = [
-        find_benchmark(high, lows[at] if lows else None, scale) for at, high in enumerate(highs)
-    ]
+    benchmarks = [find_dataset(high, lows[at] if lows else None, scale) for at, high in enumerate(highs)]
     use_threads(threads)
     methods, variants = baselines(scale), dict[str, str]()
     upscalers: list[Upscaler] = []
@@ -121,16 +119,16 @@ def evaluate(
         click.echo(json.dumps(_facts(results, variants, scale, jpeg, peak), indent=2))
         return
     _tell(console, results, variants, f"x{scale}" + (f", JPEG {jpeg}" if jpeg else ""), scale, images)
-    console.say(f"peak memory {peak / 2**20:.0f} MiB")
+    console.info(f"peak memory {peak / 2**20:.0f} MiB")
 
 
 def _variant(upscaler: Upscaler, self_ensemble: bool) -> str:
     """The row of the paper's table that a model belongs to; empty if there is none."""
     try:
-        entry = find(upscaler.name, upscaler.scale)
+        entry = lookup(upscaler.name, upscaler.scale)
     except Exception:  # a file, which the paper does not know
         return ""
-    if not isinstance(entry, Entry) or entry.purpose != "bicubic":
+    if not isinstance(entry, CatalogueEntry) or entry.purpose != "bicubic":
         return ""
     if self_ensemble:
         return "RGT+" if entry.variant == "RGT" else ""

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
-from rgt_cli.checkpoints import store
-from rgt_cli.checkpoints.catalogue import Entry, Place, catalogue, find
-from rgt_cli.cli.console import Console, megabytes
+from rgt_cli.checkpoints import cache
+from rgt_cli.checkpoints.catalogue import CatalogueEntry, Location, catalogue, lookup
+from rgt_cli.cli.console import Console, format_bytes
 from rgt_cli.errors import CheckpointError, ExitCode, OutputError, UsageError
 
-AS_SCALE = click.option("-s", "--scale", type=click.IntRange(2, 4), help="Of a short name. Default: 4.")
+scale_option = click.option(
+    "-s", "--scale", type=click.IntRange(2, 4), help="Of a short name. Default: 4."
+)
 
 
 @click.group(invoke_without_command=True)
@@ -37,21 +39,21 @@ def models(context: click.Context, as_json: bool) -> None:
             f"x{row['scale']}" if row["scale"] else "",
             row["purpose"],
             row["license"],
-            megabytes(row["bytes"]) if row["bytes"] else "",
+            format_bytes(row["bytes"]) if row["bytes"] else "",
             row["state"],
         ]
         for row in rows
     ]
-    columns = ["name", "short", "variant", "scale", "purpose", "licence", "size", "state"]
+    columns = ["name", "short", "variant", "scale", "purpose", "license", "size", "state"]
     context.obj.table(columns, table)
 
 
 def _listed() -> list[dict]:
     """The facts of every entry of the catalogue, then of everything else that is kept."""
-    records = {record.name: record for record in store.all_records().values()}
+    records = {record.name: record for record in cache.all_records().values()}
     entries = list(catalogue().values())
     named = {entry.name for entry in entries}
-    entries += [Entry(name) for name in records if name not in named]
+    entries += [CatalogueEntry(name) for name in records if name not in named]
     return [
         {
             "name": entry.name,
@@ -71,17 +73,17 @@ def _listed() -> list[dict]:
 
 @models.command()
 @click.argument("model")
-@AS_SCALE
+@scale_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(model: str, scale: int | None, as_json: bool) -> None:
     """Tell all that is known of MODEL; of one that is not kept here, what the catalogue knows."""
-    found = find(model, scale)
+    found = lookup(model, scale)
     facts: dict[str, object] = {}
-    path = found if isinstance(found, Path) else found.bundled or store.kept(found)
-    if isinstance(found, Entry):
-        record = store.read_record(store.folder_of(found))
+    path = found if isinstance(found, Path) else found.bundled or cache.cached_path(found)
+    if isinstance(found, CatalogueEntry):
+        record = cache.read_record(cache.folder_of(found))
         facts |= {"name": found.name, "purpose": found.purpose, "note": found.note}
-        facts |= {"licence": found.license, "attribution": found.author}
+        facts |= {"license": found.license, "attribution": found.author}
         facts |= {"source": " or ".join(map(str, found.places)), "size": found.size}
         facts |= {"sha256": _sha256(found, record), "revision": _revision(found, record)}
     if path:
@@ -97,14 +99,14 @@ def info(model: str, scale: int | None, as_json: bool) -> None:
         click.echo(f"{key:{width}}  {value}")
 
 
-def _sha256(entry: Entry, record: store.Record | None) -> str | None:
+def _sha256(entry: CatalogueEntry, record: cache.CachedCheckpoint | None) -> str | None:
     if record:
         return record.sha256
-    known: list[Place] = [place for place in entry.places if place.sha256]
+    known: list[Location] = [place for place in entry.places if place.sha256]
     return entry.sha256 or (known[0].sha256 if known else None)
 
 
-def _revision(entry: Entry, record: store.Record | None) -> str | None:
+def _revision(entry: CatalogueEntry, record: cache.CachedCheckpoint | None) -> str | None:
     known = [place.revision for place in entry.places if place.revision]
     return record.revision if record else next(iter(known), None)
 
@@ -124,8 +126,8 @@ def _network_facts(path: Path) -> dict[str, object]:
     facts["multiply-adds"] = (
         f"{multiply_adds(network.config, 128, 128) / 1e9:.1f} G for 128 x 128 pixels"
     )
-    facts["file"] = f"{path} ({megabytes(path.stat().st_size)})"
-    facts["sha256 of file"] = store.sha256_of(path)
+    facts["file"] = f"{path} ({format_bytes(path.stat().st_size)})"
+    facts["sha256 of file"] = cache.sha256_of(path)
     return facts
 
 
@@ -144,7 +146,7 @@ def _plain(value: object) -> object:
 
 @models.command()
 @click.argument("names", metavar="NAME...", nargs=-1)
-@AS_SCALE
+@scale_option
 @click.option("--all", "everything", is_flag=True, help="Every model of the catalogue.")
 @click.pass_obj
 def get(console: Console, names: tuple[str, ...], scale: int | None, everything: bool) -> None:
@@ -152,7 +154,7 @@ def get(console: Console, names: tuple[str, ...], scale: int | None, everything:
     if bool(names) == everything:
         raise click.UsageError("name the models to fetch, or pass --all")
     entries = list(catalogue().values()) if everything else [_entry(name, scale) for name in names]
-    from rgt_cli.checkpoints.obtain import obtain
+    from rgt_cli.checkpoints.download import download
 
     failed: list[str] = []
     for entry in entries:
@@ -160,20 +162,20 @@ def get(console: Console, names: tuple[str, ...], scale: int | None, everything:
             continue
         try:
             with console.downloads() as progress:
-                obtained = obtain(entry, progress)
+                downloaded = download(entry, progress)
         except CheckpointError as error:
             failed.append(entry.name)
             console.error(str(error))
             continue
-        for note in obtained.notes:
+        for note in downloaded.notes:
             console.warn(note)
-        console.say(f"{entry.name}: {obtained.path} ({megabytes(obtained.path.stat().st_size)})")
+        console.info(f"{entry.name}: {downloaded.path} ({format_bytes(downloaded.path.stat().st_size)})")
     if failed:
         raise SystemExit(ExitCode.CHECKPOINT)
 
 
-def _entry(name: str, scale: int | None) -> Entry:
-    found = find(name, scale)
+def _entry(name: str, scale: int | None) -> CatalogueEntry:
+    found = lookup(name, scale)
     if isinstance(found, Path):
         raise UsageError(
             f"{name}: is a file; only models of the catalogue, the Hub or an address are kept"
@@ -187,9 +189,9 @@ def verify(console: Console) -> None:
     """Hash everything that is bundled or kept here again."""
     bundled = [entry for entry in catalogue().values() if entry.bundled]
     sound = {
-        e.name: bool(e.bundled) and store.sha256_of(Path(str(e.bundled))) == e.sha256 for e in bundled
+        e.name: bool(e.bundled) and cache.sha256_of(Path(str(e.bundled))) == e.sha256 for e in bundled
     }
-    sound |= {r.name: store.is_sound(folder, r) for folder, r in store.all_records().items()}
+    sound |= {r.name: cache.verify_cached(folder, r) for folder, r in cache.all_records().items()}
     for name, good in sound.items():
         click.echo(f"{'sound' if good else 'DAMAGED':8}{name}")
     if damaged := [name for name, good in sound.items() if not good]:
@@ -198,29 +200,29 @@ def verify(console: Console) -> None:
 
 @models.command()
 @click.argument("model")
-@AS_SCALE
+@scale_option
 @click.pass_obj
 def remove(console: Console, model: str, scale: int | None) -> None:
     """Delete what is kept of MODEL, its file in the Hub's cache and the trust in its hash too."""
     entry = _entry(model, scale)
     if entry.bundled:
         raise UsageError(f"{entry.name}: is part of the installation")
-    if not store.folder_of(entry).is_dir():
+    if not cache.folder_of(entry).is_dir():
         raise CheckpointError(f"{entry.name}: is not kept here")
     try:
-        freed = store.remove(entry)
+        freed = cache.remove(entry)
     except OSError as error:
         raise OutputError(f"{entry.name}: cannot be removed: {error.strerror}") from error
-    console.say(f"{entry.name}: removed, {megabytes(freed)} freed")
+    console.info(f"{entry.name}: removed, {format_bytes(freed)} freed")
 
 
 @models.command()
 @click.argument("model")
-@AS_SCALE
+@scale_option
 def path(model: str, scale: int | None) -> None:
     """Print where the file of MODEL lies."""
-    found = find(model, scale)
-    where = found if isinstance(found, Path) else found.bundled or store.kept(found)
+    found = lookup(model, scale)
+    where = found if isinstance(found, Path) else found.bundled or cache.cached_path(found)
     if where is None:
         raise CheckpointError(f"{model}: is not kept here; fetch it: rgt models get {model}")
     click.echo(str(where))
@@ -245,4 +247,4 @@ def convert(console: Console, source: Path, target: Path, half: bool, overwrite:
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
     before, after = source.stat().st_size, target.stat().st_size
-    console.say(f"{target}: {megabytes(after)}, from {megabytes(before)}")
+    console.info(f"{target}: {format_bytes(after)}, from {format_bytes(before)}")

@@ -5,7 +5,7 @@ import re
 import click
 from PIL import ImageColor
 
-SMALLEST_TILE = 16
+MIN_TILE = 16
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -23,8 +23,8 @@ class TileType(click.ParamType):
             side = int(value)
         except ValueError:
             self.fail(f"{value!r} is no number of pixels, nor auto or none", param, ctx)
-        if side < SMALLEST_TILE:
-            self.fail(f"a tile has at least {SMALLEST_TILE} pixels a side, not {side}", param, ctx)
+        if side < MIN_TILE:
+            self.fail(f"a tile has at least {MIN_TILE} pixels a side, not {side}", param, ctx)
         return side
 
 
@@ -74,10 +74,10 @@ class BoxType(click.ParamType):
         return int(found[1]), int(found[2])
 
 
-class ColourType(click.ParamType):
-    """A colour, "white" or "#102030", as (red, green, blue) of 0..255."""
+class ColorType(click.ParamType):
+    """A color, "white" or "#102030", as (red, green, blue) of 0..255."""
 
-    name = "COLOUR"
+    name = "COLOR"
 
     def convert(
         self, value: str | tuple, param: click.Parameter | None, ctx: click.Context | None
@@ -87,7 +87,7 @@ class ColourType(click.ParamType):
         try:
             red, green, blue = ImageColor.getrgb(value)[:3]
         except ValueError:
-            self.fail(f"{value!r} is no colour; write white or #ffffff", param, ctx)
+            self.fail(f"{value!r} is no color; write white or #ffffff", param, ctx)
         return red, green, blue
 
 

@@ -13,35 +13,35 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from rgt_cli.batch import (
+from rgt_cli.checkpoints.catalogue import CatalogueEntry, available_scales, lookup
+from rgt_cli.cli import options
+from rgt_cli.cli.console import Console
+from rgt_cli.cli.preview import print_plan, write_previews
+from rgt_cli.cli.stdio import STDIO, display_name, stdio_files
+from rgt_cli.cli.summary import RunReport, Stop, graceful_shutdown, print_summary
+from rgt_cli.errors import ExitCode, NoInputError
+from rgt_cli.jobs import (
     DEFAULT_NAME,
     Existing,
-    FilmRecipe,
     Job,
     Journal,
     Recipe,
+    VideoOptions,
     find_sources,
     output_folder,
     plan_batch,
     plan_job,
     read_list,
-    rounds,
     run_job,
     run_jobs,
+    watch_jobs,
 )
-from rgt_cli.checkpoints.catalogue import Entry, find, scales_of
-from rgt_cli.cli import options
-from rgt_cli.cli.batch import Record, Stop, conclude, stopping_gently
-from rgt_cli.cli.console import Console
-from rgt_cli.cli.forecast import tell_plan, tell_preview
-from rgt_cli.cli.pipes import STDIO, piped, shown_name
-from rgt_cli.errors import ExitCode, NoInputError
 from rgt_cli.media import FORMATS, MAX_PIXELS, VIDEO_FORMATS, Encoding
 from rgt_cli.media.video.codecs import VideoEncoding
 from rgt_cli.size import Size
 
 if TYPE_CHECKING:
-    from rgt_cli.inference import Enlarger, Upscaler
+    from rgt_cli.inference import MultiPassUpscaler, Upscaler
 
 
 @click.command()
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--overlap", type=click.IntRange(min=0),
-    help="Pixels of the source that neighbouring tiles share. Default: 32, less in tiles below 96.",
+    help="Pixels of the source that neighboring tiles share. Default: 32, less in tiles below 96.",
 )  # fmt: skip
 @click.option(
     "--self-ensemble", is_flag=True, help="The mean over 8 flips and rotations: better, 8 times slower."
@@ -111,14 +111,14 @@ if TYPE_CHECKING:
     help="What enlarges transparency.",
 )  # fmt: skip
 @click.option(
-    "--background", type=options.ColourType(),
+    "--background", type=options.ColorType(),
     help="What to put behind transparency in formats that have none, like white or #102030.",
 )  # fmt: skip
 @click.option(
     "--dpi", type=options.DPIType(), default="keep", show_default=True,
     help="Pixels an inch; scale: printed as large as the source.",
 )  # fmt: skip
-@click.option("--strip", is_flag=True, help="Leave out all metadata; colours become sRGB.")
+@click.option("--strip", is_flag=True, help="Leave out all metadata; colors become sRGB.")
 @click.option("--strip-gps", is_flag=True, help="Leave out where a picture was taken.")
 @click.option(
     "--max-pixels", type=options.PixelsType(), default=MAX_PIXELS, show_default="300M",
@@ -200,9 +200,9 @@ def upscale(
     size, recipe = _size(chosen), _recipe(chosen)
     one = len(sources) == 1 and not sources[0].is_dir() and not _is_pattern(sources[0])
     if one and not _means_folder(target, format_name):
-        record, code = Record(events), int(ExitCode.DONE)
+        record, code = RunReport(events), int(ExitCode.DONE)
         record.plan(1, 0)
-        with piped(sources[0], target, format_name) as (source, named):
+        with stdio_files(sources[0], target, format_name) as (source, named):
 
             def plan(size: Size) -> Job:
                 return plan_job(source, named, size, format_name, existing is Existing.OVERWRITE)
@@ -212,9 +212,9 @@ def upscale(
             enlarger = _enlarger(console, size, chosen)
             job = plan(enlarger.size)
             if dry_run:
-                tell_plan(console, [job], recipe, enlarger)
+                print_plan(console, [job], recipe, enlarger)
             elif preview:
-                tell_preview(console, job, recipe, enlarger, preview)
+                write_previews(console, job, recipe, enlarger, preview)
             else:
                 code = _run_one(console, job, recipe, enlarger, record)
         if report_path:
@@ -236,25 +236,25 @@ def upscale(
         if dry_run or preview:
             jobs = look()
             if dry_run:
-                tell_plan(console, jobs, recipe, enlarger)
+                print_plan(console, jobs, recipe, enlarger)
             for job in jobs:
-                if preview and job.is_film:
-                    tell_preview(console, job, recipe, enlarger, preview)
+                if preview and job.is_video:
+                    write_previews(console, job, recipe, enlarger, preview)
             return ExitCode.DONE
-        record = Record(events, {"ignored": found.ignored})
+        record = RunReport(events, {"ignored": found.ignored})
         settings = _settings(enlarger, recipe, format_name, chosen)
         with (
             Journal(folder, settings, anew=existing is Existing.OVERWRITE) as journal,
-            stopping_gently(console) as stop,
+            graceful_shutdown(console) as stop,
         ):
-            for to_do, there in rounds(look, journal, existing, stop, watch):
+            for to_do, there in watch_jobs(look, journal, existing, stop, watch):
                 record.plan(len(to_do), len(there))
                 try:
                     _run_batch(console, to_do, recipe, enlarger, journal, record, stop, fail_fast)
                 finally:
                     if report_path:
                         record.write(report_path)
-            code = conclude(console, record, stop)
+            code = print_summary(console, record, stop)
     _tell_what_happened(console, enlarger)
     return code
 
@@ -275,8 +275,8 @@ def _size(chosen: dict[str, Any]) -> Size:
     if scale is None and model == "auto":
         scale = 4
     elif scale is None:
-        found = find(model, None)  # refuses an unknown name
-        scale = found.scale if isinstance(found, Entry) else None
+        found = lookup(model, None)  # refuses an unknown name
+        scale = found.scale if isinstance(found, CatalogueEntry) else None
     return Size(scale=scale)
 
 
@@ -284,7 +284,7 @@ def _recipe(chosen: dict[str, Any]) -> Recipe:
     encoding = Encoding(*(chosen.pop(name) for name in ("quality", "lossless", "background")))
     bits = chosen.pop("bits")
     rest = {name: chosen.pop(name) for name in ("dpi", "strip", "strip_gps", "max_pixels")}
-    film = FilmRecipe(
+    film = VideoOptions(
         VideoEncoding(
             chosen.pop("codec"),
             chosen.pop("crf"),
@@ -308,8 +308,8 @@ def _means_folder(target: Path | None, format_name: str | None) -> bool:
     return bool(target and not target.suffix and not format_name and not target.exists())
 
 
-def _enlarger(console: Console, size: Size, chosen: dict[str, Any]) -> Enlarger:
-    from rgt_cli.inference import Enlarger, Upscaler, use_threads
+def _enlarger(console: Console, size: Size, chosen: dict[str, Any]) -> MultiPassUpscaler:
+    from rgt_cli.inference import MultiPassUpscaler, Upscaler, use_threads
 
     use_threads(chosen["threads"])
     names = ("model", "device", "precision", "tile", "overlap", "memory", "self_ensemble", "batch")
@@ -322,13 +322,15 @@ def _enlarger(console: Console, size: Size, chosen: dict[str, Any]) -> Enlarger:
             console.warn(note)
         return upscaler
 
-    enlarger = Enlarger(size, load, scales_of(chosen["model"]), chosen["alpha"] == "network")
+    enlarger = MultiPassUpscaler(
+        size, load, available_scales(chosen["model"]), chosen["alpha"] == "network"
+    )
     if enlarger.size.scale:
         _tell_how(console, enlarger, enlarger.size.scale)
     return enlarger
 
 
-def _tell_how(console: Console, enlarger: Enlarger, scale: float) -> None:
+def _tell_how(console: Console, enlarger: MultiPassUpscaler, scale: float) -> None:
     """Say so where a factor is not one that a model has."""
     steps = enlarger.steps(scale)
     if (len(steps) == 1 and steps[0] == scale) or not steps:
@@ -340,7 +342,7 @@ def _tell_how(console: Console, enlarger: Enlarger, scale: float) -> None:
 
 
 def _settings(
-    enlarger: Enlarger, recipe: Recipe, format_name: str | None, chosen: dict[str, Any]
+    enlarger: MultiPassUpscaler, recipe: Recipe, format_name: str | None, chosen: dict[str, Any]
 ) -> dict[str, Any]:
     """What the results of a batch depend on, for its journal."""
     made = dataclasses.asdict(recipe)
@@ -366,26 +368,28 @@ def _settings(
     }
 
 
-def _run_one(console: Console, job: Job, recipe: Recipe, enlarger: Enlarger, record: Record) -> int:
+def _run_one(
+    console: Console, job: Job, recipe: Recipe, enlarger: MultiPassUpscaler, record: RunReport
+) -> int:
     """Enlarge one picture or film; returns the exit code."""
-    if job.is_film:
-        with console.frames(shown_name(job.source)) as report, stopping_gently(console) as stop:
+    if job.is_video:
+        with console.frames(display_name(job.source)) as report, graceful_shutdown(console) as stop:
             outcome = run_job(job, recipe, enlarger, report, stop, console.warn)
         if outcome is None:
             console.warn("stopped; the same command goes on from here")
             return stop.exit_code
     else:
-        with console.tiles(shown_name(job.source)) as report:
+        with console.tiles(display_name(job.source)) as report:
             outcome = run_job(job, recipe, enlarger, report)
     assert outcome
     record.add(outcome)
-    for warning in () if job.is_film else outcome.warnings:
+    for warning in () if job.is_video else outcome.warnings:
         console.warn(warning)
     width, height = outcome.target_size or (0, 0)
     seconds = time.monotonic() - record.started
     by = f", by {enlarger.name}" if enlarger.name else ""
-    frames = f", {outcome.frames} frames" if job.is_film else ""
-    console.say(f"{shown_name(job.target)}: {width} x {height}{frames}{by} in {seconds:.1f} s")
+    frames = f", {outcome.frames} frames" if job.is_video else ""
+    console.info(f"{display_name(job.target)}: {width} x {height}{frames}{by} in {seconds:.1f} s")
     if outcome.error:
         console.error(str(outcome.error))
     return ExitCode.SOME_FAILED if outcome.error else ExitCode.DONE
@@ -395,9 +399,9 @@ def _run_batch(
     console: Console,
     jobs: list[Job],
     recipe: Recipe,
-    enlarger: Enlarger,
+    enlarger: MultiPassUpscaler,
     journal: Journal,
-    record: Record,
+    record: RunReport,
     stop: Stop,
     fail_fast: bool,
 ) -> None:
@@ -410,13 +414,13 @@ def _run_batch(
             record.add(outcome)
             width, height = outcome.source_size or (0, 0)
             progress.picture(width * height * outcome.frames)
-            for warning in () if outcome.job.is_film else outcome.warnings:
+            for warning in () if outcome.job.is_video else outcome.warnings:
                 console.warn(warning)
             if outcome.error and fail_fast:
                 break
 
 
-def _tell_what_happened(console: Console, enlarger: Enlarger) -> None:
+def _tell_what_happened(console: Console, enlarger: MultiPassUpscaler) -> None:
     for upscaler in enlarger.upscalers:
         if upscaler.redone_tiles:
             console.warn(f"{upscaler.redone_tiles} tiles overflowed half precision and were redone")

@@ -1,7 +1,7 @@
 """An array in, an array out: device and precision, memory budget, tiling, blending, alpha, any size."""
 
 from rgt_cli.inference.device import use_threads
-from rgt_cli.inference.enlarger import Enlarger
+from rgt_cli.inference.multipass import MultiPassUpscaler
 from rgt_cli.inference.upscaler import Upscaler
 
-__all__ = ["Enlarger", "Upscaler", "use_threads"]
+__all__ = ["MultiPassUpscaler", "Upscaler", "use_threads"]

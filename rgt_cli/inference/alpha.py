@@ -15,10 +15,10 @@ _REACH = 2
 """Pixels of the source whose alpha bounds that of an enlarged pixel."""
 
 
-def enlarge_with_alpha(
+def upscale_with_alpha(
     pixels: np.ndarray, alpha: np.ndarray, enlarge: Enlarge, by_network: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Enlarge colours and transparency.
+    """Enlarge colors and transparency.
 
     Args:
         pixels: (H, W) or (H, W, C), uint8, uint16 or floating point in 0..1, not premultiplied.
@@ -29,17 +29,17 @@ def enlarge_with_alpha(
         The same two, enlarged. Alpha that is one value costs nothing.
     """
     opaque = 1 if np.issubdtype(alpha.dtype, np.floating) else np.iinfo(alpha.dtype).max
-    shown = pixels if (alpha == opaque).all() else bled(pixels, alpha)
-    colours = enlarge(shown)
-    height, width = colours.shape[:2]
+    shown = pixels if (alpha == opaque).all() else bleed_colors(pixels, alpha)
+    colors = enlarge(shown)
+    height, width = colors.shape[:2]
     if alpha.min() == alpha.max():
-        return colours, np.full((height, width), alpha.flat[0])
+        return colors, np.full((height, width), alpha.flat[0])
     larger = enlarge(alpha) if by_network else lanczos(alpha, height, width)
-    return colours, within_neighbours(larger, alpha)
+    return colors, clamp_to_neighbors(larger, alpha)
 
 
-def bled(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Give fully transparent pixels the colours of the visible ones nearby.
+def bleed_colors(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Give fully transparent pixels the colors of the visible ones nearby.
 
     What is hidden there, often black or white, would show at the edges once it is enlarged. Each
     hidden pixel takes the mean, weighted by alpha, of the smallest cell of a pyramid of averages that
@@ -56,22 +56,22 @@ def bled(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return out if pixels.ndim == 3 else out[..., 0]
 
 
-def _filled(colours: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(H, W, C) colours with those of no weight, (H, W), replaced."""
+def _filled(colors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(H, W, C) colors with those of no weight, (H, W), replaced."""
     hidden = weights == 0
     if not hidden.any():
-        return colours
+        return colors
     odd = [(0, side % 2) for side in weights.shape]
     w = np.pad(weights, odd)
-    sums = np.pad(colours, [*odd, (0, 0)]) * w[..., None]
+    sums = np.pad(colors, [*odd, (0, 0)]) * w[..., None]
     w, sums = (a[::2, ::2] + a[1::2, ::2] + a[::2, 1::2] + a[1::2, 1::2] for a in (w, sums))
     coarse = _filled(sums / np.maximum(w, 1e-9)[..., None], w)
     spread = coarse.repeat(2, 0).repeat(2, 1)[: weights.shape[0], : weights.shape[1]]
-    return np.where(hidden[..., None], spread, colours)
+    return np.where(hidden[..., None], spread, colors)
 
 
-def within_neighbours(enlarged: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Hold (sH, sW) alpha between the least and the greatest of its neighbours in the source, (H, W).
+def clamp_to_neighbors(enlarged: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Hold (sH, sW) alpha between the least and the greatest of its neighbors in the source, (H, W).
 
     So there is no ringing, and what was opaque or transparent all around is so to the last bit.
     """

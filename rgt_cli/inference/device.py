@@ -10,7 +10,7 @@ from rgt_cli.errors import UsageError
 from rgt_cli.inference.limits import processors
 
 # What is compiled for each size of tensor is kept: 1024 by default, in each of two stores, which makes
-# hundreds of megabytes once pictures of many sizes have gone by. One size needs few. Read at first use.
+# hundreds of format_bytes once pictures of many sizes have gone by. One size needs few. Read at first use.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")  # by oneDNN
 os.environ.setdefault("LRU_CACHE_CAPACITY", "128")  # by what stands between it and PyTorch
 

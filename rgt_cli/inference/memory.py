@@ -15,7 +15,7 @@ FREE_SHARE = 0.8
 """The part of the free memory that an automatic tile may fill; the rest is for everything else."""
 DEEPER_SIDE = 1024
 """From this side on, in pixels, recursive generalization goes one step deeper: another function."""
-SMALLEST_TILE = 32
+MIN_AUTO_TILE = 32
 """Below this side, in pixels of the input, an automatic tile is not shrunk any further."""
 WORKED_ON = {"cpu": 1 << 15, "cuda": 1 << 18}
 """Tokens of the widest strip that is worked on at a time."""
@@ -105,13 +105,13 @@ def _shortest_side(longest: int) -> int:
     return shortest
 
 
-def shrunk(tile: int) -> int:
+def next_smaller_tile(tile: int) -> int:
     """The next size to try where a tile was too large.
 
     Half of it; but DEEPER_SIDE is not stepped over, since tiles on its two sides are different
-    functions of the picture, nor is SMALLEST_TILE, which is always tried.
+    functions of the picture, nor is MIN_AUTO_TILE, which is always tried.
     """
-    for stop in (DEEPER_SIDE, SMALLEST_TILE):
+    for stop in (DEEPER_SIDE, MIN_AUTO_TILE):
         if tile > stop:
             return max(tile // 2, stop)
     return tile // 2

@@ -19,21 +19,21 @@ def lanczos(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def shrink(image: np.ndarray, height: int, width: int, alpha: np.ndarray | None = None) -> np.ndarray:
-    """Resize colours by Lanczos in linear light, as if less of the same light were measured.
+    """Resize colors by Lanczos in linear light, as if less of the same light were measured.
 
     In the numbers as they are, fine light lines on dark ground would lose their brightness. The
     transfer curve is that of sRGB, which those of other photographic profiles come near to.
 
     Args:
         image: (H, W) or (H, W, C), uint8, uint16 or floating point in 0..1.
-        alpha: (H, W), of the same dtype, where the picture has any: colours count by how much of
+        alpha: (H, W), of the same dtype, where the picture has any: colors count by how much of
             them is seen.
     """
     if image.shape[:2] == (height, width):
         return image
     if alpha is None:
         return _by_plane(image, height, width, _to_linear, _from_linear)
-    weights = np.maximum(_normalised(alpha), 1e-4)
+    weights = np.maximum(_normalized(alpha), 1e-4)
     total = _resized(weights, height, width)
 
     def weighted(plane: np.ndarray) -> np.ndarray:
@@ -51,13 +51,13 @@ def _by_plane(image: np.ndarray, height: int, width: int, before, after) -> np.n
     planes = image if image.ndim == 3 else image[..., None]
     out = np.empty((height, width, planes.shape[2]), np.float32 if floating else image.dtype)
     for index in range(planes.shape[2]):
-        plane = after(_resized(before(_normalised(planes[..., index])), height, width))
+        plane = after(_resized(before(_normalized(planes[..., index])), height, width))
         scaled = np.clip(plane, 0, 1) * largest  # it overshoots at edges
         out[..., index] = scaled if floating else np.rint(scaled)
     return out if image.ndim == 3 else out[..., 0]
 
 
-def _normalised(plane: np.ndarray) -> np.ndarray:
+def _normalized(plane: np.ndarray) -> np.ndarray:
     if np.issubdtype(plane.dtype, np.floating):
         return plane.astype(np.float32)
     return plane.astype(np.float32) / np.float32(np.iinfo(plane.dtype).max)

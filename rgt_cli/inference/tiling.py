@@ -39,7 +39,7 @@ def tile_starts(size: int, tile: int, overlap: int) -> list[int]:
     return [round(i * (size - tile) / (count - 1)) for i in range(count)]
 
 
-def trimmed(size: int, tile: int, overlap: int) -> int:
+def smallest_equal_tile(size: int, tile: int, overlap: int) -> int:
     """The least side of tiles that cover `size` pixels in no more pieces than tiles of side `tile`."""
     count = len(tile_starts(size, tile, overlap))
     return -(-(size + (count - 1) * overlap) // count)
@@ -50,7 +50,7 @@ def count_tiles(height: int, width: int, tile: Tile, overlap: int) -> int:
     return len(tile_starts(height, tile[0], overlap)) * len(tile_starts(width, tile[1], overlap))
 
 
-def fade(length: int) -> np.ndarray:
+def cosine_ramp(length: int) -> np.ndarray:
     """A raised-cosine ramp from near 0 to near 1: the share of the newer tile along an overlap."""
     phase = (np.arange(length, dtype=np.float32) + 0.5) / max(length, 1)
     return ((1 - np.cos(np.pi * phase)) / 2).astype(np.float32)
@@ -65,7 +65,7 @@ def blended_rows(
         image: (H, W) or (H, W, C); slices of its rows are taken.
         scale: how much `enlarge` enlarges.
         tile: sides of a tile; smaller images are one tile.
-        overlap: input pixels that neighbouring tiles share at least, below both sides of `tile`.
+        overlap: input pixels that neighboring tiles share at least, below both sides of `tile`.
 
     Tiles that agree on the pixels they share come out untouched, bit for bit.
     """
@@ -102,5 +102,5 @@ def _blended_row(
 
 def _fade_in(old: np.ndarray, new: np.ndarray, axis: int) -> None:
     """Turn the overlap `new`, in place, into the cross-fade from `old` to it."""
-    share = fade(new.shape[axis]).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+    share = cosine_ramp(new.shape[axis]).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
     new[...] = old + share * (new - old)

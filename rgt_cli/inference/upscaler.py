@@ -13,7 +13,7 @@ from torch import nn
 from rgt_cli.checkpoints import Progress, resolve
 from rgt_cli.checkpoints.load import load_network
 from rgt_cli.errors import CheckpointError, OutOfMemoryError, UsageError
-from rgt_cli.inference.alpha import enlarge_with_alpha
+from rgt_cli.inference.alpha import upscale_with_alpha
 from rgt_cli.inference.device import (
     give_back_memory,
     is_emulated,
@@ -25,17 +25,17 @@ from rgt_cli.inference.device import (
 from rgt_cli.inference.memory import (
     DEEPER_SIDE,
     FREE_SHARE,
-    SMALLEST_TILE,
+    MIN_AUTO_TILE,
     MemoryModel,
     NetworkConfig,
     free_memory,
-    shrunk,
+    next_smaller_tile,
 )
 from rgt_cli.inference.resize import shrink
-from rgt_cli.inference.tiling import Rows, Tile, blended_rows, count_tiles, trimmed
+from rgt_cli.inference.tiling import Rows, Tile, blended_rows, count_tiles, smallest_equal_tile
 
 DEFAULT_OVERLAP = 32
-"""Input pixels that neighbouring tiles share unless somebody says otherwise."""
+"""Input pixels that neighboring tiles share unless somebody says otherwise."""
 
 LARGEST_BATCH = 8
 """Pictures that are computed at once, at most, unless somebody says otherwise."""
@@ -43,11 +43,11 @@ BATCH_PIXELS = 1 << 20
 """And pixels of them all: more of them fill a device by themselves, and their results the memory."""
 
 AnyImage = TypeVar("AnyImage", np.ndarray, Image.Image)
-Report = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Called with (tiles done, tiles in all), first with 0 done; a retry with smaller tiles starts again."""
 
 
-class _StartAgain(Exception):  # noqa: N818 - a signal, no error
+class _RestartWithSmallerTiles(Exception):  # noqa: N818 - a signal, no error
     """Tiles have become so small that the picture has to be computed anew, all in tiles of one kind."""
 
 
@@ -67,7 +67,7 @@ class Upscaler:
             largest tile that does, and a smaller one if memory still runs out; on a CPU, no larger than
             the catalogue says is worth its time) or "none" (always the whole image). A tile that was
             asked for is never changed.
-        overlap: input pixels that neighbouring tiles share at least; None is 32, or a third of a
+        overlap: input pixels that neighboring tiles share at least; None is 32, or a third of a
             tile below 96.
         memory: the most bytes that this process shall hold where it computes; None is all that
             is free.
@@ -132,7 +132,7 @@ class Upscaler:
         if self.device.type == "cpu":
             keep_freed_memory()
 
-    def upscale(self, image: AnyImage, report: Report | None = None) -> AnyImage:
+    def upscale(self, image: AnyImage, report: ProgressCallback | None = None) -> AnyImage:
         """Enlarge one picture.
 
         Args:
@@ -155,7 +155,7 @@ class Upscaler:
             try:
                 enlarged = self._enlarge(pixels, self._tile_for(*pixels.shape), report)
                 break
-            except _StartAgain:
+            except _RestartWithSmallerTiles:
                 continue
         if self.scale != self.native_scale:
             sides = [side * self.scale for side in image.shape[:2]]
@@ -210,7 +210,7 @@ class Upscaler:
             results = np.rint(results * np.iinfo(dtype.type).max).astype(dtype)
         return [result if result.shape[2] > 1 else result[..., 0] for result in results]
 
-    def upscale_rows(self, image: Rows, report: Report | None = None) -> Iterator[np.ndarray]:
+    def upscale_rows(self, image: Rows, report: ProgressCallback | None = None) -> Iterator[np.ndarray]:
         """Enlarge one picture that need not be in memory, from top to bottom.
 
         Args:
@@ -231,7 +231,7 @@ class Upscaler:
         tile = self.tile
         if isinstance(tile, str):
             fitting = self._model.largest_tile(height, width, free // 2)
-            tile = max(min(fitting, free // 2 // row, DEEPER_SIDE - 1), SMALLEST_TILE)
+            tile = max(min(fitting, free // 2 // row, DEEPER_SIDE - 1), MIN_AUTO_TILE)
             tile = min(tile, self.fastest_tile or tile)
         elif self._model.bytes_for(min(tile, height), min(tile, width)) > free:
             raise self._too_large(tile, self._model.largest_tile(height, width, free))
@@ -242,7 +242,7 @@ class Upscaler:
 
         def enlarge(part: np.ndarray) -> np.ndarray:
             nonlocal done
-            result = self._run_or_divide(part if part.ndim == 3 else part[..., None], keep=True)
+            result = self._run_with_oom_retry(part if part.ndim == 3 else part[..., None], keep=True)
             done += 1
             report(done, total)
             return result
@@ -251,14 +251,14 @@ class Upscaler:
             strip = np.rint(rows * largest).astype(image.dtype)
             yield strip if channels == 3 else strip[..., 0]
 
-    def _upscale_pil(self, image: Image.Image, report: Report | None) -> Image.Image:
+    def _upscale_pil(self, image: Image.Image, report: ProgressCallback | None) -> Image.Image:
         if image.mode not in ("L", "LA", "RGB", "RGBA"):
             raise UsageError(f"a picture of mode {image.mode}: convert it to L, LA, RGB or RGBA")
         array = np.asarray(image)
         if not image.mode.endswith("A"):
             return Image.fromarray(self.upscale(array, report))
-        colours = array[..., :-1] if image.mode == "RGBA" else array[..., 0]
-        both = enlarge_with_alpha(colours, array[..., -1], lambda part: self.upscale(part, report))
+        colors = array[..., :-1] if image.mode == "RGBA" else array[..., 0]
+        both = upscale_with_alpha(colors, array[..., -1], lambda part: self.upscale(part, report))
         return Image.fromarray(np.dstack(both))
 
     def _check(self, image: np.ndarray) -> None:
@@ -282,7 +282,7 @@ class Upscaler:
         if self.device.type == "cpu":  # where the result has to fit as well
             free -= height * width * scale**2 * channels * 2
         if self.tile == "auto":
-            tile = max(self._model.largest_tile(height, width, int(FREE_SHARE * free)), SMALLEST_TILE)
+            tile = max(self._model.largest_tile(height, width, int(FREE_SHARE * free)), MIN_AUTO_TILE)
             return min(tile, self.shrunk_to or tile, self.fastest_tile or tile)
         tile = longest if isinstance(self.tile, str) else min(self.tile, longest)
         if self._model.bytes_for(min(tile, height), min(tile, width)) > free:
@@ -291,11 +291,11 @@ class Upscaler:
 
     def _too_large(self, tile: int, fitting: int) -> OutOfMemoryError:
         what = f"{self.device} has not enough memory for tiles of {tile} pixels"
-        if fitting < SMALLEST_TILE:
+        if fitting < MIN_AUTO_TILE:
             return OutOfMemoryError(f"{what}, nor for the smallest; free some, or use another --device")
         return OutOfMemoryError(f"{what}; the largest that fits is --tile {fitting}")
 
-    def _enlarge(self, image: np.ndarray, tile: int, report: Report) -> np.ndarray:
+    def _enlarge(self, image: np.ndarray, tile: int, report: ProgressCallback) -> np.ndarray:
         height, width, channels = image.shape
         scale = self.native_scale
         sides, overlap = self._sides(height, width, tile)
@@ -308,7 +308,7 @@ class Upscaler:
 
         def enlarge(part: np.ndarray) -> np.ndarray:
             nonlocal done
-            result = self._run_or_divide(part, keep=done > 0)
+            result = self._run_with_oom_retry(part, keep=done > 0)
             done += 1
             report(done, total)
             return result
@@ -331,47 +331,47 @@ class Upscaler:
         """
         least = DEFAULT_OVERLAP if self.overlap is None else self.overlap
         overlap = min(least, tile // 3 if self.overlap is None else tile - 1)
-        sides = trimmed(height, tile, overlap), trimmed(width, tile, overlap)
+        sides = smallest_equal_tile(height, tile, overlap), smallest_equal_tile(width, tile, overlap)
         if self.tile != "auto" or max(sides) < DEEPER_SIDE <= tile <= max(height, width):
             sides = tile, tile
         return sides, overlap
 
-    def _run_or_divide(self, part: np.ndarray, keep: bool) -> np.ndarray:
+    def _run_with_oom_retry(self, part: np.ndarray, keep: bool) -> np.ndarray:
         """Enlarge one tile; where memory runs out, in smaller tiles from here on.
 
         Args:
             keep: whether there are finished tiles, so that the picture should go on from this one.
 
         Raises:
-            _StartAgain: the picture should be computed anew in the smaller tiles.
+            _RestartWithSmallerTiles: the picture should be computed anew in the smaller tiles.
             OutOfMemoryError: a tile that was asked for, or the smallest, does not fit.
         """
         longest = max(part.shape[:2])
         if longest <= (self.shrunk_to or longest):
             try:
-                return self._run_apart(part) if self.shrunk_to else self._run(part)
+                return self._run_in_thread(part) if self.shrunk_to else self._run(part)
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
             # Out of the handler, whose traceback holds on to the tensors of the forward pass.
             give_back_memory(self.device)
-            smaller = shrunk(longest)
-            if self.tile != "auto" or smaller < SMALLEST_TILE:
+            smaller = next_smaller_tile(longest)
+            if self.tile != "auto" or smaller < MIN_AUTO_TILE:
                 fitting = self._model.largest_tile(
                     longest, longest, free_memory(self.device, self.memory)
                 )
                 raise self._too_large(longest, min(fitting, smaller))
             self.shrunk_to = smaller
             if not keep or smaller < DEEPER_SIDE <= longest:
-                raise _StartAgain
+                raise _RestartWithSmallerTiles
         height, width = part.shape[:2]
         sides, overlap = self._sides(height, width, self.shrunk_to or longest)
         rows = blended_rows(
-            part, self.native_scale, sides, overlap, lambda p: self._run_or_divide(p, keep)
+            part, self.native_scale, sides, overlap, lambda p: self._run_with_oom_retry(p, keep)
         )
         return np.concatenate(list(rows))
 
-    def _run_apart(self, part: np.ndarray) -> np.ndarray:
+    def _run_in_thread(self, part: np.ndarray) -> np.ndarray:
         """One tile in a thread of its own: one in which oneDNN ran out of memory can use it no more."""
         with ThreadPoolExecutor(1) as executor:
             return executor.submit(self._run, part).result()

@@ -40,13 +40,13 @@ class Timing:
     """Floating-point operations, two for each multiply-add of the network."""
     matrix_peak: float
     """The same for a product of two large square matrices in this precision, on this machine."""
-    largest_error: float
+    max_error: float
     """Against the same network in fp32, on values of 0..1."""
-    decibels: float
+    psnr: float
     """PSNR against the same network in fp32, on values of 0..1; infinite in fp32."""
 
     @property
-    def share_of_peak(self) -> float:
+    def peak_fraction(self) -> float:
         """How much of the machine's matrix product rate is reached."""
         return self.operations_per_second / self.matrix_peak
 
@@ -118,8 +118,8 @@ def time_tile(
         peak_memory=peak,
         operations_per_second=operations / seconds,
         matrix_peak=2 * side**3 / product,
-        largest_error=float(error.max()),
-        decibels=float("inf") if mse == 0 else float(-10 * mse.log10()),
+        max_error=float(error.max()),
+        psnr=float("inf") if mse == 0 else float(-10 * mse.log10()),
     )
 
 

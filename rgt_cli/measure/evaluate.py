@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rgt_cli.errors import NoInputError, PictureError
-from rgt_cli.measure.quality import bicubic_resize, compressed, luma, psnr, ssim
+from rgt_cli.errors import InputError, NoInputError
+from rgt_cli.measure.metrics import bicubic_resize, jpeg_roundtrip, luma, psnr, ssim
 from rgt_cli.measure.vmaf import vmaf
 
 Method = Callable[[np.ndarray], np.ndarray]
@@ -23,7 +23,7 @@ _USUAL_FOLDERS = ("hr", "gt", "original", "gtmod12")
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class Dataset:
     """Pictures of ground truth, and where they are given, their reductions."""
 
     name: str
@@ -60,7 +60,7 @@ class Result:
     """Of the input."""
 
 
-def find_benchmark(high: Path, low: Path | None, scale: int) -> Benchmark:
+def find_dataset(high: Path, low: Path | None, scale: int) -> Dataset:
     """The pictures of a folder of ground truth, each with its reduction from another folder.
 
     Args:
@@ -86,11 +86,11 @@ def find_benchmark(high: Path, low: Path | None, scale: int) -> Benchmark:
         pictures.append((path, found))
     if not pictures:
         raise NoInputError(f"{high}: no PNG pictures in it")
-    return Benchmark(name, tuple(pictures))
+    return Dataset(name, tuple(pictures))
 
 
 def evaluate(
-    benchmarks: list[Benchmark],
+    benchmarks: list[Dataset],
     methods: Mapping[str, Method],
     scale: int,
     with_vmaf: bool = False,
@@ -101,11 +101,11 @@ def evaluate(
     The truth is cropped to a multiple of the scale. Results are compared in 8 bits.
 
     Args:
-        jpeg: the quality that reductions are compressed with first, as photos on the web are; None
+        jpeg: the quality that reductions are jpeg_roundtrip with first, as photos on the web are; None
             leaves them as they are.
 
     Raises:
-        PictureError: a picture cannot be read, or its reduction is of another size.
+        InputError: a picture cannot be read, or its reduction is of another size.
         UsageError: VMAF is asked for, and this ffmpeg has none.
     """
     for benchmark in benchmarks:
@@ -115,9 +115,9 @@ def evaluate(
             truth = truth[:height, :width]
             small = bicubic_resize(truth, 1 / scale) if low is None else _read(low, truth.ndim)
             if small.shape[0] * scale != height or small.shape[1] * scale != width:
-                raise PictureError(f"{low}: is not the x{scale} reduction of {high}, by its size")
+                raise InputError(f"{low}: is not the x{scale} reduction of {high}, by its size")
             if jpeg is not None:
-                small = compressed(small, jpeg)
+                small = jpeg_roundtrip(small, jpeg)
             for name, method in methods.items():
                 started = time.perf_counter()
                 result = method(small)
@@ -133,7 +133,7 @@ def _read(path: Path, dimensions: int | None = None) -> np.ndarray:
             gray = opened.mode == "L" if dimensions is None else dimensions == 2
             return np.asarray(opened.convert("L" if gray else "RGB"))
     except (OSError, ValueError, SyntaxError) as error:
-        raise PictureError(f"{path}: cannot be read: {error}") from error
+        raise InputError(f"{path}: cannot be read: {error}") from error
 
 
 def score(result: np.ndarray, truth: np.ndarray, border: int, with_vmaf: bool = False) -> Scores:

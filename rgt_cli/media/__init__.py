@@ -9,36 +9,36 @@ from rgt_cli.media.formats import (
     format_named,
     format_of,
 )
-from rgt_cli.media.metadata import brought_up_to_date, stripped, without_place
-from rgt_cli.media.picture import Album, Envelope, Picture
-from rgt_cli.media.read import MAX_PIXELS, format_inside, read_album
-from rgt_cli.media.strips import WRITABLE, Strips, decoded_bytes, open_strips, write_strips
-from rgt_cli.media.write import Encoding, check_album, remove_partials, write_album
+from rgt_cli.media.metadata import strip_gps, strip_metadata, update_metadata
+from rgt_cli.media.picture import ImageSequence, Metadata, Picture
+from rgt_cli.media.read import MAX_PIXELS, format_inside, read_images
+from rgt_cli.media.rows import STREAMABLE, RowSource, decoded_bytes, open_rows, write_streamed
+from rgt_cli.media.write import Encoding, check_images, remove_partials, write_images
 
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
     "READABLE",
+    "STREAMABLE",
     "VIDEO_FORMATS",
     "VIDEO_READABLE",
-    "WRITABLE",
-    "Album",
     "Encoding",
-    "Envelope",
     "Format",
+    "ImageSequence",
+    "Metadata",
     "Picture",
-    "Strips",
-    "brought_up_to_date",
-    "check_album",
+    "RowSource",
+    "check_images",
     "decoded_bytes",
     "format_inside",
     "format_named",
     "format_of",
-    "open_strips",
-    "read_album",
+    "open_rows",
+    "read_images",
     "remove_partials",
-    "stripped",
-    "without_place",
-    "write_album",
-    "write_strips",
+    "strip_gps",
+    "strip_metadata",
+    "update_metadata",
+    "write_images",
+    "write_streamed",
 ]

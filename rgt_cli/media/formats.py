@@ -22,7 +22,7 @@ class Format:
     longest_side: int = 2**31 - 1
     """The most pixels that a side can have."""
     modes: tuple[str, ...] = ("L", "LA", "RGB", "RGBA")
-    """Gray or colour, with alpha or without, as Pillow calls them."""
+    """Gray or color, with alpha or without, as Pillow calls them."""
     has_quality: bool = False
     """Whether it is lossy, so that `--quality` means something."""
     has_lossless: bool = True

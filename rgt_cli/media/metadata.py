@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-from rgt_cli.media.colour import pixels_to_srgb
-from rgt_cli.media.picture import Envelope, Picture
+from rgt_cli.media.color import pixels_to_srgb
+from rgt_cli.media.picture import Metadata, Picture
 
 _Base = ExifTags.Base
 _ABOUT_THE_PICTURE = {
@@ -38,7 +38,7 @@ def orientation_of(exif: Image.Exif) -> int:
     return orientation if orientation in range(2, 9) else 1
 
 
-def kept_exif(exif: Image.Exif) -> tuple[bytes | None, bool]:
+def filter_exif(exif: Image.Exif) -> tuple[bytes | None, bool]:
     """What of EXIF goes on, as a picture whose orientation has been applied.
 
     Returns:
@@ -54,30 +54,30 @@ def kept_exif(exif: Image.Exif) -> tuple[bytes | None, bool]:
     return (exif_bytes if len(_loaded(exif_bytes)) else None), bool(exif.get_ifd(ExifTags.IFD.IFD1))
 
 
-def brought_up_to_date(
-    picture: Picture, envelope: Envelope, size: tuple[int, int] | None = None
-) -> Envelope:
-    """The envelope of an enlarged picture, from that of its source: sizes, resolution, thumbnail.
+def update_metadata(
+    picture: Picture, metadata: Metadata, size: tuple[int, int] | None = None
+) -> Metadata:
+    """The metadata of an enlarged picture, from that of its source: sizes, resolution, thumbnail.
 
     Args:
         size: its width and height in pixels, where `picture` is a smaller copy of it.
     """
-    exif, xmp = envelope.exif, envelope.xmp
+    exif, xmp = metadata.exif, metadata.xmp
     size = size or picture.size
     if exif:
-        exif = _with_sizes(exif, size, envelope.dpi)
-        if envelope.has_thumbnail:
+        exif = _with_sizes(exif, size, metadata.dpi)
+        if metadata.has_thumbnail:
             exif = _with_thumbnail(exif, picture)
     if xmp:
         for name, axis in _XMP_SIZES.items():
             xmp = _with_xmp(xmp, name, str(size[axis]).encode())
         xmp = _with_xmp(xmp, b"tiff:Orientation", b"1")
-    return replace(envelope, exif=exif, xmp=xmp)
+    return replace(metadata, exif=exif, xmp=xmp)
 
 
-def without_place(envelope: Envelope) -> Envelope:
-    """The envelope without where the picture was taken."""
-    exif, xmp = envelope.exif, envelope.xmp
+def strip_gps(metadata: Metadata) -> Metadata:
+    """The metadata without where the picture was taken."""
+    exif, xmp = metadata.exif, metadata.xmp
     if exif:
         tags = _loaded(exif)
         if ExifTags.IFD.GPSInfo in tags:
@@ -86,7 +86,7 @@ def without_place(envelope: Envelope) -> Envelope:
     if xmp:
         xmp = re.sub(rb'\sexif:GPS\w+\s*=\s*("[^"]*"|\'[^\']*\')', b"", xmp)
         xmp = re.sub(rb"<(exif:GPS\w+)\b.*?(/>|</\1\s*>)", b"", xmp, flags=re.DOTALL)
-    return replace(envelope, exif=exif, xmp=xmp)
+    return replace(metadata, exif=exif, xmp=xmp)
 
 
 def _loaded(exif: bytes) -> Image.Exif:
@@ -154,18 +154,18 @@ def exif_directories(exif: bytes) -> dict[int, Any]:
     return {tag: tags.get_ifd(tag) if tag in _GROUPS else value for tag, value in tags.items()}
 
 
-def stripped(picture: Picture) -> Picture:
+def strip_metadata(picture: Picture) -> Picture:
     """The picture with nothing but its pixels, in sRGB.
 
     Pixels of 16 bits keep their ICC profile, since nothing at hand converts them without loss.
     """
-    icc = picture.envelope.icc
+    icc = picture.metadata.icc
     if icc is None or picture.bits == 16:
-        return replace(picture, envelope=Envelope(icc=icc))
+        return replace(picture, metadata=Metadata(icc=icc))
     try:
         converted = pixels_to_srgb(picture.pixels, icc)
     except (ImageCms.PyCMSError, OSError):  # damaged: nobody could apply it
-        return replace(picture, envelope=Envelope())
+        return replace(picture, metadata=Metadata())
     if picture.pixels.ndim == 2 and (converted == converted[..., :1]).all():
         converted = converted[..., 0]  # gray stays gray
-    return replace(picture, pixels=np.ascontiguousarray(converted), envelope=Envelope())
+    return replace(picture, pixels=np.ascontiguousarray(converted), metadata=Metadata())

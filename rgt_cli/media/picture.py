@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from rgt_cli.size import Dimensions
+
 
 @dataclass(frozen=True)
-class Envelope:
+class Metadata:
     """What a file says of a picture besides its pixels. None or empty is what it did not say."""
 
     icc: bytes | None = None
@@ -38,12 +40,12 @@ class Picture:
     """(H, W) gray or (H, W, 3) RGB, uint8 or uint16."""
     alpha: np.ndarray | None = None
     """(H, W), of the same type; 0 is transparent. None where the file had no such channel."""
-    envelope: Envelope = field(default_factory=Envelope)
+    metadata: Metadata = field(default_factory=Metadata)
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Dimensions:
         """Width and height in pixels."""
-        return self.pixels.shape[1], self.pixels.shape[0]
+        return Dimensions(self.pixels.shape[1], self.pixels.shape[0])
 
     @property
     def bits(self) -> int:
@@ -79,10 +81,10 @@ def _with_bits(array: np.ndarray, bits: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Album:
+class ImageSequence:
     """The pictures of one file: usually one; the frames of an animation; the pages of a TIFF."""
 
-    pictures: Sequence[Picture]
+    frames: Sequence[Picture]
     """One or more; frames of an animation are whole, each composed of all that is to be seen."""
     durations: tuple[float, ...] | None = None
     """Milliseconds of each frame; None where the pictures are no animation."""
@@ -96,4 +98,4 @@ class Album:
     @property
     def first(self) -> Picture:
         """The picture, or the first of them."""
-        return self.pictures[0]
+        return self.frames[0]

@@ -14,10 +14,10 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KEPT_CHUNKS = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"tEXt", b"zTXt", b"iTXt"}
 """Chunks that stay true of an enlarged picture and that only a PNG can hold."""
 _HEADER = struct.Struct(">LLBBBBB")
-"""IHDR: width, height, bits a channel, colour type, compression, filtering, interlacing."""
+"""IHDR: width, height, bits a channel, color type, compression, filtering, interlacing."""
 _XMP = b"XML:com.adobe.xmp"
-_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-"""Channels -> colour type."""
+_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+"""Channels -> color type."""
 _PIECE = 4 << 20
 """Bytes of the rows that are filtered, or the filters of which are undone, at a time."""
 _READ = 1 << 16
@@ -37,15 +37,15 @@ def rows_layout(file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype] | None:
 
     It reads what is not interlaced, has no palette, and 8 or 16 bits a channel.
     """
-    width, height, bits, colour_type, interlace = _header(file)
-    channels = {number: count for count, number in _COLOUR_TYPES.items()}.get(colour_type)
+    width, height, bits, color_type, interlace = _header(file)
+    channels = {number: count for count, number in _COLOR_TYPES.items()}.get(color_type)
     if channels is None or bits not in (8, 16) or interlace:
         return None
     return (height, width, channels), np.dtype(f"u{bits // 8}")
 
 
 def read_rows(file: BinaryIO) -> Iterator[np.ndarray]:
-    """Read a PNG from top to bottom, holding a few megabytes of it at a time.
+    """Read a PNG from top to bottom, holding a few format_bytes of it at a time.
 
     Each piece is decoded as a small PNG of its own: the last row before it, which its filters refer to,
     and its rows as they are filtered.
@@ -64,7 +64,7 @@ def read_rows(file: BinaryIO) -> Iterator[np.ndarray]:
     if layout is None:
         raise ValueError("it has a palette, is interlaced, or has fewer than 8 bits a channel")
     (height, width, channels), dtype = layout
-    bits, colour_type = dtype.itemsize * 8, _COLOUR_TYPES[channels]
+    bits, color_type = dtype.itemsize * 8, _COLOR_TYPES[channels]
     row = width * channels * dtype.itemsize
     count, done = max(1, _PIECE // row), 0
     before = bytes(row)
@@ -74,7 +74,7 @@ def read_rows(file: BinaryIO) -> Iterator[np.ndarray]:
             continue
         small = io.BytesIO()
         small.write(SIGNATURE)
-        _write_chunk(small, b"IHDR", _HEADER.pack(width, rows + 1, bits, colour_type, 0, 0, 0))
+        _write_chunk(small, b"IHDR", _HEADER.pack(width, rows + 1, bits, color_type, 0, 0, 0))
         _write_chunk(small, b"IDAT", zlib.compress(b"\0" + before + piece[: rows * (1 + row)], 0))
         _write_chunk(small, b"IEND", b"")
         decoded = imagecodecs.png_decode(small.getvalue())[1:]
@@ -86,10 +86,10 @@ def read_rows(file: BinaryIO) -> Iterator[np.ndarray]:
 
 
 def _header(file: BinaryIO) -> tuple[int, int, int, int, int]:
-    """Width, height, bits a channel, colour type, and whether it is interlaced."""
+    """Width, height, bits a channel, color type, and whether it is interlaced."""
     file.seek(len(SIGNATURE) + 8)
-    width, height, bits, colour_type, _, _, interlace = _HEADER.unpack(file.read(_HEADER.size))
-    return width, height, bits, colour_type, interlace
+    width, height, bits, color_type, _, _, interlace = _HEADER.unpack(file.read(_HEADER.size))
+    return width, height, bits, color_type, interlace
 
 
 def _inflated(file: BinaryIO) -> Iterator[bytes]:
@@ -155,7 +155,7 @@ def write_rows(
     Source: the PNG specification, third edition, sections 5 and 9.
     """
     file.write(SIGNATURE)
-    _write_chunk(file, b"IHDR", _HEADER.pack(*size, bits, _COLOUR_TYPES[channels], 0, 0, 0))
+    _write_chunk(file, b"IHDR", _HEADER.pack(*size, bits, _COLOR_TYPES[channels], 0, 0, 0))
     for kind, data in chunks:
         _write_chunk(file, kind, data)
     compressor = zlib.compressobj(4)
@@ -172,7 +172,7 @@ def write_rows(
 
 
 def _pieces(strips: Iterable[np.ndarray], row: int) -> Iterator[np.ndarray]:
-    """The same rows, no more at a time than a few megabytes: each is held many times while filtered."""
+    """The same rows, no more at a time than a few format_bytes: each is held many times while filtered."""
     count = max(1, _PIECE // row)
     for strip in strips:
         yield from (strip[top : top + count] for top in range(0, len(strip), count))
@@ -211,14 +211,14 @@ def _write_chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
     file.write(struct.pack(">L", zlib.crc32(kind + data)))
 
 
-def envelope_chunks(
+def metadata_chunks(
     icc: bytes | None,
     exif: bytes | None,
     xmp: bytes | None,
     dpi: tuple[float, float] | None,
     others: Iterable[tuple[bytes, bytes]],
 ) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks that carry an envelope, in the order that PNG asks for."""
+    """The chunks that carry an metadata, in the order that PNG asks for."""
     if icc:
         yield b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)
     for kind, data in others:

@@ -14,9 +14,9 @@ import numpy as np
 import tifffile
 from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
-from rgt_cli.errors import PictureError, UsageError
+from rgt_cli.errors import InputError, UsageError
 from rgt_cli.media.metadata import exif_directories
-from rgt_cli.media.picture import Envelope, Picture
+from rgt_cli.media.picture import Metadata, Picture
 from rgt_cli.media.write import scratch_file
 
 _XMP, _ICC = 700, 34675
@@ -48,7 +48,7 @@ def deep_pages(path: Path) -> Iterator[tuple[Picture, Image.Exif]]:
     """The pages of a TIFF of more than 8 bits a channel, as stored, with the EXIF of each.
 
     Raises:
-        UsageError: numbers or a colour space that are not supported.
+        UsageError: numbers or a color space that are not supported.
     """
     with tifffile.TiffFile(path) as file:
         for index in range(len(file.pages)):
@@ -79,23 +79,23 @@ def _picture(path: Path, page: tifffile.TiffPage) -> Picture:
     largest = (1 << page.bitspersample) - 1
     if largest != 65535:
         array = np.rint(array * (65535 / largest)).astype(np.uint16)
-    colours = 3 if photometric == "RGB" else 1
+    colors = 3 if photometric == "RGB" else 1
     channels = array if array.ndim == 3 else array[..., None]
-    if channels.shape[2] < colours:
-        raise PictureError(f"{path}: damaged picture: {channels.shape[2]} channels of {photometric}")
-    pixels = channels[..., :colours]
+    if channels.shape[2] < colors:
+        raise InputError(f"{path}: damaged picture: {channels.shape[2]} channels of {photometric}")
+    pixels = channels[..., :colors]
     if photometric == "MINISWHITE":
         pixels = 65535 - pixels
-    alpha = channels[..., colours] if channels.shape[2] > colours and page.extrasamples else None
+    alpha = channels[..., colors] if channels.shape[2] > colors and page.extrasamples else None
     if alpha is not None and page.extrasamples[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:
         weights = np.maximum(alpha, 1)[..., None] / 65535
         pixels = np.rint(np.minimum(pixels / weights, 65535)).astype(np.uint16)
-    pixels = np.ascontiguousarray(pixels if colours == 3 else pixels[..., 0])
+    pixels = np.ascontiguousarray(pixels if colors == 3 else pixels[..., 0])
     tags = page.tags
-    envelope = Envelope(
+    metadata = Metadata(
         icc=_bytes(tags, _ICC), xmp=_bytes(tags, _XMP), dpi=_dpi(page)
     )  # EXIF is the caller's
-    return Picture(pixels, None if alpha is None else np.ascontiguousarray(alpha), envelope)
+    return Picture(pixels, None if alpha is None else np.ascontiguousarray(alpha), metadata)
 
 
 def _bytes(tags: tifffile.TiffTags, code: int) -> bytes | None:
@@ -119,14 +119,14 @@ def rows_on_disk(path: Path, scratch: Path) -> Iterator[np.ndarray]:
 
     Raises:
         OutputError: there is no room for that file.
-        PictureError: pixels of a kind that is not read by rows.
+        InputError: pixels of a kind that is not read by rows.
     """
     with tifffile.TiffFile(path) as file:
         page = _page(file, 0)
         photometric = getattr(page.photometric, "name", "")
         channels = {"RGB": ("YXS", 3), "MINISBLACK": ("YX", 1)}.get(photometric)
         if page.dtype not in (np.uint8, np.uint16) or channels != (page.axes, page.samplesperpixel):
-            raise PictureError(f"{path}: TIFF of this kind is not enlarged in strips: {photometric}")
+            raise InputError(f"{path}: TIFF of this kind is not enlarged in strips: {photometric}")
         if page.is_memmappable and page.bitspersample == page.dtype.itemsize * 8:
             yield tifffile.memmap(path, page=0, mode="r")
             return
@@ -138,18 +138,18 @@ def rows_on_disk(path: Path, scratch: Path) -> Iterator[np.ndarray]:
 
 
 def write_pages(file: BinaryIO, pictures: Iterable[Picture]) -> None:
-    """Write a TIFF of one or more pages, deflated, with their envelopes."""
+    """Write a TIFF of one or more pages, deflated, with their metadata_list."""
     pictures = list(pictures)
     large = sum(p.channels().nbytes for p in pictures) > _TOO_LARGE_FOR_CLASSIC
     with tifffile.TiffWriter(file, bigtiff=large, byteorder="<") as writer:
         for picture in pictures:
             writer.write(
                 picture.channels(),
-                **_options(picture.mode, picture.envelope),
+                **_options(picture.mode, picture.metadata),
                 rowsperstrip=ROWS_PER_STRIP,
             )
     if not large:
-        _add_directories(file, [picture.envelope for picture in pictures])
+        _add_directories(file, [picture.metadata for picture in pictures])
 
 
 def write_rows(
@@ -157,7 +157,7 @@ def write_rows(
     shape: tuple[int, ...],
     dtype: np.dtype,
     strips: Iterable[np.ndarray],
-    envelope: Envelope,
+    metadata: Metadata,
 ) -> None:
     """Write a TIFF of one page from top to bottom, holding little of it at a time.
 
@@ -174,10 +174,10 @@ def write_rows(
             shape=shape,
             dtype=dtype,
             rowsperstrip=ROWS_PER_STRIP,
-            **_options(mode, envelope),
+            **_options(mode, metadata),
         )
     if not large:
-        _add_directories(file, [envelope])
+        _add_directories(file, [metadata])
 
 
 def _encoded(strip: np.ndarray) -> bytes:
@@ -203,7 +203,7 @@ def _regrouped(strips: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
         yield np.concatenate(waiting)
 
 
-def _options(mode: str, envelope: Envelope) -> dict[str, Any]:
+def _options(mode: str, metadata: Metadata) -> dict[str, Any]:
     options: dict[str, Any] = {
         "photometric": "rgb" if mode.startswith("RGB") else "minisblack",
         "compression": "adobe_deflate",
@@ -215,22 +215,22 @@ def _options(mode: str, envelope: Envelope) -> dict[str, Any]:
     if mode.endswith("A"):
         options["extrasamples"] = ["unassalpha"]
         options["planarconfig"] = "contig"
-    if envelope.icc:
-        options["iccprofile"] = envelope.icc
-    if envelope.dpi:
-        options["resolution"], options["resolutionunit"] = envelope.dpi, "INCH"
-    options["extratags"] = list(_extra_tags(envelope))
+    if metadata.icc:
+        options["iccprofile"] = metadata.icc
+    if metadata.dpi:
+        options["resolution"], options["resolutionunit"] = metadata.dpi, "INCH"
+    options["extratags"] = list(_extra_tags(metadata))
     return options
 
 
-def _extra_tags(envelope: Envelope) -> Iterator[tuple[int, int, int, Any, bool]]:
+def _extra_tags(metadata: Metadata) -> Iterator[tuple[int, int, int, Any, bool]]:
     """The tags of the first directory, (code, type, count, value, once); see `_add_directories`."""
     byte, ascii_text, short, long = 1, 2, 3, 4
-    if envelope.xmp:
-        yield _XMP, byte, len(envelope.xmp), envelope.xmp, True
-    if not envelope.exif:
+    if metadata.xmp:
+        yield _XMP, byte, len(metadata.xmp), metadata.xmp, True
+    if not metadata.exif:
         return
-    for code, value in exif_directories(envelope.exif).items():
+    for code, value in exif_directories(metadata.exif).items():
         if code in _SUB_DIRECTORIES:
             yield code + _STAND_IN, long, 1, 0, True
         elif code in _COVERED:
@@ -245,20 +245,20 @@ def _extra_tags(envelope: Envelope) -> Iterator[tuple[int, int, int, Any, bool]]
             yield code, short, 1, value, True
 
 
-def _add_directories(file: BinaryIO, envelopes: Sequence[Envelope]) -> None:
+def _add_directories(file: BinaryIO, metadata_list: Sequence[Metadata]) -> None:
     """Append the directories of EXIF to a TIFF that has been written, and point to them.
 
     No library at hand writes them into a compressed TIFF; both kinds of TIFF directory are the same.
     """
-    if not any(envelope.exif for envelope in envelopes):
+    if not any(metadata.exif for metadata in metadata_list):
         return
     header = b"II*\0\x08\0\0\0"
     file.seek(0)
     with tifffile.TiffFile(file) as written:
         tags = [_page(written, index).tags for index in range(len(written.pages))]
         places = [{code: t.get(code + _STAND_IN) for code in _SUB_DIRECTORIES} for t in tags]
-    for envelope, place in zip(envelopes, places, strict=True):
-        content = exif_directories(envelope.exif) if envelope.exif else {}
+    for metadata, place in zip(metadata_list, places, strict=True):
+        content = exif_directories(metadata.exif) if metadata.exif else {}
         for code, entry in place.items():
             if entry is None:
                 continue

@@ -63,7 +63,7 @@ def lagging(parts: Iterator[Tensor], height: int) -> Iterator[tuple[Tensor, slic
         parts: (B, n, ...) strips of an image of `height` rows, the first of two rows or more.
 
     Yields:
-        A strip, and which of its rows have both neighbours in it: all rows of the image, once each.
+        A strip, and which of its rows have both neighbors in it: all rows of the image, once each.
     """
     carried, done = None, 0
     for part in parts:

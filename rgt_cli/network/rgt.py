@@ -335,7 +335,7 @@ def weight_before_shuffle(weight: Tensor, factor: int) -> Tensor:
     """Weight of a 3x3 convolution that does before a pixel shuffle what a wider one does after it.
 
     A pixel of the enlarged image is one of factor ** 2 channels of a pixel of the small one, and so are
-    its neighbours: of the same pixel, or of the next.
+    its neighbors: of the same pixel, or of the next.
 
     Args:
         weight: (out, features, k, k), k <= 2 * factor + 1.

@@ -120,10 +120,10 @@ def main(tiles: str, precisions: str, variant: str, runs: int, device: str, one:
                     reference = reference or (seconds, result)
                     error = (result - reference[1]).abs().max().item()
                     mse = (result - reference[1]).square().mean().item()
-                    decibels = f"{-10 * torch.tensor(mse).log10().item():.1f} dB" if mse else "exact"
+                    psnr = f"{-10 * torch.tensor(mse).log10().item():.1f} dB" if mse else "exact"
                     click.echo(
                         f"{variant} {tile:4} {precision} {who:9} {seconds:8.3f} s  "
-                        f"x{reference[0] / seconds:.2f}  largest error {error:.1e}, {decibels}"
+                        f"x{reference[0] / seconds:.2f}  largest error {error:.1e}, {psnr}"
                     )
 
 

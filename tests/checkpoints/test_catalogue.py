@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from rgt_cli.checkpoints.catalogue import Entry, catalogue, find
-from rgt_cli.checkpoints.store import sha256_of
+from rgt_cli.checkpoints.cache import sha256_of
+from rgt_cli.checkpoints.catalogue import CatalogueEntry, catalogue, lookup
 from rgt_cli.errors import CheckpointError, UsageError
 
 FACTS = Path(__file__).parents[3] / "shared" / "reference" / "checkpoints.toml"
 
 
 def name_of(model: str, scale: int | None) -> str:
-    found = find(model, scale)
-    assert isinstance(found, Entry)
+    found = lookup(model, scale)
+    assert isinstance(found, CatalogueEntry)
     return found.name
 
 
@@ -51,12 +51,12 @@ def test_names(model: str, scale: int | None, expected: str) -> None:
 )
 def test_near_misses(model: str, near: str) -> None:
     with pytest.raises(CheckpointError, match=near):
-        find(model, None)
+        lookup(model, None)
 
 
 def test_scales_out_of_reach() -> None:
     with pytest.raises(UsageError, match="4 at most, not by 8"):
-        find("rgt", 8)
+        lookup("rgt", 8)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_scales_out_of_reach() -> None:
     ],
 )
 def test_elsewhere(model: str, hub: str | None, file: str | None, url: str | None) -> None:
-    found = find(model, None)
-    assert isinstance(found, Entry)
+    found = lookup(model, None)
+    assert isinstance(found, CatalogueEntry)
     (place,) = found.places
     assert (place.hub, place.file, place.url) == (hub, file, url)
 
@@ -90,12 +90,12 @@ def test_elsewhere(model: str, hub: str | None, file: str | None, url: str | Non
 )
 def test_refused(model: str) -> None:
     with pytest.raises(CheckpointError):
-        find(model, None)
+        lookup(model, None)
 
 
 def test_secrets_of_an_address_are_not_shown() -> None:
-    found = find("https://user:secret@a.org/b.pth?signature=secret#secret", None)
-    assert isinstance(found, Entry)
+    found = lookup("https://user:secret@a.org/b.pth?signature=secret#secret", None)
+    assert isinstance(found, CatalogueEntry)
     assert found.name == str(found.places[0]) == "https://a.org/b.pth"
 
 
@@ -103,7 +103,7 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo").write_bytes(b"")
     assert name_of("photo", None) == "realwebphoto-x4"
-    assert find("./photo", None) == Path("photo")
+    assert lookup("./photo", None) == Path("photo")
 
 
 def test_bundled_files_are_those_of_the_catalogue() -> None:

@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import load_file
 
 from rgt_cli.checkpoints.load import load_network
-from tests.checkpoints.hub import COMMIT, Hub
 from tests.checkpoints.test_load import OFFICIAL, Evil
 from tests.conftest import UNPRIVILEGED, RunRGT
+from tests.helpers.hub import COMMIT, Hub
 
 TOKEN = "hf_canaryThatMustNeverBeShown"
 NAME = "owner/repo:net.pth"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgt_cli.batch.journal import JOURNAL
+from rgt_cli.jobs.journal import JOURNAL
 from tests.conftest import UNPRIVILEGED, RunRGT
 
 KILLS = int(os.environ.get("RGT_TEST_KILLS", "2"))

@@ -25,15 +25,15 @@ def test_json(rgt: RunRGT, micro_checkpoint: str) -> None:
         assert row["threads"] == 1
         assert row["megapixels_per_second"] == pytest.approx(row["tile"] ** 2 / 1e6 / row["seconds"])
         assert 50 << 20 < row["peak_memory"] < 4 << 30
-        assert row["share_of_peak"] > 0
+        assert row["peak_fraction"] > 0
         emulated = is_emulated(PRECISIONS[row["precision"]], torch.device("cpu"))
-        assert row["share_of_peak"] < 1 or emulated, "where nothing computes in it, there is no peak"
+        assert row["peak_fraction"] < 1 or emulated, "where nothing computes in it, there is no peak"
         if row["precision"] == "fp32":
-            assert row["largest_error"] == 0
-            assert row["decibels"] is None
+            assert row["max_error"] == 0
+            assert row["psnr"] is None
         else:
-            assert 0 < row["largest_error"] < 0.1
-            assert row["decibels"] > 40
+            assert 0 < row["max_error"] < 0.1
+            assert row["psnr"] > 40
 
 
 def test_table(rgt: RunRGT, micro_checkpoint: str) -> None:

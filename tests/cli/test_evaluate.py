@@ -14,7 +14,7 @@ from tests.conftest import RunRGT
 
 @pytest.fixture
 def benchmark(tmp_path: Path, photo: np.ndarray) -> Path:
-    """A benchmark called Set5, of one gray picture and one in colour, with their reductions."""
+    """A benchmark called Set5, of one gray picture and one in color, with their reductions."""
     for at, picture in enumerate((photo[60:156, 100:220], photo[100:180, 200:290, 1])):
         for folder in ("HR", "LR"):
             (tmp_path / "Set5" / folder).mkdir(parents=True, exist_ok=True)

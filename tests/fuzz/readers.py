@@ -26,8 +26,8 @@ from PIL import Image, ImageCms
 
 from rgt_cli.errors import RGTError
 from rgt_cli.inference.memory import peak_memory
-from rgt_cli.media import FORMATS, Album, Encoding, Picture, open_strips, read_album, write_album
-from rgt_cli.media.strips import decoded_bytes
+from rgt_cli.media import FORMATS, Encoding, ImageSequence, Picture, open_rows, read_images, write_images
+from rgt_cli.media.rows import decoded_bytes
 
 CPU = torch.device("cpu")
 MAX_PIXELS = 1_000_000
@@ -41,24 +41,24 @@ CASES = 300
 def samples(folder: Path) -> list[bytes]:
     """Small files of every format, and of what is unusual in them."""
     noise = np.random.default_rng(0).integers(0, 256, (24, 31, 4), np.uint8)
-    colours, alpha = noise[..., :3].copy(), noise[..., 3].copy()
-    deep = colours.astype(np.uint16) * 257
+    colors, alpha = noise[..., :3].copy(), noise[..., 3].copy()
+    deep = colors.astype(np.uint16) * 257
     made = []
     for file_format in FORMATS:
-        kinds = [Picture(colours)]
-        kinds += [Picture(colours[..., 0].copy())] * ("L" in file_format.modes)
-        kinds += [Picture(colours, alpha)] * ("RGBA" in file_format.modes)
+        kinds = [Picture(colors)]
+        kinds += [Picture(colors[..., 0].copy())] * ("L" in file_format.modes)
+        kinds += [Picture(colors, alpha)] * ("RGBA" in file_format.modes)
         kinds += [Picture(deep)] * file_format.is_deep
         for picture in kinds:
             path = folder / f"sample{file_format.suffixes[0]}"
-            write_album(Album([picture]), path, file_format, Encoding())
+            write_images(ImageSequence([picture]), path, file_format, Encoding())
             made.append(path.read_bytes())
-    image = Image.fromarray(colours)
+    image = Image.fromarray(colors)
     exif = Image.Exif()
     exif[274], exif[271], exif.get_ifd(0x8769)[36867] = 6, "maker", "2026:01:01 00:00:00"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     carried = {"exif": exif, "icc_profile": profile}
-    second = Image.fromarray(colours[::-1].copy())
+    second = Image.fromarray(colors[::-1].copy())
 
     def save(picture: Image.Image, form: str, **options: object) -> None:
         file = io.BytesIO()
@@ -100,12 +100,12 @@ def damaged(sample: bytes, chance: random.Random) -> bytes:
 
 def read_whole(path: Path) -> None:
     """As most pictures are read."""
-    read_album(path, max_pixels=MAX_PIXELS)
+    read_images(path, max_pixels=MAX_PIXELS)
 
 
 def read_in_strips(path: Path) -> None:
     """As pictures larger than memory are read."""
-    with open_strips(path, MAX_PIXELS, path.parent) as source:
+    with open_rows(path, MAX_PIXELS, path.parent) as source:
         for top in range(0, source.shape[0], 1000):
             rows = source[top : top + 1000]
             assert rows.shape == (min(1000, source.shape[0] - top), *source.shape[1:])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rgt_cli.inference.device import is_emulated
-from rgt_cli.inference.memory import MemoryModel, free_memory, shrunk
+from rgt_cli.inference.memory import MemoryModel, free_memory, next_smaller_tile
 from rgt_cli.network import RGTConfig
 
 CPU = torch.device("cpu")
@@ -72,9 +72,9 @@ def test_shrinking_stops_where_the_function_changes() -> None:
     sizes, tile = [], 5000
     while tile >= 32:
         sizes.append(tile)
-        tile = shrunk(tile)
+        tile = next_smaller_tile(tile)
     assert sizes == [5000, 2500, 1250, 1024, 512, 256, 128, 64, 32]
-    assert (shrunk(1025), shrunk(56), shrunk(33)) == (1024, 32, 32)
+    assert (next_smaller_tile(1025), next_smaller_tile(56), next_smaller_tile(33)) == (1024, 32, 32)
 
 
 def test_free_memory_and_limit() -> None:

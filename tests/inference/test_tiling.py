@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rgt_cli.inference.tiling import blended_rows, fade, tile_starts, trimmed
+from rgt_cli.inference.tiling import blended_rows, cosine_ramp, smallest_equal_tile, tile_starts
 
 
 @given(st.integers(1, 5000), st.integers(2, 600), st.data())
@@ -27,7 +27,7 @@ def test_trimmed_tiles_are_as_few_and_as_small_as_can_be(
     size: int, tile: int, data: st.DataObject
 ) -> None:
     overlap = data.draw(st.integers(0, tile - 1))
-    count, side = len(tile_starts(size, tile, overlap)), trimmed(size, tile, overlap)
+    count, side = len(tile_starts(size, tile, overlap)), smallest_equal_tile(size, tile, overlap)
     assert side <= max(tile, 1)
     assert len(tile_starts(size, side, overlap)) == count
     if overlap < side - 1:
@@ -64,11 +64,11 @@ def test_blend_is_smooth() -> None:
     line = row[0, :, 0]
     assert line[:32].max() == 0
     assert line[64:].min() == 1
-    np.testing.assert_allclose(line[32:64], fade(32), atol=1e-6)
+    np.testing.assert_allclose(line[32:64], cosine_ramp(32), atol=1e-6)
     assert np.diff(line).min() >= 0
     assert np.diff(line).max() < 0.05
 
 
 @pytest.mark.parametrize("length", [1, 2, 31, 32])
 def test_fade_is_symmetric(length: int) -> None:
-    np.testing.assert_allclose(fade(length) + fade(length)[::-1], 1, atol=1e-6)
+    np.testing.assert_allclose(cosine_ramp(length) + cosine_ramp(length)[::-1], 1, atol=1e-6)

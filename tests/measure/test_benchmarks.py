@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rgt_cli.errors import NoInputError
-from rgt_cli.measure.evaluate import find_benchmark, reported
+from rgt_cli.measure.evaluate import find_dataset, reported
 
 
 def test_what_the_paper_reports() -> None:
@@ -20,7 +20,7 @@ def test_benchmarks_are_called_like_their_folders(tmp_path: Path) -> None:
     for folder in (tmp_path / "Set14" / "HR", tmp_path / "Urban100"):
         folder.mkdir(parents=True)
         with pytest.raises(NoInputError):
-            find_benchmark(folder, None, 2)
+            find_dataset(folder, None, 2)
         (folder / "a.png").write_bytes(b"")
-    assert find_benchmark(tmp_path / "Set14" / "HR", None, 2).name == "Set14"
-    assert find_benchmark(tmp_path / "Urban100", None, 2).name == "Urban100"
+    assert find_dataset(tmp_path / "Set14" / "HR", None, 2).name == "Set14"
+    assert find_dataset(tmp_path / "Urban100", None, 2).name == "Urban100"

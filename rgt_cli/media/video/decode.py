@@ -9,7 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from rgt_cli.errors import PictureError
+from rgt_cli.errors import InputError
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.probe import Video
 
@@ -41,7 +41,7 @@ def read_frames(video: Video, after: int | None = None, deinterlace: bool = Fals
         deinterlace: make whole pictures of interlaced fields.
 
     Raises:
-        PictureError: after the last frame, where the film is damaged.
+        InputError: after the last frame, where the film is damaged.
     """
     seek: list[str] = []
     seconds = (after - video.start) * video.time_base - _MARGIN if after is not None else 0
@@ -66,7 +66,7 @@ def read_frames(video: Video, after: int | None = None, deinterlace: bool = Fals
         told = [line for line in told if video.codec not in line.split("]")[0]]
     if code or told:
         reason = told[0] if told else f"ffmpeg ended with {code}"
-        raise PictureError(f"{video.path}: is damaged: {reason}")
+        raise InputError(f"{video.path}: is damaged: {reason}")
 
 
 def _frames(process: ffmpeg.Process, time_base: Fraction, after: int | None) -> Iterator[Frame]:
@@ -101,7 +101,7 @@ def _to_rgb(video: Video, deinterlace: bool) -> list[str]:
         for side in (video.width, video.height)
     ):  # zimg wants whole samples of chroma
         filters += ["scale=flags=bicubic+accurate_rnd+full_chroma_inp", f"format={_full_chroma(video)}"]
-    given = video.colour
+    given = video.color
     options = {
         "matrixin": given.matrix_at(video.height),
         "rangein": "full" if given.full_range else "limited",

@@ -1,4 +1,4 @@
-"""Frames into a piece of a film, by an encoder with a name and a quality."""
+"""Frames into a segment of a film, by an encoder with a name and a quality."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rgt_cli.media.video.codecs import Codec, VideoEncoding
 from rgt_cli.media.video.probe import UNSPECIFIED, Video
 
 _TICK = Fraction(1, 1000)
-"""Of the timestamps of a piece, as Matroska has them; the film's own are set when it is put together."""
+"""Of the timestamps of a segment, as Matroska has them; the film's own are set when it is put together."""
 
 
 def pixel_format_for(video: Video, codec: Codec, encoding: VideoEncoding) -> str:
@@ -101,17 +101,17 @@ def encoder_arguments(
 
 
 def _x265_parameters(video: Video) -> list[str]:
-    parameters, colour = ["log-level=error"], video.colour
-    if colour.mastering_display and not ffmpeg.tells_mastering_display():
-        parameters.append(f"master-display={colour.mastering_display}")
-        if colour.content_light:
-            parameters.append(f"max-cll={colour.content_light}")
+    parameters, color = ["log-level=error"], video.color
+    if color.mastering_display and not ffmpeg.supports_mastering_display():
+        parameters.append(f"master-display={color.mastering_display}")
+        if color.content_light:
+            parameters.append(f"max-cll={color.content_light}")
     return parameters
 
 
 def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: tuple[int, int]) -> list[str]:
     """The filters from 16 bits of RGB to the pixels that are encoded, and what these mean."""
-    layout, colour = av.VideoFormat(pix_fmt), video.colour
+    layout, color = av.VideoFormat(pix_fmt), video.color
     aspect = f"setsar={video.sample_aspect.numerator}/{video.sample_aspect.denominator}"
     if codec.encoder == "gif":
         return [aspect, "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"]
@@ -123,22 +123,22 @@ def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: tuple[int, int]) -
         return [f"format={planar}", scale, f"format={exact}", f"format={pix_fmt}", aspect]
     if len(layout.components) < 3:
         return [f"format={pix_fmt}", aspect]
-    matrix = colour.matrix_at(video.height)
-    full = bool(colour.full_range)
+    matrix = color.matrix_at(video.height)
+    full = bool(color.full_range)
     options = {
         "matrixin": "gbr",
         "rangein": "full",
         "matrix": matrix,
         "range": "full" if full else "limited",
-        "chromal": colour.chroma_location or "left",
+        "chromal": color.chroma_location or "left",
         "filter": "spline36",
     }
-    told = {"color_primaries": colour.primaries, "color_trc": colour.transfer}
+    told = {"color_primaries": color.primaries, "color_trc": color.transfer}
     # What was not told is told now if players would take the larger film for something else.
-    guessed = colour.matrix == UNSPECIFIED and colour.matrix_at(size[1]) == matrix
+    guessed = color.matrix == UNSPECIFIED and color.matrix_at(size[1]) == matrix
     told["colorspace"] = UNSPECIFIED if guessed else matrix
     marks = [f"{name}={value}" for name, value in told.items()]
-    marks.append("range=" + {None: "unknown", False: "tv", True: "pc"}[colour.full_range])
+    marks.append("range=" + {None: "unknown", False: "tv", True: "pc"}[color.full_range])
     scale = "zscale=" + ":".join(f"{name}={value}" for name, value in options.items())
     return [f"format={planar}", scale, f"format={pix_fmt}", "setparams=" + ":".join(marks), aspect]
 
@@ -159,8 +159,8 @@ def try_encoder(arguments: list[str], size: tuple[int, int], has_alpha: bool) ->
         raise UsageError(f"the encoder refuses: {'; '.join(lines[:2]) or code}")
 
 
-class PieceWriter:
-    """One piece of a film, which begins with a keyframe, in a file of its own.
+class SegmentWriter:
+    """One segment of a film, which begins with a keyframe, in a file of its own.
 
     Args:
         path: the file, Matroska; it is whole once `close` has returned.
@@ -173,10 +173,10 @@ class PieceWriter:
         self._time_base, self._last = video.time_base, -1
         self._first: int | None = None
         before: list[str] = []
-        if video.colour.mastering_display and ffmpeg.tells_mastering_display():
-            before = ["-mastering_display", video.colour.mastering_display]
-            if video.colour.content_light:
-                before += ["-content_light", video.colour.content_light]
+        if video.color.mastering_display and ffmpeg.supports_mastering_display():
+            before = ["-mastering_display", video.color.mastering_display]
+            if video.color.content_light:
+                before += ["-content_light", video.color.content_light]
         self._process = ffmpeg.Process(
             [*before, "-f", "nut", "-i", "pipe:0", *arguments, "-f", "matroska", ffmpeg.url(path)],
             reads=True,
@@ -216,7 +216,7 @@ class PieceWriter:
             self._fail()
 
     def close(self) -> None:
-        """Finish the piece, through to the disk.
+        """Finish the segment, through to the disk.
 
         Raises:
             OutputError: as `add`.
@@ -233,7 +233,7 @@ class PieceWriter:
             os.fsync(file.fileno())
 
     def abandon(self) -> None:
-        """End the encoder; what there is of the piece is of no use."""
+        """End the encoder; what there is of the segment is of no use."""
         self._process.end(kill=True)
 
     def _fail(self) -> None:

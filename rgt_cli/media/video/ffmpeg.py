@@ -113,7 +113,7 @@ def pixel_formats(encoder: str) -> tuple[str, ...]:
 
 
 @functools.cache
-def tells_mastering_display() -> bool:
+def supports_mastering_display() -> bool:
     """Whether this ffmpeg can be told the mastering display of its input."""
     _, said, _ = run(["-h", "full"])
     return "-mastering_display" in said

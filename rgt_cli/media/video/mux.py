@@ -1,4 +1,4 @@
-"""The pieces of a film and everything else of its source, into one file."""
+"""The segments of a film and everything else of its source, into one file."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _DERIVED = ("encoder", "duration", "bps", "number_of_", "_statistics", "rotate",
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One piece of a film that is encoded."""
+class Segment:
+    """One segment of a film that is encoded."""
 
     path: Path
     times: tuple[int, ...]
     """When its frames are shown, in ticks of the source's time base."""
 
 
-def what_is_lost(video: Video, target: Format) -> tuple[str, ...]:
+def unsupported_streams(video: Video, target: Format) -> tuple[str, ...]:
     """Which other streams of a film its new container cannot hold."""
     lost = []
     with _source(video) as source:
@@ -95,12 +95,12 @@ def _kept(metadata: dict[str, str]) -> dict[str, str]:
 
 def assemble(
     video: Video,
-    pieces: list[Piece],
+    segments: list[Segment],
     target: Path,
     target_format: Format,
     span: tuple[int | None, int | None] = (None, None),
 ) -> None:
-    """Write the film: the frames of the pieces, at the times of the source's, and its other streams.
+    """Write the film: the frames of the segments, at the times of the source's, and its other streams.
 
     Args:
         target: replaced if it is there, at the very end.
@@ -117,7 +117,7 @@ def assemble(
             with av.open(
                 ffmpeg.url(partial), "w", format=target_format.muxer, container_options=options
             ) as output:
-                _write(video, pieces, source, output, target_format, span)
+                _write(video, segments, source, output, target_format, span)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, target)
@@ -136,7 +136,7 @@ def _has_own_tags(source: InputContainer) -> bool:
 
 def _write(
     video: Video,
-    pieces: list[Piece],
+    segments: list[Segment],
     source: InputContainer,
     output: OutputContainer,
     target: Format,
@@ -144,7 +144,7 @@ def _write(
 ) -> None:
     begin = (span[0] or 0) * video.time_base
     until = None if span[1] is None else span[1] * video.time_base
-    with av.open(ffmpeg.url(pieces[0].path)) as first:
+    with av.open(ffmpeg.url(segments[0].path)) as first:
         film = output.add_stream_from_template(first.streams.video[0], opaque=True)
     film.time_base = video.time_base
     film.codec_context.framerate = video.rate  # without which MOV cannot make its timecode track
@@ -159,7 +159,7 @@ def _write(
     if target.muxer != "gif":
         output.set_chapters(_chapters(source, begin, until))
     output.start_encoding()
-    frames = _film_packets(video, pieces, film, begin)
+    frames = _video_packets(video, segments, film, begin)
     waiting = next(frames, None)
     wanted = [source.streams[index] for index in copies if source.streams[index].type != "attachment"]
     for packet in _packets(source, wanted):
@@ -219,24 +219,24 @@ def _chapters(source: InputContainer, begin: Fraction, until: Fraction | None) -
     return chapters
 
 
-def _film_packets(
-    video: Video, pieces: list[Piece], stream: av.VideoStream, begin: Fraction
+def _video_packets(
+    video: Video, segments: list[Segment], stream: av.VideoStream, begin: Fraction
 ) -> Iterator[av.Packet]:
-    """The packets of all pieces, with the timestamps of the source's frames.
+    """The packets of all segments, with the timestamps of the source's frames.
 
     A packet is decoded when the frame is shown that stands as many places before it as frames are
     held back for reordering.
     """
-    orders = [_order(piece) for piece in pieces]
+    orders = [_order(segment) for segment in segments]
     held_back = max((at - rank for order in orders for at, rank in enumerate(order)), default=0)
     shift = round(begin / video.time_base)
-    shown = [time - shift for piece in pieces for time in piece.times]
+    shown = [time - shift for segment in segments for time in segment.times]
     for at in range(1, len(shown)):  # containers want no two in one tick
         shown[at] = max(shown[at], shown[at - 1] + 1)
     step = round(1 / (video.rate * video.time_base)) or 1
     first, at = 0, 0
-    for piece, order in zip(pieces, orders, strict=True):
-        with av.open(ffmpeg.url(piece.path)) as container:
+    for segment, order in zip(segments, orders, strict=True):
+        with av.open(ffmpeg.url(segment.path)) as container:
             packets = (packet for packet in container.demux(video=0) if packet.size)
             for packet, rank in zip(packets, order, strict=True):
                 place = first + rank
@@ -248,14 +248,14 @@ def _film_packets(
                 packet.dts = shown[early] if early >= 0 else shown[0] + early * step
                 yield packet
                 at += 1
-        first += len(piece.times)
+        first += len(segment.times)
 
 
-def _order(piece: Piece) -> list[int]:
-    """The rank, by the time it is shown, of each packet of a piece."""
-    with av.open(ffmpeg.url(piece.path)) as container:
+def _order(segment: Segment) -> list[int]:
+    """The rank, by the time it is shown, of each packet of a segment."""
+    with av.open(ffmpeg.url(segment.path)) as container:
         times = [packet.pts or 0 for packet in container.demux(video=0) if packet.size]
-    if len(times) != len(piece.times):
-        raise OutputError(f"{piece.path}: holds {len(times)} frames, not {len(piece.times)}")
+    if len(times) != len(segment.times):
+        raise OutputError(f"{segment.path}: holds {len(times)} frames, not {len(segment.times)}")
     ranked = sorted(times)
     return [bisect_left(ranked, time) for time in times]

@@ -12,10 +12,10 @@ from pathlib import Path
 import av
 from av.sidedata.sidedata import Type
 
-from rgt_cli.errors import PictureError
+from rgt_cli.errors import InputError
 from rgt_cli.media.video import ffmpeg
 
-_LOOKED_AT = 5
+_PROBE_FRAMES = 5
 """Frames that tell whether a film is interlaced."""
 UNSPECIFIED = 2
 """In ITU-T H.273: primaries, transfer or matrix are not told."""
@@ -24,8 +24,8 @@ BT709, SMPTE170M = 1, 6
 
 
 @dataclass(frozen=True)
-class Colour:
-    """How the numbers of a film mean colours; the numbers of ITU-T H.273."""
+class Color:
+    """How the numbers of a film mean colors; the numbers of ITU-T H.273."""
 
     primaries: int = UNSPECIFIED
     transfer: int = UNSPECIFIED
@@ -62,7 +62,7 @@ class Video:
     bits: int
     """Of a channel."""
     has_alpha: bool
-    colour: Colour
+    color: Color
     sample_aspect: Fraction
     """Width of a pixel over its height, as shown."""
     time_base: Fraction
@@ -82,21 +82,21 @@ def probe(path: Path) -> Video:
     """Find out what a film is.
 
     Raises:
-        PictureError: it is no film, or its pictures cannot be decoded.
+        InputError: it is no film, or its pictures cannot be decoded.
     """
     try:
         with av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container:
             streams = [s for s in container.streams.video if not _is_cover(s)]
             if not streams:
-                raise PictureError(f"{path}: has no pictures, only {_kinds(container)}")
+                raise InputError(f"{path}: has no pictures, only {_kinds(container)}")
             streams = [s for s in streams if s.codec_context]
             if not streams:
-                raise PictureError(f"{path}: its pictures are in a codec that is unknown here")
+                raise InputError(f"{path}: its pictures are in a codec that is unknown here")
             stream = max(streams, key=lambda s: s.codec_context.width * s.codec_context.height)
             return _described(path, container, stream)
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise PictureError(f"{path}: cannot be read as a film: {reason}") from error
+        raise InputError(f"{path}: cannot be read as a film: {reason}") from error
 
 
 def _kinds(container: av.container.InputContainer) -> str:
@@ -114,9 +114,9 @@ def _described(path: Path, container: av.container.InputContainer, stream: av.Vi
     hidden_alpha = stream.metadata.get("alpha_mode") == "1"
     length = container.duration / av.time_base if container.duration else 0.0
     rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-    first = list(islice(container.decode(stream), _LOOKED_AT))
+    first = list(islice(container.decode(stream), _PROBE_FRAMES))
     if not first:
-        raise PictureError(f"{path}: none of its pictures can be decoded")
+        raise InputError(f"{path}: none of its pictures can be decoded")
     layout = av.VideoFormat(first[0].format.name)
     # A GIF's transparency says what a frame leaves of the one before; its decoder has put them together.
     shows_alpha = context.name != "gif" and any(part.is_alpha for part in layout.components)
@@ -133,7 +133,7 @@ def _described(path: Path, container: av.container.InputContainer, stream: av.Vi
         pixel_format=layout.name,
         bits=8 if layout.has_palette else max(c.bits for c in layout.components),
         has_alpha=hidden_alpha or shows_alpha,
-        colour=_colour(path, stream, first[0]),
+        color=_color(path, stream, first[0]),
         sample_aspect=aspect if upright else 1 / aspect,
         time_base=Fraction(stream.time_base or Fraction(1, 1000)),
         start=start,
@@ -144,14 +144,14 @@ def _described(path: Path, container: av.container.InputContainer, stream: av.Vi
     )
 
 
-def _colour(path: Path, stream: av.VideoStream, frame: av.VideoFrame) -> Colour:
+def _color(path: Path, stream: av.VideoStream, frame: av.VideoFrame) -> Color:
     context = stream.codec_context
     sides = {side.type: bytes(side) for side in frame.side_data}  # type: ignore[attr-defined, arg-type]
     mastering, light = sides.get(Type.MASTERING_DISPLAY_METADATA), sides.get(Type.CONTENT_LIGHT_LEVEL)
     ranges = {1: False, 2: True}
     if frame.format.name.startswith("yuvj"):
         ranges[0] = True
-    return Colour(
+    return Color(
         int(frame.color_primaries or context.color_primaries or UNSPECIFIED),
         int(frame.color_trc or context.color_trc or UNSPECIFIED),
         int(frame.colorspace or UNSPECIFIED),

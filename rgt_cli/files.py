@@ -1,0 +1,259 @@
+"""Files that are whole or absent: atomic writes, scratch files, stamps, append-only logs, locks.
+
+A file that is being written has a hidden name in the folder of its target and is locked by the process
+that writes it. What a dead process left behind can therefore be told from the work of a living one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from rgt_cli.errors import OutputError, UsageError
+
+PARTIAL = ".rgt-{}.part"
+"""The name of a file that is being written, with eight hexadecimal digits."""
+
+
+def cannot_write(target: Path, error: BaseException) -> OutputError:
+    """Return the error that reports that `target` cannot be written, with the reason."""
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return OutputError(f"{target}: cannot be written: {reason}")
+
+
+@contextmanager
+def atomic_write(target: Path) -> Iterator[BinaryIO]:
+    """Yield a binary file, open for writing and reading, that replaces `target` on success.
+
+    The file is flushed to the disk before it takes the place of `target`. If the block raises, `target`
+    stays as it was.
+
+    Raises:
+        OutputError: The file cannot be written or moved.
+    """
+    partial = partial_path(target.parent)
+    try:
+        with _create(partial) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            if sys.platform == "win32":
+                file.close()  # an open file cannot be moved there
+            os.replace(partial, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield the path of an empty file that replaces `target` on success, for writers that need a path.
+
+    Raises:
+        OutputError: As `atomic_write`.
+    """
+    with atomic_write(target) as file:
+        yield Path(file.name)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Replace `target` by a UTF-8 text file.
+
+    Raises:
+        OutputError: As `atomic_write`.
+    """
+    with atomic_write(target) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def scratch_file(folder: Path, size: int) -> Iterator[Path]:
+    """Yield the path of a file of `size` bytes with its disk space reserved; remove it afterwards.
+
+    Raises:
+        OutputError: The disk has no room for it.
+    """
+    path = partial_path(folder)
+    try:
+        try:
+            file = _create(path)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        with file:
+            try:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+                file.truncate(size)
+            except OSError as error:
+                needed = f"{size / 1e9:.1f} GB of decoded pixels"
+                raise OutputError(f"{folder}: no room for {needed}: {error.strerror}") from error
+            yield path
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def partial_path(folder: Path) -> Path:
+    """Return an unused hidden name in `folder`."""
+    return folder / PARTIAL.format(secrets.token_hex(4))
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove the unfinished files that dead processes left in `folder`; keep those of living ones."""
+    for path in folder.glob(PARTIAL.format("?" * 8)):
+        with suppress(OSError), path.open("rb") as file:
+            if _lock(file, wait=False):
+                path.unlink()
+
+
+def _create(path: Path) -> BinaryIO:
+    """Create a file and lock it for as long as it is open."""
+    while True:
+        file = path.open("x+b")
+        _lock(file, wait=True)
+        if path.exists():  # else it was taken for the file of a dead process before it was locked
+            return file
+        file.close()
+
+
+def _lock(file: BinaryIO, wait: bool) -> bool:
+    """Lock an open file; return whether no other process holds it. The lock ends with its process."""
+    if sys.platform == "win32":
+        return True  # an open file cannot be removed there
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return wait  # a file system without locks: remove nothing
+    return True
+
+
+class FileStamp(NamedTuple):
+    """The state of a file; it changes whenever the file is written."""
+
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Time of the last change, in nanoseconds since 1970."""
+
+    @classmethod
+    def of(cls, path: Path) -> FileStamp | None:
+        """Return the state of a file, or None if it does not exist."""
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return cls(status.st_size, status.st_mtime_ns)
+
+    @classmethod
+    def from_json(cls, value: list[int] | None) -> FileStamp | None:
+        """Return the stamp that JSON stores as a list of two numbers or null."""
+        return None if value is None else cls(*value)
+
+
+class AppendLog:
+    """A file of JSON objects, one a line, that survives a crash at any moment.
+
+    Each entry is on the disk when `append` returns. A last line that a power loss cut short is dropped
+    when the log is opened, and damaged lines are skipped.
+
+    Args:
+        path: The file. It is created if it does not exist.
+
+    Raises:
+        OSError: The file cannot be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: list[dict[str, Any]] = []
+        """The entries that the file held when it was opened."""
+        self._writing = threading.Lock()
+        self._file: BinaryIO = path.open("a+b")
+        self._file.seek(0)
+        whole = 0
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                self._file.truncate(whole)
+                break
+            whole += len(line)
+            with suppress(ValueError):
+                entry = json.loads(line)
+                if isinstance(entry, dict):
+                    self.entries.append(entry)
+
+    def __enter__(self) -> AppendLog:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Add an entry and flush it to the disk. Threads may call this at the same time."""
+        with self._writing:
+            self._file.write(json.dumps(entry).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def replace(self, entries: Iterable[dict[str, Any]]) -> None:
+        """Start over with these entries.
+
+        Raises:
+            OutputError: As `atomic_write`.
+        """
+        self._file.close()
+        with atomic_write(self.path) as file:
+            file.writelines(json.dumps(entry).encode() + b"\n" for entry in entries)
+        self._file = self.path.open("ab")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+@contextmanager
+def exclusive(resource: Path, wait: bool = False, lock_file: Path | None = None) -> Iterator[None]:
+    """Hold the lock of a file or folder, which need not exist, against other processes.
+
+    The lock is released when its process ends, however it ends.
+
+    Args:
+        resource: What is locked.
+        wait: Wait for another process that holds the lock, instead of refusing.
+        lock_file: The file that represents the lock. By default, it lies in the folder for temporary
+            files, so that nothing is left beside `resource`.
+
+    Raises:
+        UsageError: Another process holds the lock, and `wait` is false.
+        OSError: The lock file cannot be created.
+    """
+    from filelock import FileLock, Timeout
+
+    if lock_file is None:
+        key = hashlib.sha256(os.fsencode(os.path.realpath(resource))).hexdigest()[:16]
+        lock_file = Path(tempfile.gettempdir(), f"rgt-{key}.lock")
+    lock = FileLock(lock_file, mode=0o666)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout as error:
+        raise UsageError(
+            f"{resource}: another rgt process is writing there; wait until it has finished"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

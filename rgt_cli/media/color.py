@@ -1,0 +1,54 @@
+"""From what other color spaces say to sRGB, where a format or a network cannot keep them."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageCms
+
+
+@cache
+def srgb_profile() -> bytes:
+    """An ICC profile of sRGB."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def space_of(icc: bytes) -> str | None:
+    """The color space of a profile, "RGB", "GRAY", "CMYK"...; None if it is damaged."""
+    try:
+        return str(ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space).strip()
+    except (OSError, ImageCms.PyCMSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
+    """Convert a picture of mode L, RGB, CMYK or LAB from what its profile says to RGB.
+
+    Raises:
+        PyCMSError, OSError: the profile is damaged, or of another color space.
+    """
+    source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    target = ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(
+        image, source, target, ImageCms.Intent.RELATIVE_COLORIMETRIC, "RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )  # fmt: skip
+    assert converted is not None  # as it is when done in place
+    return converted
+
+
+def lab_to_srgb(image: Image.Image) -> Image.Image:
+    """Convert a picture of mode LAB to RGB."""
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    return to_srgb(image, lab.tobytes())
+
+
+def pixels_to_srgb(pixels: np.ndarray, icc: bytes) -> np.ndarray:
+    """Convert (H, W) gray or (H, W, 3) RGB uint8 to (H, W, 3) RGB.
+
+    Raises:
+        PyCMSError, OSError: as `to_srgb` says.
+    """
+    return np.asarray(to_srgb(Image.fromarray(pixels), icc))

@@ -1,8 +1,8 @@
-"""Upscale pictures with the Recursive Generalization Transformer.
+"""Upscale images with RGT, the Recursive Generalization Transformer.
 
 from rgt_cli import Upscaler
 
-larger = Upscaler(scale=4).upscale(picture)
+large = Upscaler(scale=4).upscale(image)
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only when the Upscaler is asked for, so that `rgt --help` starts at once."""
+    """Import torch only when `Upscaler` is used, so that `rgt --help` starts at once."""
     if name == "Upscaler":
         from rgt_cli.inference import Upscaler
 

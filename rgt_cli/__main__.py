@@ -1,4 +1,4 @@
-"""`python -m rgt_cli` is `rgt`."""
+"""Run `python -m rgt_cli` as `rgt`."""
 
 from rgt_cli.cli import main
 

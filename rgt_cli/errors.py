@@ -1,10 +1,10 @@
-"""Every error that a person may see: what failed, where, what to do next, and the exit code."""
+"""The errors of this package, each with the exit code that it ends the process with."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process says when it ends; the table in README explains each."""
+    """The exit codes of `rgt`. The manual explains each one under `rgt help reference`."""
 
     DONE = 0
     SOME_FAILED = 1
@@ -14,43 +14,44 @@ class ExitCode(IntEnum):
     OUT_OF_MEMORY = 5
     OUTPUT = 6
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class RGTError(Exception):
-    """Base of all errors of this package; its text is one line for a person to read."""
+    """Base class of all errors of this package. The text is one line for a person to read."""
 
     exit_code = ExitCode.SOME_FAILED
 
 
 class InputError(RGTError):
-    """A source cannot be read as a picture."""
+    """An input cannot be read: it is damaged, of an unsupported kind, or neither image nor video."""
 
 
 class UsageError(RGTError):
-    """What was asked for cannot be done, whatever the machine does."""
+    """The request cannot be fulfilled, whatever the input or the machine."""
 
     exit_code = ExitCode.BAD_USAGE
 
 
 class NoInputError(RGTError):
-    """The source does not exist."""
+    """The input does not exist."""
 
     exit_code = ExitCode.NO_INPUT
 
 
 class CheckpointError(RGTError):
-    """A checkpoint is missing, damaged, refused, or no RGT."""
+    """A checkpoint is missing, damaged, refused, or not an RGT."""
 
     exit_code = ExitCode.CHECKPOINT
 
 
 class OutOfMemoryError(RGTError):
-    """The smallest allowed tile does not fit in memory."""
+    """A tile does not fit in memory: the requested one, or the smallest that is tried."""
 
     exit_code = ExitCode.OUT_OF_MEMORY
 
 
 class OutputError(RGTError):
-    """A result cannot be written."""
+    """An output cannot be written."""
 
     exit_code = ExitCode.OUTPUT

@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
+import stat
 import sys
 import tempfile
 import threading
@@ -35,12 +37,18 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
     """Yield a binary file, open for writing and reading, that replaces `target` on success.
 
     The file is flushed to the disk before it takes the place of `target`. If the block raises, `target`
-    stays as it was.
+    stays as it was. A symbolic link stays, and the file that it leads to is replaced. A pipe or a device
+    cannot be replaced: it receives the bytes of the file.
 
     Raises:
         OutputError: The file cannot be written or moved.
     """
-    partial = partial_path(target.parent)
+    if is_stream(target):
+        with _write_through(target) as file:
+            yield file
+        return
+    place = Path(os.path.realpath(target)) if target.is_symlink() else target
+    partial = partial_path(place.parent)
     try:
         with _create(partial) as file:
             yield file
@@ -48,12 +56,35 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
             if sys.platform == "win32":
                 file.close()  # an open file cannot be moved there
-            os.replace(partial, target)
+            os.replace(partial, place)
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _write_through(target: Path) -> Iterator[BinaryIO]:
+    """Yield a temporary file, and copy it to a pipe or a device on success."""
+    try:
+        with tempfile.NamedTemporaryFile(prefix="rgt-") as file:
+            yield file  # type: ignore[misc]
+            file.flush()
+            file.seek(0)
+            with target.open("wb", buffering=0) as stream:
+                shutil.copyfileobj(file, stream)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path leads to a pipe or a character device, such as /dev/stdout."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
 @contextmanager

@@ -1,77 +1,97 @@
-"""`rgt bench`: how fast, in how much memory, how exactly."""
+"""`rgt bench`: the speed, memory use and error of a model on this machine."""
+
+from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rgt_cli.cli import options
+from rgt_cli.cli.command import Command, common, option
 from rgt_cli.cli.console import Console
+from rgt_cli.cli.param_types import MIN_TILE, ListType
+from rgt_cli.jobs import ModelOptions
+
+if TYPE_CHECKING:
+    from rgt_cli.inference.device import Precision
+    from rgt_cli.measure.benchmark import Timing
+
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 
 
-class ListType(click.ParamType):
-    """Values between commas."""
-
-    name = "LIST"
-
-    def __init__(self, item: click.ParamType) -> None:
-        self.item = item
-
-    def convert(
-        self, value: str | list, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list:
-        if isinstance(value, list):
-            return value
-        return [self.item.convert(part.strip(), param, ctx) for part in value.split(",")]
-
-
-@click.command()
-@options.model
-@click.option("-s", "--scale", type=click.IntRange(2, 4), help="Default: 4, or the model's own.")
-@options.device
-@click.option(
-    "--precision", "precisions", type=ListType(click.Choice(["auto", "fp32", "fp16", "bf16"])),
-    default="auto", show_default=True, help="One or more, with commas between them.",
+@click.command(cls=Command)
+@options.model_group(options.model, options.device, options.threads)
+@options.native_scale
+@option(
+    "--precision", "precisions", type=ListType(click.Choice(PRECISIONS)), default="auto",
+    show_default=True, metavar="LIST",
+    help="One or more of auto, fp32, fp16 and bf16, with commas between.",
 )  # fmt: skip
-@click.option(
-    "--tiles", type=ListType(click.IntRange(min=16)), default="64,128,192", show_default=True,
-    help="Sides of the tiles, in pixels.",
+@option(
+    "--tiles", type=ListType(click.IntRange(min=MIN_TILE)), default="64,128,192", show_default=True,
+    metavar="LIST", help="Tile sizes in pixels, with commas between.",
 )  # fmt: skip
-@click.option(
-    "--runs", type=click.IntRange(min=1), default=5, show_default=True, help="The median of so many."
-)
-@options.threads
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@option(
+    "--runs", type=click.IntRange(min=1), default=5, show_default=True, metavar="N",
+    help="Number of runs; their median is printed.",
+)  # fmt: skip
+@options.json_flag
+@common
 @click.pass_obj
 def bench(
     console: Console,
-    model: str,
+    model: ModelOptions,
     scale: int | None,
-    device: str,
-    precisions: list[str],
+    precisions: list[Precision],
     tiles: list[int],
     runs: int,
-    threads: int | None,
     as_json: bool,
 ) -> None:
-    """Time a model on this machine, tile by tile.
+    """Measure the speed and memory use of a model on this machine.
 
-    The error is that against the same network in fp32, on values of 0..1. The share of the peak
-    compares the network with a product of two large matrices, timed here in the same precision.
+    \b
+    Examples:
+      rgt bench
+      rgt bench -m rgt-s --precision fp32,fp16 --tiles 128
+      rgt bench -m model.pth --json
+
+    The error is that against the same model in fp32, for values of 0..1. The share of the peak compares
+    the model with a product of two large matrices in the same precision, which is measured too.
     """
-    from rgt_cli.measure.benchmark import benchmark
+    from rgt_cli.measure.benchmark import Case, benchmark
 
-    timings = list(benchmark(model, scale, device, precisions, tiles, runs, threads))
+    cases = [
+        Case(
+            model=model.model,
+            scale=scale,
+            device=model.device,
+            precision=precision,
+            tile=tile,
+            runs=runs,
+            threads=model.threads,
+        )
+        for precision in precisions
+        for tile in tiles
+    ]
+    timings = list(benchmark(cases))
     if as_json:
-        rows = [dataclasses.asdict(t) | {"peak_fraction": t.peak_fraction} for t in timings]
-        for row in rows:
-            row["psnr"] = None if row["psnr"] == float("inf") else row["psnr"]
-        click.echo(json.dumps(rows, indent=2))
-        return
+        click.echo(json.dumps({"schema": 1, "timings": [_as_json(t) for t in timings]}, indent=2))
+    else:
+        _print(console, timings, runs)
+
+
+def _as_json(timing: Timing) -> dict[str, Any]:
+    facts = dataclasses.asdict(timing) | {"peak_fraction": timing.peak_fraction}
+    return facts | {"psnr": None if timing.psnr == float("inf") else timing.psnr}
+
+
+def _print(console: Console, timings: Sequence[Timing], runs: int) -> None:
     first = timings[0]
     console.info(f"{first.model} on {first.device}, {first.threads} threads, median of {runs}")
-    columns = ["precision", "tile", "s/tile", "MP/s in", "peak memory", "of the peak", "error", "PSNR"]
-    table = [
+    rows = [
         [
             timing.precision,
             str(timing.tile),
@@ -84,4 +104,14 @@ def bench(
         ]
         for timing in timings
     ]
-    console.table(columns, table)
+    columns = [
+        "precision",
+        "tile",
+        "s/tile",
+        "input MP/s",
+        "memory",
+        "share of the peak",
+        "error",
+        "PSNR",
+    ]
+    console.table(columns, rows)

@@ -1,15 +1,29 @@
-"""The one place that owns progress bars, tables and messages. Messages go to stderr."""
+"""The one place that owns progress, tables and messages. Messages go to stderr."""
 
+from __future__ import annotations
+
+import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from rich import filesize
 from rich.console import Console as RichConsole
 
-Pace = Callable[[int, int | None, float], str]
-"""(done, in all, when it started) -> how far and how fast, in words."""
+if TYPE_CHECKING:  # `rgt --help` must not wait for what jobs need
+    from rgt_cli.jobs import Job
+    from rgt_cli.jobs.workload import Workload
 
+Update = Callable[[str, float, float | None], None]
+"""Called with (title, done, total or None where it is unknown)."""
+Pace = Callable[[float, float | None, float], str]
+"""(done, total, units per second) -> progress and speed, in words."""
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""C0 and C1 controls, line separators, and marks that change the direction of text."""
 PLAIN_INTERVAL = 5.0
 """Seconds between lines of progress where there is no terminal to draw a bar on."""
 
@@ -18,33 +32,44 @@ class Console:
     """Messages and progress for a person.
 
     Args:
-        quiet: show errors only.
+        quiet: Print errors only.
+        debug: Let errors pass with their traceback.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, quiet: bool = False, debug: bool = False) -> None:
+        self.quiet, self.debug = quiet, debug
         self._rich = RichConsole(stderr=True, highlight=False)
 
+    def log_decisions(self, level: int = logging.INFO) -> None:
+        """Print what the modules of this package log, from `level` on."""
+        logger = logging.getLogger("rgt_cli")
+        logger.setLevel(level)
+        logger.addHandler(_LogHandler(self))
+
     def error(self, message: str) -> None:
-        """Say what failed, on one line."""
+        """Print what failed, on one line."""
         self._line(f"rgt: error: {message}", "red")
 
     def warn(self, message: str) -> None:
-        """Say what a person should know of a result that was still made."""
+        """Print what a person should be aware of although the output was written."""
         if not self.quiet:
             self._line(f"rgt: {message}", "yellow")
 
     def info(self, message: str) -> None:
-        """Say what has been done."""
+        """Print what was done."""
         if not self.quiet:
             self._line(message, "")
 
+    def log(self, message: str) -> None:
+        """Print a decision, for `--verbose`."""
+        self._line(message, "dim")
+
     def _line(self, message: str, style: str) -> None:
-        message = " ".join(printable(message).split())
+        message = printable(" ".join(message.split()))
         self._rich.print(message, style=style, markup=False, soft_wrap=True)
 
     def table(self, columns: list[str], rows: list[list[str]], stderr: bool = False) -> None:
-        """Print a table, on stdout unless told otherwise."""
+        """Print a table on stdout, or on stderr."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -58,33 +83,27 @@ class Console:
         RichConsole(highlight=False, width=width, stderr=stderr).print(table)
 
     @contextmanager
-    def tiles(self, title: str) -> Iterator[Callable[[int, int], None]]:
-        """Show progress through tiles; yields a function of (tiles done, tiles in all)."""
-        with self._bar(_tile_pace) as update:
-            yield lambda done, total: update(title, done, total)
-
-    @contextmanager
-    def frames(self, title: str) -> Iterator[Callable[[int, int], None]]:
-        """Show progress through a film; yields a function of (frames done, frames in all)."""
-        with self._bar(_frame_pace) as update:
-            yield lambda done, total: update(title, done, total)
-
-    @contextmanager
-    def pictures(self, total: int) -> Iterator["BatchProgress"]:
-        """Show progress through a batch of so many pictures, and through the one in hand."""
-        progress = BatchProgress(total)
+    def jobs(self, workload: Workload, total: int) -> Iterator[JobProgress]:
+        """Show the progress of a run over `total` images and videos, and of the current one."""
+        progress = JobProgress(workload, total)
         with self._bar(progress.pace) as progress.update:
             yield progress
 
     @contextmanager
-    def downloads(self) -> Iterator[Callable[[str, int, int | None], None]]:
-        """Show progress of downloads; yields a function of (title, bytes so far, bytes in all)."""
+    def images(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        """Show progress through images; yields a function of (images done, total)."""
+        with self._bar(_counting("images")) as update:
+            yield lambda done, total: update(title, done, total)
+
+    @contextmanager
+    def downloads(self) -> Iterator[Update]:
+        """Show the progress of downloads; yields a function of (title, bytes done, total bytes)."""
         with self._bar(_byte_pace) as update:
             yield update
 
     @contextmanager
-    def _bar(self, pace: Pace) -> Iterator[Callable[[str, int, int | None], None]]:
-        """A bar that appears with the first report and is gone at the end; lines without a terminal."""
+    def _bar(self, pace: Pace) -> Iterator[Update]:
+        """Draw a bar until the block ends; without a terminal, print lines instead."""
         if self.quiet:
             yield lambda title, done, total: None
             return
@@ -96,92 +115,129 @@ class Console:
         with progress.Progress(
             progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
-            progress.TextColumn("{task.fields[pace]}"),
+            progress.TextColumn("{task.fields[pace]}", markup=False),
             progress.TimeRemainingColumn(),
             console=self._rich,
             transient=True,
-            speed_estimate_period=3600,  # or the remaining time follows every moment's whim
+            speed_estimate_period=3600,  # or the remaining time jumps with every moment's speed
         ) as bar:
-            tasks: dict[str, tuple[progress.TaskID, float]] = {}
+            tasks: dict[str, tuple[progress.TaskID, _Speed]] = {}
 
-            def update(title: str, done: int, total: int | None) -> None:
-                if title not in tasks:
-                    tasks[title] = bar.add_task(title, total=None, pace=""), time.monotonic()
-                task, started = tasks[title]
-                bar.update(task, completed=done, total=total, pace=pace(done, total, started))
+            def update(title: str, done: float, total: float | None) -> None:
+                title = printable(title)
+                if title not in tasks:  # what is done already, in an earlier run, is no speed
+                    task = bar.add_task(title, total=total, completed=done, pace="")  # type: ignore[arg-type]
+                    tasks[title] = task, _Speed(done)
+                task, speed = tasks[title]
+                bar.update(task, completed=done, total=total, pace=pace(done, total, speed.at(done)))
 
             yield update
 
 
-class BatchProgress:
-    """Progress through many pictures."""
+class JobProgress:
+    """The progress of a run: through its jobs or, if there is only one, through its tiles or frames."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.pixels = total, 0, 0
-        self.update: Callable[[str, int, int | None], None]
-        self._in_hand = ""
+    def __init__(self, workload: Workload, total: int) -> None:
+        self.workload, self.total, self.done = workload, total, 0
+        self.work = 0.0
+        """The work of the jobs that are done."""
+        self.update: Update
+        self._unit = "tiles"
+        self._current = ""
 
-    def tile(self, title: str, done: int, total: int) -> None:
-        """So many tiles of one picture are done."""
-        self._in_hand = f", {printable(title)} {done}/{total}" if total > 1 else f", {printable(title)}"
-        self.update("pictures", self.done, self.total)
+    def part(self, job: Job, done: int, total: int) -> None:
+        """Show that so many tiles or frames of the current job are done."""
+        self._unit = "frames" if job.is_video else "tiles"
+        if self.total == 1:
+            self.update(job.name, done, total)
+            return
+        self._current = f", {printable(job.name)}" + (f" {done}/{total}" if total > 1 else "")
+        share = done / total if total else 0
+        self.update("files", self.work + share * self.workload.of(job), self.workload.total)
 
-    def picture(self, pixels: int) -> None:
-        """One more picture is done, which was made of so many pixels."""
+    def finished(self, job: Job) -> None:
+        """Show that a job is done."""
         self.done += 1
-        self.pixels += pixels
-        self.update("pictures", self.done, self.total)
+        self.work += self.workload.of(job)
+        if self.total > 1:
+            self.update("files", self.work, self.workload.total)
 
-    def pace(self, done: int, total: int | None, started: float) -> str:
-        """How far and how fast, in words."""
-        elapsed = max(time.monotonic() - started, 1e-3)
-        rate = f", {done / elapsed:.2f}/s, {self.pixels / 1e6 / elapsed:.3f} MP/s" if done else ""
-        return f"{done}/{total}{rate}{self._in_hand}"
+    def pace(self, done: float, total: float | None, speed: float) -> str:
+        """Return progress and speed, in words."""
+        if self.total == 1:
+            return _counting(self._unit)(done, total, speed)
+        rate = f", {speed / 3e6:.3f} MP/s" if speed else ""  # three bytes per pixel
+        return f"{self.done}/{self.total}{rate}{self._current}"
+
+
+class _Speed:
+    """The speed of a task since it was first updated."""
+
+    def __init__(self, done: float) -> None:
+        self._first, self._started = done, time.monotonic()
+
+    def at(self, done: float) -> float:
+        """Return units per second."""
+        return (done - self._first) / max(time.monotonic() - self._started, 1e-3)
 
 
 class _PlainProgress:
-    """Progress as lines, no oftener than every few seconds, for logs and pipes."""
+    """Progress as lines, at intervals of a few seconds, for logs and pipes."""
 
     def __init__(self, console: Console, pace: Pace) -> None:
         self.console, self.pace = console, pace
-        self.started = self.last = time.monotonic()
-        self.first: tuple[int, float] | None = None
+        self.last = time.monotonic()
+        self.speed: _Speed | None = None
+        self.first = 0.0
 
-    def __call__(self, title: str, done: int, total: int | None) -> None:
+    def __call__(self, title: str, done: float, total: float | None) -> None:
         now = time.monotonic()
         if done == 0 or done == total:
             return
-        if self.first is None:
-            self.first = done, now  # what comes before it, warming up, says nothing of the rest
-        if now - self.last < PLAIN_INTERVAL or done == self.first[0]:
+        if self.speed is None:  # the time before it includes warming up
+            self.speed, self.first = _Speed(done), done
+        if now - self.last < PLAIN_INTERVAL or done == self.first:
             return
         self.last = now
-        pace = (now - self.first[1]) / (done - self.first[0])
-        left = f", {pace * (total - done):.0f} s left" if total else ""
-        self.console.info(f"{title}: {self.pace(done, total, self.started)}{left}")
+        speed = self.speed.at(done)
+        left = f", {(total - done) / speed:.0f} s left" if total and speed > 0 else ""
+        self.console.info(f"{title}: {self.pace(done, total, speed)}{left}")
 
 
-def _tile_pace(done: int, total: int | None, started: float) -> str:
-    elapsed = time.monotonic() - started
-    return f"{done}/{total} tiles" + (f", {done / elapsed:.2f} tiles/s" if done and elapsed > 0 else "")
+class _LogHandler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.console.log(record.getMessage())
 
 
-def _frame_pace(done: int, total: int | None, started: float) -> str:
-    elapsed = time.monotonic() - started
-    return f"{done}/{total} frames" + (f", {done / elapsed:.2f} fps" if done and elapsed > 0 else "")
+def _counting(unit: str) -> Pace:
+    short = {"frames": "fps"}.get(unit, f"{unit}/s")
+
+    def pace(done: float, total: float | None, speed: float) -> str:
+        rate = f", {speed:.2f} {short}" if speed > 0 else ""
+        return f"{done}/{total} {unit}{rate}"
+
+    return pace
 
 
-def _byte_pace(done: int, total: int | None, started: float) -> str:
-    elapsed = time.monotonic() - started
+def _byte_pace(done: float, total: float | None, speed: float) -> str:
     of = f" of {format_bytes(total)}" if total else ""
-    return f"{format_bytes(done)}{of}, {format_bytes(done / max(elapsed, 1e-3))}/s"
+    return f"{format_bytes(done)}{of}, {format_bytes(speed)}/s"
 
 
 def format_bytes(count: float) -> str:
-    """Bytes as a person reads them."""
-    return f"{count / 1e6:.1f} MB"
+    """Return a number of bytes as a person reads it: "669.4 kB"."""
+    return filesize.decimal(int(count))
 
 
 def printable(text: str) -> str:
-    """A text that can be printed: bytes of a file name that are no UTF-8 are spelled out."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """Return text that is safe to print on one line of a terminal.
+
+    Bytes of a file name that are not UTF-8 are spelled out, as are characters that control a terminal or
+    the direction of text.
+    """
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -1,4 +1,4 @@
-"""`rgt evaluate`: models beside bicubic, Lanczos and the paper, on benchmarks."""
+"""`rgt evaluate`: PSNR and SSIM of models on datasets, beside bicubic, Lanczos and the paper."""
 
 from __future__ import annotations
 
@@ -6,140 +6,289 @@ import csv
 import dataclasses
 import io
 import json
-import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rgt_cli.checkpoints.catalogue import CatalogueEntry, lookup
 from rgt_cli.cli import options
+from rgt_cli.cli.command import Command, common, group, option
 from rgt_cli.cli.console import Console
-from rgt_cli.errors import OutputError
+from rgt_cli.errors import NoInputError, RGTError
+from rgt_cli.files import write_text
+from rgt_cli.jobs import ModelOptions
 
 if TYPE_CHECKING:
     from rgt_cli.inference import Upscaler
-    from rgt_cli.measure.evaluate import Result, Scores
+    from rgt_cli.measure.evaluate import Dataset, Result, Scores
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_COLUMNS = ["PSNR", "SSIM", "PSNR RGB", "SSIM RGB", "VMAF"]
 
 
-@click.command()
-@click.option(
-    "--hr", "highs", type=_FOLDER, multiple=True, required=True, metavar="FOLDER",
-    help="Ground truth, as PNG; may be repeated.",
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions:
+    """The images that models are evaluated on."""
+
+    hr: tuple[Path, ...]
+    """Folders of ground truth."""
+    lr: tuple[Path, ...]
+    """Folders of low-resolution inputs, in the order of `hr`; if empty, inputs are computed."""
+    scale: int
+    jpeg: int | None
+    """Quality with which inputs are compressed first."""
+
+    def find(self) -> list[Dataset]:
+        """Find the images.
+
+        Raises:
+            NoInputError: As `find_dataset`, or no folder is named.
+        """
+        from rgt_cli.measure.evaluate import find_dataset
+
+        if not self.hr:
+            raise NoInputError(
+                "no folder of ground truth is named: `rgt evaluate --help` shows examples"
+            )
+        if self.lr and len(self.lr) != len(self.hr):
+            raise click.UsageError("--lr: give one folder for each folder of ground truth, or none")
+
+        return [
+            find_dataset(folder, self.lr[index] if self.lr else None, self.scale)
+            for index, folder in enumerate(self.hr)
+        ]
+
+    @property
+    def title(self) -> str:
+        """The kind of inputs, for tables."""
+        return f"x{self.scale}" + (f", JPEG {self.jpeg}" if self.jpeg else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What is measured and printed."""
+
+    vmaf: bool
+    images: bool
+    """Print the scores of each image too."""
+    as_json: bool
+    csv: Path | None
+
+
+dataset_group = group(
+    "Datasets", "datasets", DatasetOptions,
+    option(
+        "--hr", type=_FOLDER, multiple=True, metavar="FOLDER",
+        help="Folder of ground truth, like FOLDER. Repeatable.",
+    ),
+    option(
+        "--lr", type=_FOLDER, multiple=True, metavar="FOLDER",
+        help="Folder of low-resolution inputs, in the order of the ground truth. "
+        "[default: computed as by MATLAB's bicubic]",
+    ),
+    option(
+        "-s", "--scale", type=click.IntRange(2, 4), default=4, show_default=True, metavar="N",
+        help="Upscaling factor: 2, 3 or 4.",
+    ),
+    option(
+        "--jpeg", type=click.IntRange(1, 100), metavar="1-100",
+        help="Compress the inputs first, at this JPEG quality.",
+    ),
 )  # fmt: skip
-@click.option(
-    "--lr", "lows", type=_FOLDER, multiple=True, metavar="FOLDER",
-    help="Its reductions, in the order of --hr. Default: made as MATLAB's bicubic does.",
+
+report_group = group(
+    "Report", "report", ReportOptions,
+    option("--vmaf", is_flag=True, help="Measure VMAF too."),
+    option("--images", is_flag=True, help="Print a table of every image too."),
+    option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),
+    option(
+        "--csv", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+        help="Write a line for each image and method to FILE.",
+    ),
 )  # fmt: skip
-@click.option("-s", "--scale", type=click.IntRange(2, 4), default=4, show_default=True)
-@options.model
-@click.option("--compare", metavar="A,B,C", help="Several models instead of one.")
-@click.option("--self-ensemble", is_flag=True, help="The mean over 8 flips and rotations, as RGT+.")
-@click.option(
-    "--jpeg", type=click.IntRange(1, 100), metavar="QUALITY",
-    help="Compress the reductions first, as photos on the web are.",
-)  # fmt: skip
-@click.option("--vmaf", "with_vmaf", is_flag=True, help="Measure VMAF as well.")
-@click.option("--images", is_flag=True, help="A table of every picture as well.")
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON instead of tables.")
-@click.option(
-    "--csv", "csv_path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Write a line for each picture and method.",
-)  # fmt: skip
-@options.device
-@click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto",
-    show_default=True, help="auto: fp16 on CUDA, fp32 elsewhere.",
-)  # fmt: skip
-@click.option(
-    "--tile", type=options.TileType(), default="auto", show_default=True,
-    help="Side of a tile in pixels of the input.",
-)  # fmt: skip
-@options.threads
+
+
+@click.command(cls=Command)
+@click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=_FOLDER)
+@dataset_group
+@options.model_group(
+    options.model,
+    options.self_ensemble,
+    options.device,
+    options.precision,
+    options.tile,
+    options.threads,
+)
+@option("--compare", metavar="A,B,C", help="Evaluate these models too.")
+@report_group
+@common
 @click.pass_obj
 def evaluate(
     console: Console,
-    highs: tuple[Path, ...],
-    lows: tuple[Path, ...],
-    scale: int,
-    model: str,
+    folders: tuple[Path, ...],
+    datasets: DatasetOptions,
+    model: ModelOptions,
     compare: str | None,
-    self_ensemble: bool,
-    jpeg: int | None,
-    with_vmaf: bool,
-    images: bool,
-    as_json: bool,
-    csv_path: Path | None,
-    device: str,
-    precision: str,
-    tile: int | str,
-    threads: int | None,
+    report: ReportOptions,
 ) -> None:
-    """Score models on benchmarks, by the protocol of the papers.
+    """Measure PSNR and SSIM of models on benchmark datasets.
 
-    PSNR in dB and SSIM on luma (BT.601), and on RGB, with `scale` pixels of border left out;
-    beside bicubic, Lanczos and what RGT's paper reports of the model.
+    \b
+    Examples:
+      rgt evaluate Set5/HR -s 4 -m rgt
+      rgt evaluate Set5/HR Set14/HR -m rgt --compare tiny,rgt-s
+      rgt evaluate Set5/HR --lr Set5/LR_x4 --json
 
-    rgt evaluate --hr Set5/HR --hr Set14/HR -s 4 -m rgt
+    FOLDER contains the ground truth, as PNG images. Their low-resolution inputs are computed, or read
+    from --lr. PSNR in dB and SSIM are measured as in papers: on luma (BT.601) and on RGB, without a
+    border of SCALE pixels. Bicubic, Lanczos and the scores of the paper are listed too.
     """
-    if lows and len(lows) != len(highs):
-        raise click.UsageError("--lr: give one for each --hr, or none")
-    from rgt_cli.inference import Upscaler, use_threads
     from rgt_cli.inference.memory import peak_memory
-    from rgt_cli.measure.evaluate import baselines, find_dataset
-    from rgt_cli.measure.evaluate import evaluate as score_all
 
-    benchmarks = [find_dataset(high, lows[at] if lows else None, scale) for at, high in enumerate(highs)]
-    use_threads(threads)
-    methods, variants = baselines(scale), dict[str, str]()
-    upscalers: list[Upscaler] = []
-    for name in [part.strip() for part in compare.split(",")] if compare else [model]:
+    datasets = dataclasses.replace(datasets, hr=(*folders, *datasets.hr))
+    found = datasets.find()
+    names = [name.strip() for name in (compare or "").split(",") if name]
+    if not names or model.model != "auto":
+        names.insert(0, model.model)
+    models = [_Model(console, dataclasses.replace(model, model=name), datasets) for name in names]
+    results = _score(console, found, models, datasets, report)
+    evaluation = _Evaluation(
+        datasets=datasets,
+        results=results,
+        variants={each.title: each.variant for each in models},
+        peak_memory=max(peak_memory(each.upscaler.device) for each in models),
+    )
+    if report.csv:
+        write_text(report.csv, evaluation.as_csv())
+    if report.as_json:
+        click.echo(json.dumps(evaluation.as_json(), indent=2))
+    else:
+        evaluation.print(console, images=report.images)
+
+
+class _Model:
+    """A model that is evaluated."""
+
+    def __init__(self, console: Console, model: ModelOptions, datasets: DatasetOptions) -> None:
         with console.downloads() as progress:
-            upscaler = Upscaler(
-                name, scale, device, precision, tile, progress=progress, self_ensemble=self_ensemble
-            )
-        for note in upscaler.notes:
+            self.upscaler = model.load(datasets.scale, progress)
+        for note in self.upscaler.notes:
             console.warn(note)
-        title = upscaler.name + " +" * self_ensemble
-        methods[title] = upscaler.upscale
-        variants[title] = "" if jpeg else _variant(upscaler, self_ensemble)
-        upscalers.append(upscaler)
-    results: list[Result] = []
-    in_all = len(methods) * sum(len(benchmark.pictures) for benchmark in benchmarks)
-    with console.tiles("pictures") as report:
-        for result in score_all(benchmarks, methods, scale, with_vmaf, jpeg):
-            results.append(result)
-            report(len(results), in_all)
-    peak = max(peak_memory(upscaler.device) for upscaler in upscalers)
-    if csv_path:
-        _write_csv(csv_path, results)
-    if as_json:
-        click.echo(json.dumps(_facts(results, variants, scale, jpeg, peak), indent=2))
-        return
-    _tell(console, results, variants, f"x{scale}" + (f", JPEG {jpeg}" if jpeg else ""), scale, images)
-    console.info(f"peak memory {peak / 2**20:.0f} MiB")
+        self.title = self.upscaler.name + " +" * model.self_ensemble
+        self.variant = "" if datasets.jpeg else _variant(self.upscaler)
+        """Its row in the table of the paper; empty if there is none."""
 
 
-def _variant(upscaler: Upscaler, self_ensemble: bool) -> str:
-    """The row of the paper's table that a model belongs to; empty if there is none."""
+def _variant(upscaler: Upscaler) -> str:
     try:
         entry = lookup(upscaler.name, upscaler.scale)
-    except Exception:  # a file, which the paper does not know
+    except RGTError:  # a file, which the paper does not mention
         return ""
     if not isinstance(entry, CatalogueEntry) or entry.purpose != "bicubic":
         return ""
-    if self_ensemble:
+    if upscaler.self_ensemble:
         return "RGT+" if entry.variant == "RGT" else ""
     return entry.variant
 
 
-def _by_method(results: list[Result]) -> dict[tuple[str, str], list[Result]]:
-    grouped: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
-        grouped.setdefault((result.benchmark, result.method), []).append(result)
-    return grouped
+def _score(
+    console: Console,
+    found: list[Dataset],
+    models: Sequence[_Model],
+    datasets: DatasetOptions,
+    report: ReportOptions,
+) -> list[Result]:
+    from rgt_cli.measure.evaluate import baselines
+    from rgt_cli.measure.evaluate import evaluate as evaluate_all
+
+    methods = baselines(datasets.scale) | {each.title: each.upscaler.upscale for each in models}
+    total = len(methods) * sum(len(dataset.images) for dataset in found)
+    results = []
+    with console.images("evaluating") as on_progress:
+        for result in evaluate_all(found, methods, datasets.scale, report.vmaf, datasets.jpeg):
+            results.append(result)
+            on_progress(len(results), total)
+    return results
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Evaluation:
+    """The results, and how they are printed."""
+
+    datasets: DatasetOptions
+    results: list[Result]
+    variants: dict[str, str]
+    """Model -> its row in the table of the paper."""
+    peak_memory: int
+    """Bytes."""
+
+    def _by_method(self) -> dict[tuple[str, str], list[Result]]:
+        grouped: dict[tuple[str, str], list[Result]] = {}
+        for result in self.results:
+            grouped.setdefault((result.dataset, result.method), []).append(result)
+        return grouped
+
+    def _paper(self, dataset: str, method: str) -> tuple[float, float] | None:
+        from rgt_cli.measure.evaluate import paper_scores
+
+        return paper_scores(self.variants.get(method, ""), dataset, self.datasets.scale)
+
+    def print(self, console: Console, *, images: bool) -> None:
+        """Print tables."""
+        from rgt_cli.measure.evaluate import mean_scores
+
+        rows = []
+        for (dataset, method), results in self._by_method().items():
+            title = f"{dataset} {self.datasets.title}"
+            rows.append([title, method, *_cells(mean_scores(results)), f"{_pace(results):.2f}"])
+            if paper := self._paper(dataset, method):
+                cells = [f"{paper[0]:.2f}", f"{paper[1]:.4f}", "", "", "", ""]
+                rows.append([title, f"{self.variants[method]} in the paper", *cells])
+        console.table(["dataset", "method", *_COLUMNS, "s/MP"], rows)
+        if images:
+            listed = [[r.dataset, r.image, r.method, *_cells(r.scores)] for r in self.results]
+            console.table(["dataset", "image", "method", *_COLUMNS], listed)
+        console.info(f"peak memory {self.peak_memory / 2**20:.0f} MiB")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything that was measured."""
+        from rgt_cli.measure.evaluate import mean_scores
+
+        means = []
+        for (dataset, method), results in self._by_method().items():
+            paper = self._paper(dataset, method)
+            means.append(
+                {
+                    "dataset": dataset,
+                    "method": method,
+                    **dataclasses.asdict(mean_scores(results)),
+                    "images": len(results),
+                    "seconds_per_megapixel": _pace(results),
+                    "paper": {"psnr": paper[0], "ssim": paper[1]} if paper else None,
+                }
+            )
+        return {
+            "schema": 1,
+            "scale": self.datasets.scale,
+            "jpeg": self.datasets.jpeg,
+            "peak_memory": self.peak_memory,
+            "means": means,
+            "images": [dataclasses.asdict(result) for result in self.results],
+        }
+
+    def as_csv(self) -> str:
+        """Return a line for each image and method."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        names = [field.name for field in dataclasses.fields(self.results[0].scores)]
+        writer.writerow(["dataset", "method", "image", *names, "seconds", "megapixels"])
+        for r in self.results:
+            scores = dataclasses.astuple(r.scores)
+            writer.writerow([r.dataset, r.method, r.image, *scores, r.seconds, r.megapixels])
+        return text.getvalue()
 
 
 def _cells(scores: Scores) -> list[str]:
@@ -147,78 +296,6 @@ def _cells(scores: Scores) -> list[str]:
     return [*cells, f"{scores.ssim_rgb:.4f}", "" if scores.vmaf is None else f"{scores.vmaf:.2f}"]
 
 
-def _tell(
-    console: Console,
-    results: list[Result],
-    variants: dict[str, str],
-    inputs: str,
-    scale: int,
-    images: bool,
-) -> None:
-    from rgt_cli.measure.evaluate import mean_scores, reported
-
-    columns = ["PSNR", "SSIM", "PSNR RGB", "SSIM RGB", "VMAF", "s/MP"]
-    rows = []
-    for (benchmark, method), group in _by_method(results).items():
-        pace = sum(r.seconds for r in group) / sum(r.megapixels for r in group)
-        name = f"{benchmark} {inputs}"
-        rows.append([name, method, *_cells(mean_scores(group)), f"{pace:.2f}"])
-        paper = reported(variants.get(method, ""), benchmark, scale)
-        if paper:
-            told = [f"{paper[0]:.2f}", f"{paper[1]:.4f}", "", "", "", ""]
-            rows.append([name, f"{variants[method]} in the paper", *told])
-    console.table(["benchmark", "by", *columns], rows)
-    if images:
-        listed = [[r.benchmark, r.picture, r.method, *_cells(r.scores)] for r in results]
-        console.table(["benchmark", "picture", "by", *columns[:-1]], listed)
-
-
-def _facts(
-    results: list[Result], variants: dict[str, str], scale: int, jpeg: int | None, peak: int
-) -> dict:
-    """Everything that was measured, for programs."""
-    from rgt_cli.measure.evaluate import mean_scores, reported
-
-    means = []
-    for (benchmark, method), group in _by_method(results).items():
-        paper = reported(variants.get(method, ""), benchmark, scale)
-        means.append(
-            {
-                "benchmark": benchmark,
-                "method": method,
-                **dataclasses.asdict(mean_scores(group)),
-                "pictures": len(group),
-                "seconds_per_megapixel": sum(r.seconds for r in group)
-                / sum(r.megapixels for r in group),
-                "paper": {"psnr": paper[0], "ssim": paper[1]} if paper else None,
-            }
-        )
-    return {
-        "scale": scale,
-        "jpeg": jpeg,
-        "peak_memory": peak,
-        "means": means,
-        "pictures": [dataclasses.asdict(result) for result in results],
-    }
-
-
-def _write_csv(path: Path, results: list[Result]) -> None:
-    """Write every result, whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = [field.name for field in dataclasses.fields(results[0].scores)]
-    writer.writerow(["benchmark", "method", "picture", *names, "seconds", "megapixels"])
-    for r in results:
-        scores = dataclasses.astuple(r.scores)
-        writer.writerow([r.benchmark, r.method, r.picture, *scores, r.seconds, r.megapixels])
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        partial.write_text(text.getvalue())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+def _pace(results: list[Result]) -> float:
+    """Return seconds per megapixel of input."""
+    return sum(r.seconds for r in results) / sum(r.megapixels for r in results)

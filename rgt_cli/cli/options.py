@@ -1,138 +1,64 @@
-"""What a person may write for options, and those that several commands share."""
+"""The options that several commands share."""
 
-import re
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import click
-from PIL import ImageColor
 
-MIN_TILE = 16
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+from rgt_cli.cli.command import Function, group, option
+from rgt_cli.cli.param_types import MemoryType, TileType
+from rgt_cli.jobs.options import ModelOptions
 
-
-class TileType(click.ParamType):
-    """A side in pixels, or one of the words."""
-
-    name = "N|auto|none"
-
-    def convert(
-        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | int:
-        if value in ("auto", "none"):
-            return value
-        try:
-            side = int(value)
-        except ValueError:
-            self.fail(f"{value!r} is no number of pixels, nor auto or none", param, ctx)
-        if side < MIN_TILE:
-            self.fail(f"a tile has at least {MIN_TILE} pixels a side, not {side}", param, ctx)
-        return side
-
-
-class SizeType(click.ParamType):
-    """An amount of memory, "6G" or "1.5 GiB" or "800M"; K, M, G and T are powers of 1024."""
-
-    name = "SIZE"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
-        size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
-        if size < 1:
-            self.fail(f"{value!r} is no amount of memory; write 6G or 800M", param, ctx)
-        return size
-
-
-class PixelsType(click.ParamType):
-    """A number of pixels, "300M" or "1.5G" or "90000"; K, M and G are powers of 1000."""
-
-    name = "PIXELS"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)P?", value.strip(), re.IGNORECASE)
-        count = int(float(found[1]) * 1000 ** " KMG".index(found[2].upper() or " ")) if found else 0
-        if count < 1:
-            self.fail(f"{value!r} is no number of pixels; write 300M or 1G", param, ctx)
-        return count
-
-
-class BoxType(click.ParamType):
-    """A width and a height in pixels, "1920x1080"."""
-
-    name = "WxH"
-
-    def convert(
-        self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        found = re.fullmatch(r"([1-9]\d*)[xX\u00d7]([1-9]\d*)", value.strip())
-        if found is None:
-            self.fail(f"{value!r} is no width and height; write 1920x1080", param, ctx)
-        return int(found[1]), int(found[2])
-
-
-class ColorType(click.ParamType):
-    """A color, "white" or "#102030", as (red, green, blue) of 0..255."""
-
-    name = "COLOR"
-
-    def convert(
-        self, value: str | tuple, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int, int]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            red, green, blue = ImageColor.getrgb(value)[:3]
-        except ValueError:
-            self.fail(f"{value!r} is no color; write white or #ffffff", param, ctx)
-        return red, green, blue
-
-
-class DPIType(click.ParamType):
-    """One of the words, or a number of pixels an inch."""
-
-    name = "keep|scale|N"
-
-    def convert(
-        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | float:
-        if value in ("keep", "scale"):
-            return value
-        try:
-            dpi = float(value)
-        except ValueError:
-            dpi = 0.0
-        if not 0 < dpi < 1e6:
-            self.fail(f"{value!r} is neither keep nor scale nor a number of pixels an inch", param, ctx)
-        return dpi
-
-
-class TimeType(click.ParamType):
-    """A time in a film, "90" or "1:30" or "0:01:30.5", in seconds."""
-
-    name = "TIME"
-
-    def convert(
-        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if isinstance(value, float):
-            return value
-        if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", value.strip()):
-            self.fail(f"{value!r} is no time; write 90 or 1:30", param, ctx)
-        seconds = 0.0
-        for part in value.split(":"):
-            seconds = seconds * 60 + float(part)
-        return seconds
-
-
-model = click.option("-m", "--model", default="auto", show_default=True, help="A name, or a checkpoint.")
-device = click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cuda|cuda:N|mps|cpu",
-    help="Where to compute.",
-)  # fmt: skip
-threads = click.option(
-    "--threads", type=click.IntRange(min=1), help="Default: the processors this process may use."
+json_flag = option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+native_scale = option(
+    "-s", "--scale", type=click.IntRange(2, 4), metavar="N", help="Factor of the model. [default: 4]"
 )
+
+model = option(
+    "-m", "--model", default="auto", show_default=True, metavar="NAME",
+    help="Model name, Hub repository, URL or path; `rgt models` lists the names.",
+)  # fmt: skip
+self_ensemble = option(
+    "--self-ensemble", is_flag=True, help="Average 8 flips and rotations: better, and 8 times slower."
+)
+device = option(
+    "--device", default="auto", show_default=True, metavar="NAME",
+    help="auto, cuda, cuda:N, mps or cpu; auto prefers a GPU.",
+)  # fmt: skip
+precision = option(
+    "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto",
+    show_default=True, metavar="NAME",
+    help="auto, fp32, fp16 or bf16; auto is fp16 on CUDA and fp32 elsewhere.",
+)  # fmt: skip
+tile = option(
+    "--tile", type=TileType(), default="auto", show_default=True, metavar="N",
+    help="Tile size in pixels of the input, none for the whole image, or auto for the whole image if "
+    "it fits in memory.",
+)  # fmt: skip
+overlap = option(
+    "--overlap", type=click.IntRange(min=0), metavar="N",
+    help="Pixels that neighboring tiles share. [default: 32, or a third of a tile below 96]",
+)  # fmt: skip
+batch_size = option(
+    "--batch-size", type=click.IntRange(min=1), metavar="N",
+    help="Images or frames of one size computed at once. [default: up to 8 on CUDA, else 1]",
+)  # fmt: skip
+memory = option("--memory", type=MemoryType(), help="Memory limit, like 6G. [default: what is free]")
+threads = option(
+    "--threads", type=click.IntRange(min=1), metavar="N",
+    help="CPU threads. [default: the processors that this process may use]",
+)  # fmt: skip
+
+
+def _model_options(**values: Any) -> ModelOptions:
+    tile_size, shared = values.get("tile"), values.get("overlap")
+    if isinstance(tile_size, int) and shared is not None and shared >= tile_size:
+        raise click.BadParameter(f"{shared} is not below --tile {tile_size}", param_hint="--overlap")
+    return ModelOptions(**values)
+
+
+def model_group(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
+    """Return a decorator that adds these options of a model, which arrive as `ModelOptions`."""
+    return group("Model and performance", "model", _model_options, *options)

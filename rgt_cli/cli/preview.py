@@ -1,74 +1,72 @@
-"""`rgt upscale --dry-run` and `--preview`: what a run would do, and a look at what it would make."""
+"""`rgt upscale --dry-run` and `--preview`: what a run would do, and samples of its output."""
 
 from __future__ import annotations
 
 import time
+from contextlib import closing
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rgt_cli.cli.console import Console, format_bytes, printable
+from rgt_cli.cli.console import Console, format_bytes
 from rgt_cli.errors import RGTError
-from rgt_cli.jobs import Job, Recipe
+from rgt_cli.jobs import Job, RunContext
 
-if TYPE_CHECKING:
-    from rgt_cli.inference import MultiPassUpscaler
+if TYPE_CHECKING:  # images do not need the libraries of videos
+    from rgt_cli.jobs.video import VideoPlan
 
 
-def write_previews(
-    console: Console, job: Job, recipe: Recipe, upscaler: MultiPassUpscaler, count: int
-) -> None:
-    """Enlarge a few frames of a film into pictures.
+def write_previews(console: Console, job: Job, context: RunContext, count: int) -> None:
+    """Upscale a few frames of a video into images.
 
     Raises:
-        As `preview` says.
+        RGTError: As `preview_frames`.
     """
-    from rgt_cli.jobs.video import preview
+    from rgt_cli.jobs.video import preview_frames
 
-    for path in preview(job, recipe, upscaler, count):
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    for path in preview_frames(job, context, count):
         console.info(str(path))
 
 
-def print_plan(console: Console, jobs: list[Job], recipe: Recipe, upscaler: MultiPassUpscaler) -> None:
-    """Say what each job would do; of films, how long that would take and how large they would be."""
+def print_plan(console: Console, jobs: list[Job], context: RunContext) -> None:
+    """Print what each job would do; for videos, how long it would take and how large they would be."""
     rows = []
     for job in jobs:
         try:
-            told = _film(job, recipe, upscaler) if job.is_video else ["", "", ""]
+            cells = _describe_video(job, context) if job.is_video else ["", "", ""]
         except RGTError as error:
-            told = [str(error).removeprefix(f"{job.source}: "), "", ""]
-        rows.append([printable(str(job.source)), printable(str(job.target)), *told])
-    console.table(["source", "target", "how", "time", "bytes"], rows)
+            cells = [str(error).removeprefix(f"{job.source}: "), "", ""]
+        rows.append([job.name, job.target_name, *cells])
+    console.table(["input", "output", "how", "time", "size"], rows)
 
 
-def _film(job: Job, recipe: Recipe, upscaler: MultiPassUpscaler) -> list[str]:
+def _describe_video(job: Job, context: RunContext) -> list[str]:
     from rgt_cli.jobs.video import plan_video
-    from rgt_cli.media.video.decode import read_frames
 
-    plan = plan_video(job, recipe, upscaler)
-    video = plan.video
-    width, height = plan.size
-    how = f"{width} x {height}, {plan.codec.encoder} {plan.pix_fmt}, {plan.frames or '?'} frames"
+    plan = plan_video(job, context)
+    how = f"{plan.size}, {plan.codec.encoder} {plan.pix_fmt}, {plan.frames or '?'} frames"
     for warning in plan.warnings:
         how += f"; {warning.removeprefix(f'{job.target}: ')}"
-    frames = read_frames(video, plan.span[0], recipe.film.deinterlace)
-    seconds = 0.0
-    for frame, _ in zip(frames, range(2), strict=False):  # the first one warms everything up
-        started = time.perf_counter()
-        upscaler.enlarge(frame.pixels, frame.alpha)
-        seconds = time.perf_counter() - started
-    frames.close()  # type: ignore[attr-defined]
     if not plan.frames:
         return [how, "?", "?"]
-    # Of most films, the bytes grow with the 3/4th power of the pixels.
-    growth = (plan.size[0] * plan.size[1] / (video.width * video.height)) ** 0.75
+    seconds = _seconds_per_frame(plan, context) * plan.frames
+    video = plan.video
+    # The bytes of most videos grow with the 3/4th power of their pixels.
+    growth = (plan.size.width * plan.size.height / (video.size.width * video.size.height)) ** 0.75
     share = plan.frames / (video.frames or plan.frames)
-    return [
-        how,
-        f"about {_duration(seconds * plan.frames)}",
-        f"about {format_bytes(job.source.stat().st_size * growth * share)}",
-    ]
+    size = job.source.stat().st_size * growth * share
+    return [how, f"about {timedelta(seconds=round(seconds))}", f"about {format_bytes(size)}"]
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+def _seconds_per_frame(plan: VideoPlan, context: RunContext) -> float:
+    """Upscale two frames, and return the seconds of the second: the first one warms everything up."""
+    from rgt_cli.media.video.decode import read_frames
+
+    frames = read_frames(plan.video, plan.span[0], context.options.video.deinterlace)
+    seconds = 0.0
+    with closing(frames):
+        for frame, _ in zip(frames, range(2), strict=False):
+            started = time.perf_counter()
+            context.upscaler.upscale(frame.pixels, frame.alpha)
+            seconds = time.perf_counter() - started
+    return seconds

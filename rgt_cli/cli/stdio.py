@@ -1,61 +1,72 @@
-"""`-`: one picture from stdin, or to stdout. Both pass through a folder of their own."""
+"""The argument `-`: an image from stdin, or to stdout. Both pass through files in a temporary folder."""
+
+from __future__ import annotations
 
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from rgt_cli.errors import InputError, OutputError, UsageError
+from rgt_cli.errors import InputError, UsageError
+from rgt_cli.files import cannot_write
 from rgt_cli.media import format_inside
 
 STDIO = Path("-")
 
 
-@contextmanager
-def stdio_files(
-    source: Path, target: Path | None, format_name: str | None
-) -> Iterator[tuple[Path, Path | None]]:
-    """Files that stand for stdin and stdout, wherever those are meant.
+@dataclass(frozen=True)
+class Files:
+    """The files of a run with one input, where stdin or stdout may be meant."""
 
-    Stdin without a target goes to stdout, in the format that it came in. Stdout is written once all
-    went well.
+    source: Path
+    target: Path | None
+    source_name: str
+    """The input as messages call it."""
+    target_name: str = ""
+    """The output as messages call it; empty for its path."""
+
+
+@contextmanager
+def stdio_files(source: Path, target: Path | None, format_name: str | None) -> Iterator[Files]:
+    """Yield files that stand for stdin and stdout where `-` names them.
+
+    An input from stdin goes to stdout unless an output is named. Stdout is written at the end of the
+    block if the output exists.
 
     Raises:
-        UsageError: stdout is a terminal.
-        InputError: stdin is empty.
-        OutputError: stdout is closed.
+        UsageError: Stdout is a terminal.
+        InputError: Stdin is empty.
+        OutputError: Stdout is closed.
     """
     to_stdout = target == STDIO or (source == STDIO and target is None)
-    if source != STDIO and not to_stdout:
-        yield source, target
-        return
     if to_stdout and sys.stdout.isatty():
-        raise UsageError("stdout is a terminal; name a target with -o, or pipe the picture somewhere")
-    with tempfile.TemporaryDirectory(prefix="rgt-") as folder:
+        raise UsageError("stdout is a terminal: name an output with -o, or redirect stdout")
+    with ExitStack() as stack:
+        name = str(source)
+        if source == STDIO or to_stdout:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rgt-")))
         if source == STDIO:
-            source = Path(folder, "stdin")
+            source, name = folder / "stdin", "stdin"
             with source.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
             if not source.stat().st_size:
                 raise InputError("stdin: is empty")
         if not to_stdout:
-            yield source, target
+            yield Files(source, target, name)
             return
-        name = format_name or format_inside(source)
-        result = Path(folder, f"stdout.{name}")
-        yield source, result
-        try:
-            with result.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-        except OSError as error:
-            raise OutputError(f"stdout: cannot be written: {error.strerror}") from error
+        result = folder / f"stdout.{format_name or format_inside(source)}"
+        yield Files(source, result, name, "stdout")
+        if result.exists():
+            _copy_to_stdout(result)
 
 
-def display_name(path: Path) -> str:
-    """A path as a person knows it: what stands for stdin or stdout, by that name."""
-    if path.parent.name.startswith("rgt-") and path.stem in ("stdin", "stdout"):
-        return path.stem
-    return str(path)
+def _copy_to_stdout(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise cannot_write(Path("stdout"), error) from error

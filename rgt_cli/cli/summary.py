@@ -1,163 +1,166 @@
-"""What `rgt upscale` shows and keeps of a run over many pictures."""
+"""What a run reports: JSON events, the report file, and the closing lines."""
+
+from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
-from rgt_cli.cli.console import Console, printable
-from rgt_cli.errors import ExitCode, OutputError
+from rgt_cli.cli.console import Console
+from rgt_cli.cli.signals import Stop
+from rgt_cli.errors import ExitCode
+from rgt_cli.files import write_text
 from rgt_cli.jobs import Outcome
+
+SCHEMA = 1
+"""Version of the keys of events and reports; the manual lists them under `rgt help reference`."""
 
 
 @dataclass
 class RunReport:
-    """Everything that is known of a run, for its summary, its report and its events.
+    """Everything that a run reports.
 
     Args:
-        events: whether every event is printed on stdout, as a line of JSON.
+        print_events: Print each event as a line of JSON.
+        events_on_stderr: Print them on stderr, since stdout receives an image.
     """
 
-    events: bool = False
-    facts: dict[str, Any] = field(default_factory=lambda: {"ignored": {}})
+    print_events: bool = False
+    events_on_stderr: bool = False
+    folder: Path | None = None
+    """The output folder of a run over many files."""
+    ignored: dict[str, int] = field(default_factory=dict)
+    """Reason -> number of files in folders that are not inputs."""
     planned: int = 0
-    there: int = 0
+    skipped: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
-    def plan(self, to_do: int, there: int) -> None:
-        """Take up so many jobs more, and so many whose targets are there already."""
-        self.planned, self.there = self.planned + to_do, self.there + there
-        self.event("start", planned=to_do, there=there, **self.facts)
-
-    def event(self, name: str, **facts: Any) -> None:
-        """Print an event, if they are wanted."""
-        if self.events:
-            click.echo(json.dumps({"event": name} | facts))
+    def plan(self, pending: int, skipped: int) -> None:
+        """Add so many jobs to do, and so many that are skipped."""
+        self.planned, self.skipped = self.planned + pending, self.skipped + skipped
+        self._event("start", schema=SCHEMA, planned=pending, skipped=skipped, ignored=self.ignored)
 
     def add(self, outcome: Outcome) -> None:
-        """Take up what became of a job."""
+        """Add the outcome of a job."""
         self.outcomes.append(outcome)
-        self.event("failed" if outcome.error else "done", **as_json(outcome))
+        self._event("failed" if outcome.error else "done", **as_json(outcome))
+
+    def end(self) -> None:
+        """Report the end of the run."""
+        self._event("end", **self.summary())
+
+    def _event(self, name: str, **facts: Any) -> None:
+        if self.print_events:
+            click.echo(json.dumps({"event": name} | facts), err=self.events_on_stderr)
 
     @property
     def failed(self) -> list[Outcome]:
-        """The outcomes without a target."""
+        """The outcomes of the jobs that failed."""
         return [outcome for outcome in self.outcomes if outcome.error]
 
     def summary(self) -> dict[str, Any]:
-        """The run in figures."""
+        """Return the run in figures."""
         wall = time.monotonic() - self.started
         busy = sum(outcome.seconds for outcome in self.outcomes)
-        return self.facts | {
+        return {
+            "schema": SCHEMA,
             "planned": self.planned,
-            "there": self.there,
             "done": len(self.outcomes) - len(self.failed),
             "failed": len(self.failed),
+            "skipped": self.skipped,
+            "ignored": self.ignored,
             "seconds": round(wall, 3),
             "device_busy": round(busy / wall, 4) if wall else 0.0,
         }
 
     def write(self, path: Path) -> None:
-        """Write the report, whole or not at all.
+        """Write the report file.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: It cannot be written.
         """
-        report = self.summary() | {"pictures": [as_json(outcome) for outcome in self.outcomes]}
-        partial = path.with_name(f".{path.name}.part")
-        try:
-            partial.write_text(json.dumps(report, indent=2) + "\n")
-            os.replace(partial, path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+        report = self.summary() | {"files": [as_json(outcome) for outcome in self.outcomes]}
+        write_text(path, json.dumps(report, indent=2) + "\n")
+
+    def exit_code(self, stop: Stop) -> int:
+        """Return the exit code of the run: that of its failures if they share one, else 1."""
+        if stop.is_set():
+            return stop.exit_code
+        codes = {outcome.error.exit_code for outcome in self.outcomes if outcome.error}
+        if ExitCode.OUTPUT in codes:
+            return ExitCode.OUTPUT
+        if len(codes) == 1:
+            return codes.pop()
+        return ExitCode.SOME_FAILED if codes else ExitCode.DONE
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
-    """What became of a job, for programs. Sizes are width and height in pixels."""
+    """Return the outcome of a job for programs."""
     return {
-        "source": os.fspath(outcome.job.source),
-        "target": os.fspath(outcome.job.target),
+        "source": outcome.job.name,
+        "target": outcome.job.target_name,
         "source_size": outcome.source_size,
         "target_size": outcome.target_size,
         "frames": outcome.frames,
         "seconds": round(outcome.seconds, 4),
         "peak_memory": outcome.peak_memory,
         "warnings": list(outcome.warnings),
-        "error": None if outcome.error is None else str(outcome.error),
+        "error": error_text(outcome) if outcome.error else None,
     }
 
 
-class Stop(threading.Event):
-    """Set when a person wants to stop."""
-
-    signum = signal.SIGINT
-    """The signal that said so."""
-
-    @property
-    def exit_code(self) -> int:
-        """What a process ended by that signal says."""
-        return 128 + self.signum
+def error_text(outcome: Outcome) -> str:
+    """Return why a job failed; stdin is named as a person knows it."""
+    return str(outcome.error).replace(os.fspath(outcome.job.source), outcome.job.name)
 
 
-@contextmanager
-def graceful_shutdown(console: Console) -> Iterator[Stop]:
-    """The first Ctrl-C or SIGTERM asks for a stop after the picture in hand, the second stops now."""
-    stop = Stop()
-
-    def handle(signum: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            for number in before:
-                signal.signal(number, signal.SIG_IGN)  # what comes now would end the tidying up
-            raise KeyboardInterrupt
-        stop.signum = signal.Signals(signum)
-        stop.set()
-        console.warn("finishing the picture in hand, or the segment of a film; once more stops at once")
-
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            if signal.getsignal(number) is handle:
-                signal.signal(number, handler)
-
-
-def print_summary(console: Console, record: RunReport, stop: Stop) -> int:
-    """Say how a run went; returns its exit code."""
-    facts = record.summary()
-    record.event("end", **facts)
-    if record.failed:
-        rows = [[printable(os.fspath(o.job.source)), _reason(o)] for o in record.failed]
-        if not console.quiet:
-            console.table(["failed", "why"], rows, stderr=True)
-        else:
-            for outcome in record.failed:
-                console.error(str(outcome.error))
-    there = f", {facts['there']} were there already" if facts["there"] else ""
-    ignored = "; ".join(f"{count} {why}" for why, count in facts["ignored"].items())
-    console.info(
-        f"{facts['done']} done, {facts['failed']} failed{there}"
-        + (f"; left out: {ignored}" if ignored else "")
-        + f". {facts['seconds']:.1f} s, computing {facts['device_busy']:.0%} of them"
-    )
+def print_summary(console: Console, report: RunReport, stop: Stop, model: str) -> None:
+    """Print the outcome of a run."""
+    if report.planned == 1 and not report.skipped:
+        for outcome in report.outcomes:
+            _print_outcome(console, outcome, model)
+    else:
+        _print_failures(console, report.failed)
+        _print_totals(console, report)
     if stop.is_set():
-        left = facts["planned"] - len(record.outcomes)
-        console.warn(f"stopped with {left} left; the same command goes on from here")
-        return stop.exit_code
-    return ExitCode.SOME_FAILED if record.failed else ExitCode.DONE
+        left = report.planned - len(report.outcomes)
+        console.warn(f"stopped with {left} left; to resume, repeat the command")
 
 
-def _reason(outcome: Outcome) -> str:
-    """An error without the name of its source, which stands beside it."""
-    return str(outcome.error).removeprefix(f"{outcome.job.source}: ")
+def _print_outcome(console: Console, outcome: Outcome, model: str) -> None:
+    """Print the outcome of the only job of a run."""
+    if outcome.target_size:
+        frames = f", {outcome.frames} frames" if outcome.job.is_video else ""
+        by = f", {model}" if model else ""
+        console.info(
+            f"{outcome.job.target_name}: {outcome.target_size}{frames}{by}, {outcome.seconds:.1f} s"
+        )
+    if outcome.error:
+        console.error(error_text(outcome))
+
+
+def _print_failures(console: Console, failed: list[Outcome]) -> None:
+    if console.quiet:
+        for outcome in failed:
+            console.error(error_text(outcome))
+    elif failed:
+        rows = [[o.job.name, error_text(o).removeprefix(f"{o.job.name}: ")] for o in failed]
+        console.table(["failed", "reason"], rows, stderr=True)
+
+
+def _print_totals(console: Console, report: RunReport) -> None:
+    facts = report.summary()
+    skipped = f", {facts['skipped']} skipped (up to date)" if facts["skipped"] else ""
+    ignored = ", ".join(f"{count} {reason}" for reason, count in facts["ignored"].items())
+    console.info(
+        f"{facts['done']} upscaled, {facts['failed']} failed{skipped} in {facts['seconds']:.1f} s; "
+        f"device busy {facts['device_busy']:.0%}" + (f"; ignored: {ignored}" if ignored else "")
+    )
+    if report.folder and facts["done"]:
+        console.info(f"outputs: {report.folder}")

@@ -1,37 +1,44 @@
-"""Inputs to outputs: find the sources, plan the jobs, run them, remember what is done."""
+"""From many inputs to many outputs: find the inputs, plan the jobs, run them, remember what is done."""
 
-from rgt_cli.jobs.image import Recipe, VideoOptions
+from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.jobs.journal import Journal
-from rgt_cli.jobs.plan import (
+from rgt_cli.jobs.options import (
     DEFAULT_NAME,
     Existing,
-    Job,
-    output_folder,
-    partition,
-    plan_batch,
-    plan_job,
+    ImageOptions,
+    JobOptions,
+    ModelOptions,
+    OutputOptions,
+    VideoOptions,
 )
-from rgt_cli.jobs.run import Outcome, run_job, run_jobs
-from rgt_cli.jobs.sources import Source, SourceScan, find_sources, read_list
+from rgt_cli.jobs.plan import output_folder, plan_folder, plan_one
+from rgt_cli.jobs.resume import partition
+from rgt_cli.jobs.run import process, run_jobs
+from rgt_cli.jobs.sources import Source, SourceFilter, SourceScan, find_sources, read_list
 from rgt_cli.jobs.watch import watch_jobs
 
 __all__ = [
     "DEFAULT_NAME",
     "Existing",
+    "ImageOptions",
     "Job",
+    "JobOptions",
     "Journal",
+    "ModelOptions",
     "Outcome",
-    "Recipe",
+    "OutputOptions",
+    "RunContext",
     "Source",
+    "SourceFilter",
     "SourceScan",
     "VideoOptions",
     "find_sources",
     "output_folder",
     "partition",
-    "plan_batch",
-    "plan_job",
+    "plan_folder",
+    "plan_one",
+    "process",
     "read_list",
-    "run_job",
     "run_jobs",
     "watch_jobs",
 ]

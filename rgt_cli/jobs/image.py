@@ -1,93 +1,97 @@
-"""One images into a larger one: what is asked for besides the model and the size."""
+"""The job of an image: read it, upscale it, write it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rgt_cli.errors import OutOfMemoryError
+from rgt_cli.jobs.job import Job, Outcome, RunContext
+from rgt_cli.jobs.options import JobOptions
+from rgt_cli.jobs.plan import check_output
 from rgt_cli.media import (
-    MAX_PIXELS,
-    Encoding,
+    Container,
     ImageSequence,
     Metadata,
     Picture,
+    read_images,
     strip_gps,
     strip_metadata,
     update_metadata,
+    write_images,
 )
-from rgt_cli.media.video.codecs import VideoEncoding
+from rgt_cli.size import Dimensions
 
-if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
-    from rgt_cli.inference import MultiPassUpscaler
-
-ProgressCallback = Callable[[int, int], None]
-"""(tiles or frames done, in all)."""
+logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class VideoOptions:
-    """How films are made, besides."""
+@dataclass(frozen=True, kw_only=True)
+class Computed:
+    """An upscaled image that is not written yet."""
 
-    encoding: VideoEncoding = field(default_factory=VideoEncoding)
-    """How they are encoded."""
-    deinterlace: bool = False
-    """Make whole frames of interlaced fields."""
-    start: float | None = None
-    """Seconds from the beginning of the film; what is before is left out."""
-    end: float | None = None
-    """Seconds from the beginning of the film; what is after is left out."""
-    segment_seconds: float = 10.0
-    """Of film, that are lost at most when a run is killed."""
+    images: ImageSequence
+    source_size: Dimensions
+    seconds: float
+    peak_memory: int
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How every picture of a run is made."""
-
-    encoding: Encoding = field(default_factory=Encoding)
-    """How results are written."""
-    bits: int | None = None
-    """Of a channel of the results, 8 or 16; None is as in the source."""
-    dpi: str | float = "keep"
-    """Pixels an inch of the results: "keep" those of the source, "scale" them, so that it is printed
-    as large as before, or a number."""
-    strip: bool = False
-    """Leave out all metadata, and convert to sRGB."""
-    strip_gps: bool = False
-    """Leave out where a picture was taken."""
-    max_pixels: int = MAX_PIXELS
-    """The most pixels of a source that are decoded."""
-    film: VideoOptions = field(default_factory=VideoOptions)
-    """What is asked for films alone."""
-
-
-def enlarge(
-    images: ImageSequence, recipe: Recipe, upscaler: MultiPassUpscaler, report: ProgressCallback
-) -> ImageSequence:
-    """Enlarge every picture of an images and bring its metadata up to date.
+def upscale_image(job: Job, context: RunContext) -> Outcome:
+    """Upscale an image, an animation or a file of several pages, all of it in memory.
 
     Raises:
-        OutOfMemoryError: all frames of an animation would not fit, or as `Upscaler.upscale` says.
+        InputError: The input is damaged, not an image, or of an unsupported kind.
+        UsageError: The output format does not support the output.
+        OutOfMemoryError, OutputError: As `compute` and `write`.
     """
+    return write(job, compute(job, read(job, context), context), context)
+
+
+def read(job: Job, context: RunContext) -> ImageSequence:
+    """Decode the input of a job, and check that its output can be written.
+
+    Raises:
+        InputError, UsageError: As `upscale_image`.
+    """
+    images = read_images(job.source, context.options.max_pixels)
+    check_output(job, images, context.upscaler.size, context.options.image.encoding)
+    return images
+
+
+def compute(job: Job, images: ImageSequence, context: RunContext) -> Computed:
+    """Upscale every frame, and update the metadata.
+
+    Raises:
+        OutOfMemoryError: The frames of an animation would not fit in memory, or not even the smallest
+            tile does.
+    """
+    started = time.perf_counter()
     count = len(images.frames)
-    if count > 1:
-        _check_memory(images, upscaler)
-    pictures = []
-    for index, picture in enumerate(images.frames):
+    frames = []
+    try:
         if count > 1:
-            report(index, count)
-        pictures.append(_enlarged(picture, recipe, upscaler, report if count == 1 else None))
+            _check_memory(images, context)
+        for index, picture in enumerate(images.frames):
+            if count > 1:
+                context.on_progress(job, index, count)
+            frames.append(_upscaled(job, picture, context, report_tiles=count == 1))
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{job.source}: {error}") from error
     if count > 1:
-        report(count, count)
-    return replace(images, frames=pictures)
+        context.on_progress(job, count, count)
+    return Computed(
+        images=replace(images, frames=frames),
+        source_size=images.first.size,
+        seconds=time.perf_counter() - started,
+        peak_memory=context.upscaler.peak_memory(),
+    )
 
 
 def can_batch(one: ImageSequence, other: ImageSequence) -> bool:
-    """Whether two sequences hold one picture each, of one size and kind, that can be enlarged at once."""
+    """Return whether two inputs are single images of one size and kind that can share the device."""
     first, second = one.first, other.first
     return (
         len(one.frames) == len(other.frames) == 1
@@ -97,43 +101,82 @@ def can_batch(one: ImageSequence, other: ImageSequence) -> bool:
     )
 
 
-def upscale_same_size(
-    sequences: Sequence[ImageSequence], recipe: Recipe, upscaler: MultiPassUpscaler
-) -> list[ImageSequence]:
-    """As `enlarge`, for sequences that are `can_batch`: their pictures share the device."""
-    sources = [_as_computed(images.first, recipe) for images in sequences]
-    results = upscaler.enlarge_batch([(source.pixels, source.alpha) for source in sources])
+def compute_batch(
+    jobs: Sequence[Job], inputs: Sequence[ImageSequence], context: RunContext
+) -> list[Computed]:
+    """Upscale single images of one size at once; see `can_batch`.
+
+    Raises:
+        OutOfMemoryError: As `compute`.
+    """
+    started = time.perf_counter()
+    context.on_progress(jobs[0], 0, 1)
+    sources = [_at_working_depth(images.first, context.options) for images in inputs]
+    results = context.upscaler.upscale_batch([(source.pixels, source.alpha) for source in sources])
+    context.on_progress(jobs[0], 1, 1)
+    seconds = (time.perf_counter() - started) / len(jobs)
     return [
-        replace(images, frames=[_finished(images.first, *result, recipe)])
-        for images, result in zip(sequences, results, strict=True)
+        Computed(
+            images=replace(images, frames=[_finished(images.first, *result, context.options)]),
+            source_size=images.first.size,
+            seconds=seconds,
+            peak_memory=context.upscaler.peak_memory(),
+        )
+        for images, result in zip(inputs, results, strict=True)
     ]
 
 
-def _enlarged(
-    picture: Picture, recipe: Recipe, upscaler: MultiPassUpscaler, report: ProgressCallback | None
+def write(job: Job, computed: Computed, context: RunContext) -> Outcome:
+    """Write an upscaled image.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    assert not isinstance(job.format, Container)
+    images = computed.images
+    with context.recorded(job):
+        lost = write_images(images, job.target, job.format, context.options.image.encoding)
+    return Outcome(
+        job=job,
+        source_size=computed.source_size,
+        target_size=images.first.size,
+        frames=len(images.frames),
+        seconds=computed.seconds,
+        peak_memory=computed.peak_memory,
+        warnings=(*images.warnings, *lost),
+    )
+
+
+def _upscaled(job: Job, picture: Picture, context: RunContext, *, report_tiles: bool) -> Picture:
+    def on_progress(done: int, total: int) -> None:
+        if report_tiles:
+            context.on_progress(job, done, total)
+
+    source = _at_working_depth(picture, context.options)
+    result = context.upscaler.upscale(source.pixels, source.alpha, on_progress)
+    return _finished(picture, *result, context.options)
+
+
+def _at_working_depth(picture: Picture, options: JobOptions) -> Picture:
+    return picture.with_bits(16) if options.image.bits == 16 else picture
+
+
+def _finished(
+    picture: Picture, pixels: np.ndarray, alpha: np.ndarray | None, options: JobOptions
 ) -> Picture:
-    source = _as_computed(picture, recipe)
-    return _finished(picture, *upscaler.enlarge(source.pixels, source.alpha, report), recipe)
-
-
-def _as_computed(picture: Picture, recipe: Recipe) -> Picture:
-    return picture.with_bits(16) if recipe.bits == 16 else picture
-
-
-def _finished(picture: Picture, pixels: np.ndarray, alpha: np.ndarray | None, recipe: Recipe) -> Picture:
-    """The enlarged `pixels` and `alpha` with what `picture` carries, as the recipe wants it."""
+    """Return the upscaled `pixels` and `alpha` with the metadata of `picture` that the options keep."""
     large = Picture(pixels, alpha, picture.metadata)
-    if recipe.bits == 8:
+    if options.image.bits == 8:
         large = large.with_bits(8)
-    if recipe.strip:
+    if options.output.strip:
         return strip_metadata(large)
-    metadata = with_dpi(picture.metadata, recipe.dpi, large.size[0] / picture.size[0])
-    metadata = update_metadata(large, metadata)
-    return replace(large, metadata=strip_gps(metadata) if recipe.strip_gps else metadata)
+    factor = large.size.width / picture.size.width
+    metadata = update_metadata(large, with_dpi(picture.metadata, options.image.dpi, factor))
+    return replace(large, metadata=strip_gps(metadata) if options.output.strip_gps else metadata)
 
 
-def with_dpi(metadata: Metadata, dpi: str | float, factor: float) -> Metadata:
-    """The metadata of a picture enlarged by `factor`, its resolution as `Recipe.dpi` says."""
+def with_dpi(metadata: Metadata, dpi: float | str, factor: float) -> Metadata:
+    """Return the metadata of an image upscaled by `factor`, with the resolution that `dpi` asks for."""
     if dpi == "keep":
         return metadata
     if not isinstance(dpi, str):
@@ -143,14 +186,16 @@ def with_dpi(metadata: Metadata, dpi: str | float, factor: float) -> Metadata:
     return replace(metadata, dpi=(metadata.dpi[0] * factor, metadata.dpi[1] * factor))
 
 
-def _check_memory(images: ImageSequence, upscaler: MultiPassUpscaler) -> None:
-    """Refuse an animation whose enlarged frames do not fit, since all of them wait to be encoded."""
+def _check_memory(images: ImageSequence, context: RunContext) -> None:
+    """Refuse an animation whose upscaled frames do not fit, since all of them wait to be encoded."""
     needed = 0
     for picture in images.frames:
-        width, height = upscaler.size.of(picture.size)
+        width, height = context.upscaler.size.of(picture.size)
         needed += 2 * width * height * len(picture.mode) * picture.bits // 8
-    if needed > (free := upscaler.free_memory()):
+    free = context.upscaler.free_memory()
+    logger.debug("%d frames need %d bytes, %d are free", len(images.frames), needed, free)
+    if needed > free:
         raise OutOfMemoryError(
-            f"its {len(images.frames)} frames need {needed / 1e9:.1f} GB when they are enlarged, and "
+            f"the {len(images.frames)} upscaled frames need {needed / 1e9:.1f} GB, and "
             f"{free / 1e9:.1f} GB are free"
         )

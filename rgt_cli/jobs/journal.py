@@ -1,151 +1,153 @@
-"""What a run remembers in the output folder, so that the next one does exactly what is missing.
+"""The journal of an output folder: with it, the next run does exactly what is missing.
 
-A line is added before a target is put in place and another one after it, each written through to
-the disk. A target is replaced in one step, so whatever the moment of death, it is known which
-targets are there, from which source, and made how.
+One line is written before an output is put in place and another one after it, each flushed to the disk.
+An output is replaced in one step, so at any moment of death it is known which outputs are complete,
+from which state of which input, and with which settings.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import os
-import tempfile
-import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock, Timeout
+from typing import Any
 
 from rgt_cli.errors import OutputError, UsageError
+from rgt_cli.files import AppendLog, FileStamp, cannot_write, exclusive
+from rgt_cli.jobs.job import Job
 
-if TYPE_CHECKING:
-    from rgt_cli.jobs.plan import Job
+logger = logging.getLogger(__name__)
 
 JOURNAL = ".rgt-journal.jsonl"
 """The name of the journal in an output folder."""
 
-Stamp = list[int] | None
-"""Size in bytes and time of the last change in nanoseconds of a file; None where there is none."""
+Settings = Mapping[str, Any]
+"""Everything that outputs depend on besides their inputs: JSON values by name."""
 
 
-def stamp(path: Path) -> Stamp:
-    """What tells one state of a file from another."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """The state of one output."""
+
+    source: FileStamp | None
+    """The input when the output was written."""
+    before: FileStamp | None
+    """The file in the place of the output before it was written."""
+    after: FileStamp | None
+    """The output; None if it is not known to be in place."""
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> _Entry:
+        stamps = {name: FileStamp.from_json(entry.get(name)) for name in ("source", "before", "after")}
+        return cls(**stamps)
 
 
 class Journal:
     """The journal of one output folder, held by one process at a time.
 
     Args:
-        folder: the output folder; it is made if it is not there.
-        settings: what the results depend on, as JSON.
-        anew: forget what earlier runs did.
+        folder: The output folder. It is created if it does not exist.
+        settings: Everything that the outputs depend on besides their inputs.
+        fresh: Forget what earlier runs did.
 
     Raises:
-        UsageError: another run holds the folder, or an earlier one made its targets with other
-            settings.
-        OutputError: the folder cannot be made or written.
+        UsageError: Another process holds the folder, or an earlier run used other settings.
+        OutputError: The folder cannot be created or written.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any], anew: bool = False) -> None:
+    def __init__(self, folder: Path, settings: Settings, fresh: bool = False) -> None:
         self.folder, self.path = folder, folder / JOURNAL
-        self._done: dict[str, dict[str, Any]] = {}
-        self._writing = threading.Lock()
-        key = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
-        # The lock lies elsewhere, so that nothing but the journal is left in people's folders.
-        self._lock = FileLock(Path(tempfile.gettempdir(), f"rgt-{key}.lock"))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UsageError(f"{folder}: another run of rgt is writing there") from error
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
-        try:
-            self.resumed = not anew and self._read(settings)
-            self._file = self.path.open("ab" if self.resumed else "wb")
-            if not self.resumed:
-                self._write({"settings": settings})
-        except OSError as error:
-            self._lock.release()
-            raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
-        except UsageError:
-            self._lock.release()
-            raise
+        self._entries: dict[str, _Entry] = {}
+        settings = json.loads(json.dumps(settings))  # as they come back from the file
+        with ExitStack() as stack:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(exclusive(folder))
+                self._log = stack.enter_context(AppendLog(self.path))
+                self.resumed = not fresh and self._resume(settings)
+                if not self.resumed:
+                    self._log.replace([{"settings": settings}])
+            except OSError as error:
+                raise cannot_write(self.path, error) from error
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.close()
-        self._lock.release()
+        self._stack.close()
 
-    def _read(self, settings: dict[str, Any]) -> bool:
-        """Take up the journal of an earlier run; false if there is none."""
-        if not self.path.exists():
+    def _resume(self, settings: Settings) -> bool:
+        """Read the journal of an earlier run; return whether there is one.
+
+        A setting that only one of the two runs has, as those of videos, does not matter to the other.
+        """
+        if not self._log.entries:
             return False
-        lines = self.path.read_bytes().split(b"\n")
-        whole = b"\n".join(lines[:-1])  # a line that was cut short by a power loss is no line
-        entries = [json.loads(line) for line in lines[:-1] if line]
-        if not entries:
-            return False
-        if len(lines[-1]):
-            self.path.write_bytes(whole + b"\n")
-        before = entries[0]["settings"]
-        if before != settings:
-            changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
-            words = ", ".join(f"{k} was {before.get(k)}, now {settings.get(k)}" for k in changed)
+        first, *entries = self._log.entries
+        before: dict[str, Any] = first.get("settings", {})
+        changed = sorted(name for name in before if name in settings and before[name] != settings[name])
+        if changed:
+            words = ", ".join(f"{name} was {before[name]}, now {settings[name]}" for name in changed)
             raise UsageError(
-                f"{self.folder}: holds results of other settings ({words}); choose another folder, "
-                "or --overwrite to make all of them anew"
+                f"{self.folder}: contains results made with different settings ({words}); use another "
+                "output folder, or --overwrite to redo them"
             )
-        for entry in entries[1:]:
-            self._done[entry["target"]] = entry
+        if not before.keys() >= settings.keys():
+            self._log.replace([{"settings": {**before, **settings}}, *entries])
+        for entry in entries:
+            if "target" in entry:
+                self._entries[entry["target"]] = _Entry.from_json(entry)
+        self._log.entries.clear()
+        logger.info("resuming %s: %d outputs in the journal", self.folder, len(self._entries))
         return True
 
-    def has(self, job: Job) -> bool:
-        """Whether an earlier run made the target of a job, whole, of the source as it is now."""
-        entry = self._done.get(self._name(job.target))
-        now = stamp(job.target)
-        if entry is None or now is None or entry["source"] != stamp(job.source):
+    def is_current(self, job: Job) -> bool:
+        """Return whether an earlier run wrote the output of a job, from the input as it is now."""
+        entry = self._entries.get(self._name(job.target))
+        now = FileStamp.of(job.target)
+        if entry is None or now is None or entry.source != FileStamp.of(job.source):
             return False
-        # Between the two lines of a target it was put in place or not: only then does it differ.
-        return now == entry["after"] if "after" in entry else now != entry["before"]
+        # Between the two lines, the output was put in place or not: only in the first case it differs.
+        return now == entry.after if entry.after else now != entry.before
 
-    def made(self, job: Job) -> bool:
-        """Whether an earlier run made the target of a job, of whatever its source was then."""
-        entry = self._done.get(self._name(job.target))
-        return entry is not None and entry.get("after") == stamp(job.target)
+    def produced(self, job: Job) -> bool:
+        """Return whether an earlier run wrote the output of a job, from any state of the input."""
+        return self.wrote(job.target)
+
+    def wrote(self, path: Path) -> bool:
+        """Return whether a file is an output of an earlier run, as it wrote it."""
+        entry = self._entries.get(self._name(path))
+        return entry is not None and entry.after is not None and entry.after == FileStamp.of(path)
 
     def begin(self, job: Job) -> None:
-        """Note that the target of a job is about to be put in place.
+        """Record that the output of a job is about to be put in place.
 
         Raises:
-            OutputError: the folder is no longer there, unmounted perhaps.
+            OutputError: The folder is gone; it may have been unmounted.
         """
         if not self.path.exists():
             raise OutputError(f"{self.folder}: the output folder has vanished")
-        name = self._name(job.target)
-        self._done[name] = {"target": name, "source": stamp(job.source), "before": stamp(job.target)}
-        self._write(self._done[name])
+        entry = _Entry(source=FileStamp.of(job.source), before=FileStamp.of(job.target), after=None)
+        self._entries[self._name(job.target)] = entry
+        self._append(job, {"source": entry.source, "before": entry.before})
 
     def done(self, job: Job) -> None:
-        """Note that it is in place."""
-        name = self._name(job.target)
-        self._done[name] = self._done[name] | {"after": stamp(job.target)}
-        self._write(self._done[name])
+        """Record that the output is in place."""
+        entry = self._entries[self._name(job.target)]
+        after = FileStamp.of(job.target)
+        self._entries[self._name(job.target)] = _Entry(
+            source=entry.source, before=entry.before, after=after
+        )
+        self._append(job, {"source": entry.source, "before": entry.before, "after": after})
+
+    def _append(self, job: Job, stamps: dict[str, FileStamp | None]) -> None:
+        self._log.append({"target": self._name(job.target), **stamps})
 
     def _name(self, target: Path) -> str:
-        """The target as the journal calls it: by its place in the folder, so that this can be moved."""
+        """Return the place of an output in the folder, which stays true when the folder is moved."""
         return os.path.relpath(target, self.folder)
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        with self._writing:
-            self._file.write(json.dumps(entry).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())

@@ -1,45 +1,65 @@
-"""Reading before, and writing after, what is computed now."""
+"""Threads that read items before they are needed, and write results while the next ones are computed."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any, TypeVar
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Generic, ParamSpec, TypeVar
 
-AHEAD = 2
-"""How many items are read before their turn, and how many wait to be written."""
+DEPTH = 2
+"""Number of items that are read ahead, and number of calls that may wait in the background."""
 
 Item = TypeVar("Item")
+Arguments = ParamSpec("Arguments")
+
+
+@dataclass(frozen=True)
+class _Ready(Generic[Item]):
+    item: Item
+
+
+@dataclass(frozen=True)
+class _End:
+    error: BaseException | None = None
 
 
 class Prefetcher(Iterable[Item]):
-    """An iterator that is run in a thread of its own, a few items before they are asked for."""
+    """An iterable that runs a generator in a background thread, up to `DEPTH` items ahead.
 
-    def __init__(self, items: Iterator[Item]) -> None:
+    Use it as a context manager: leaving the block ends the thread and closes the generator. An exception
+    of the generator is raised again at the position where it occurred.
+
+    Args:
+        items: The generator. It is advanced and closed in the background thread only.
+    """
+
+    def __init__(self, items: Generator[Item]) -> None:
         self._items = items
-        self._queue: queue.Queue[tuple[bool, Any]] = queue.Queue(AHEAD)
-        self._ended = threading.Event()
+        self._queue: queue.Queue[_Ready[Item] | _End] = queue.Queue(DEPTH)
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
+        end = _End()
         try:
-            for item in self._items:
-                self._put(True, item)
-                if self._ended.is_set():
-                    return
-            self._put(False, None)
+            with closing(self._items):
+                for item in self._items:
+                    self._put(_Ready(item))
+                    if self._closed.is_set():
+                        return
         except BaseException as error:
-            self._put(False, error)
-        finally:
-            self._items.close()  # type: ignore[attr-defined]
+            end = _End(error)
+        self._put(end)
 
-    def _put(self, more: bool, item: Any) -> None:
-        while not self._ended.is_set():
+    def _put(self, entry: _Ready[Item] | _End) -> None:
+        while not self._closed.is_set():
             with suppress(queue.Full):
-                self._queue.put((more, item), timeout=0.2)
+                self._queue.put(entry, timeout=0.2)
                 return
 
     def __enter__(self) -> Prefetcher[Item]:
@@ -47,26 +67,30 @@ class Prefetcher(Iterable[Item]):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._ended.set()
+        self._closed.set()
         self._thread.join()
 
     def __iter__(self) -> Iterator[Item]:
         while True:
-            more, item = self._queue.get()
-            if more:
-                yield item
-            elif item is None:
+            entry = self._queue.get()
+            if isinstance(entry, _Ready):
+                yield entry.item
+            elif entry.error is None:
                 return
             else:
-                raise item
+                raise entry.error
 
 
 class BackgroundWriter:
-    """Calls in a thread of their own, one after the other, a few of which may wait."""
+    """A background thread that runs calls one after the other, of which `DEPTH` may wait.
+
+    Use it as a context manager: leaving the block waits for the running call and drops those that wait.
+    Call `flush` before, so that nothing is lost.
+    """
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1)
-        self._waiting: list[Future[Any]] = []
+        self._waiting: deque[Future[object]] = deque()
 
     def __enter__(self) -> BackgroundWriter:
         return self
@@ -74,13 +98,23 @@ class BackgroundWriter:
     def __exit__(self, *exception: object) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def submit(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Have a call done; what an earlier one raised is raised here."""
-        self._waiting.append(self._executor.submit(call, *arguments))
-        while len(self._waiting) > AHEAD:
-            self._waiting.pop(0).result()
+    def submit(
+        self, call: Callable[Arguments, object], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> None:
+        """Queue a call; wait while `DEPTH` others are queued.
+
+        Raises:
+            Exception: An earlier call raised it.
+        """
+        self._waiting.append(self._executor.submit(call, *args, **kwargs))
+        while len(self._waiting) > DEPTH:
+            self._waiting.popleft().result()
 
     def flush(self) -> None:
-        """Wait until all is done."""
+        """Wait until every call has returned.
+
+        Raises:
+            Exception: As `submit`.
+        """
         while self._waiting:
-            self._waiting.pop(0).result()
+            self._waiting.popleft().result()

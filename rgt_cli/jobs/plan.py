@@ -1,235 +1,238 @@
-"""Turn arguments into jobs, refusing beforehand whatever can be known to fail."""
+"""Turn inputs into jobs, and refuse beforehand what is known to fail."""
+
+from __future__ import annotations
 
 import os
 from collections import Counter
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from rgt_cli.errors import NoInputError, OutputError, UsageError
-from rgt_cli.jobs.journal import Journal
+from rgt_cli.files import is_stream
+from rgt_cli.jobs.job import Job, is_video_name
+from rgt_cli.jobs.options import OutputOptions
 from rgt_cli.jobs.sources import Source, SourceScan
 from rgt_cli.media import (
+    CONTAINERS,
     FORMATS,
-    VIDEO_FORMATS,
-    VIDEO_READABLE,
+    Container,
     Encoding,
     Format,
     ImageSequence,
     check_images,
+    container_of,
     format_named,
     format_of,
-    remove_partials,
 )
 from rgt_cli.size import Size
 
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to enlarge."""
-
-    source: Path
-    target: Path
-    format: Format
-    """The format of `target`."""
-
-    @property
-    def is_video(self) -> bool:
-        """Whether it is about a film rather than a picture, by the names."""
-        return _is_video_name(self.source) or self.format in VIDEO_FORMATS
-
-
-def plan_job(
-    source: Path, target: Path | None, size: Size, format_name: str | None, overwrite: bool
-) -> Job:
-    """Plan the enlargement of one file.
-
-    Args:
-        target: a file, an existing folder, or None for `in_x4.png` beside the source.
-        format_name: the format of the result; None goes by the suffix of the target, or the
-            source's where the target is named here. A target without suffix needs it.
-
-    Raises:
-        NoInputError: the source is not there.
-        UsageError: the target exists or is the source, or its name
-            contradicts the format.
-        OutputError: the target's folder is missing or cannot be written.
-    """
-    if not source.exists():
-        raise NoInputError(f"{source}: no such file")
-    wanted = format_named(format_name) if format_name else None
-    if target is None or target.is_dir():
-        folder = source.parent if target is None else target
-        suffix = wanted.suffixes[0] if wanted else _kept_suffix(source)
-        target = folder / f"{source.stem}_{size}{suffix}"
-    named = wanted if wanted and not target.suffix else format_of(target)
-    if wanted not in (None, named):
-        raise UsageError(f"{target}: the suffix says {named.name}, --format says {format_name}")
-    if target.exists():
-        if target.samefile(source):
-            raise UsageError(f"{target}: is the source itself; choose another target")
-        if not overwrite:
-            raise UsageError(f"{target}: exists already; pass --overwrite to replace it")
-    if "%" in target.name and _is_video_name(source) and not target.parent.exists():
-        return Job(source, target, named)  # frames/%06d.png: the folder is made
-    if not target.parent.is_dir():
-        raise OutputError(f"{target}: there is no folder {target.parent}")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{target}: no permission to write in {target.parent}")
-    return Job(source, target, named)
-
-
-def _is_video_name(source: Path) -> bool:
-    return source.suffix.lower() in VIDEO_READABLE
-
-
-def _kept_suffix(source: Path) -> str:
-    """The source's own suffix where its format can be written, else `.png`, or `.mkv` for a film."""
-    known = {suffix for f in (*FORMATS, *VIDEO_FORMATS) for suffix in f.suffixes}
-    return (
-        source.suffix if source.suffix.lower() in known else ".mkv" if _is_video_name(source) else ".png"
-    )
-
-
-class Existing(Enum):
-    """What to do about a target that is there already, and was not made by the run that is resumed."""
-
-    REFUSE = "refuse"
-    SKIP = "skip"
-    OVERWRITE = "overwrite"
-    UPDATE = "update"
-    """Replace it if its source is newer."""
-
-
-DEFAULT_NAME = "{stem}_{size}{ext}"
-"""The template of the targets of a batch."""
 LONGEST_NAME = 255
 """Bytes of a file name on the usual file systems."""
 
 
-def output_folder(found: SourceScan) -> Path:
-    """Where the targets of a batch go unless somebody says otherwise.
-
-    `photos` is enlarged into `photos_upscaled` beside it; files named one by one, beside themselves.
+def plan_one(source: Path, size: Size, output: OutputOptions) -> Job:
+    """Plan the job of one named input: into the named file or folder, or beside the input.
 
     Raises:
-        UsageError: the sources have no such place in common.
+        NoInputError: The input does not exist.
+        UsageError, OutputError: As `plan_file` and `plan_folder`.
     """
-    if len(found.folders) == 1 and all(s.path.is_relative_to(found.folders[0]) for s in found.sources):
-        folder = found.folders[0].absolute()
+    if not source.exists():
+        raise NoInputError(f"{source}: no such file")
+    target = output.target
+    if target and not (target.is_dir() or _is_new_folder(output)):
+        return plan_file(source, target, output)
+    wanted = _named(output.format)
+    if wanted and is_video_name(source) and not container_of(wanted):
+        raise UsageError(
+            f"{source}: {wanted.name} does not support videos: "
+            f"use -o frames/%06d.{wanted.name} to write an image of each frame"
+        )
+    folder = target or source.parent
+    if folder.exists():
+        check_folder(folder)
+    (job,) = plan_folder([Source(source, Path(source.name))], folder, size, output)
+    return job
+
+
+def _is_new_folder(output: OutputOptions) -> bool:
+    """Return whether an output that does not exist is to become a folder: no suffix, no format."""
+    target = output.target
+    return bool(target and not target.suffix and not output.format and not target.exists())
+
+
+def plan_file(source: Path, target: Path, output: OutputOptions) -> Job:
+    """Plan the job of one input whose output file is named.
+
+    Raises:
+        UsageError: The output is the input, or its suffix contradicts the format.
+        OutputError: The folder of the output does not exist or cannot be written.
+    """
+    wanted = format_named(output.format) if output.format else None
+    actual = wanted if wanted and not target.suffix else format_of(target)
+    if wanted not in (None, actual):
+        raise UsageError(f"{target}: the suffix means {actual.name}, but --format is {output.format}")
+    if target.exists() and target.samefile(source):
+        raise UsageError(f"{target}: is the input itself; use another -o")
+    job = Job(source, target, actual)
+    check_kind(job)
+    if is_stream(target):
+        if job.is_video:
+            raise UsageError(f"{target}: a video cannot be written to a pipe or a device; use a file")
+        return job
+    if not ("%" in target.name and is_video_name(source) and not target.parent.exists()):
+        check_folder(target.parent)  # else it is frames/%06d.png, and its folder is created
+    return job
+
+
+def check_kind(job: Job) -> None:
+    """Refuse an output that exists and is neither a file nor a stream, such as a folder or a disk.
+
+    Raises:
+        UsageError: It is.
+    """
+    if job.target.exists() and not (job.target.is_file() or is_stream(job.target)):
+        raise UsageError(f"{job.target}: exists and is not a file; use another -o")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which no output can be written.
+
+    Raises:
+        OutputError: It does not exist, or its permissions do not allow it.
+    """
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: cannot be written: no such folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder}: cannot be written: no permission")
+
+
+def output_folder(scan: SourceScan) -> Path:
+    """Return the output folder of inputs for which none is named.
+
+    The output folder of `photos` is `photos_upscaled` beside it; that of files is their own folder.
+
+    Raises:
+        UsageError: The inputs are in several folders.
+    """
+    if len(scan.folders) == 1 and all(s.path.is_relative_to(scan.folders[0]) for s in scan.sources):
+        folder = scan.folders[0].absolute()
         if folder.name in ("", ".."):
             folder = folder.resolve()
         return folder.with_name(f"{folder.name}_upscaled")
-    parents = {source.path.parent for source in found.sources}
-    if found.folders or len(parents) > 1:
-        raise UsageError("sources from several folders: say with -o FOLDER where results go")
+    parents = {source.path.parent for source in scan.sources}
+    if scan.folders or len(parents) > 1:
+        raise UsageError("inputs in several folders: name the output folder with -o FOLDER")
     return parents.pop()
 
 
-def plan_batch(
-    sources: list[Source], folder: Path, size: Size, template: str, format_name: str | None
-) -> list[Job]:
-    """Plan the enlargement of many files, no two into one target.
+def plan_folder(sources: list[Source], folder: Path, size: Size, output: OutputOptions) -> list[Job]:
+    """Plan jobs whose outputs lie in `folder`, each at the place that its input has in its own folder.
 
-    Args:
-        folder: every target lies in it, at the place its source has in its own folder.
-        template: the name of a target, of {stem}, {ext} (with its dot), {name}, {size} (x4, w1920),
-            {scale} (4) and {index} (from 1). The name of the source's suffix is added to stems that
-            would meet, `a.jpg` and `a.png` becoming `a_jpg` and `a_png`, and then a number.
+    An input that is the output of another one is a result of an earlier run, and has no job. No two
+    outputs have one name: where two would meet, the suffix of the input is added to the stem (`a.jpg`
+    and `a.png` become `a_jpg` and `a_png`), and then a number.
 
     Raises:
-        UsageError: the template is wrong, or leads out of the folder.
+        UsageError: The name template is wrong, leads out of the folder, or yields an input.
     """
-    wanted = format_named(format_name) if format_name else None
+    naming = _Naming(size=size, output=output, wanted=_named(output.format))
     first_names = Counter(
-        _key(_target(source, template, size, index, wanted, source.path.stem))
-        for index, source in enumerate(sources, 1)
+        _key(naming.relative(source, index, source.path.stem)) for index, source in enumerate(sources, 1)
     )
-    jobs, taken = [], set()
+    jobs, used = [], set()
     for index, source in enumerate(sources, 1):
         stem = source.path.stem
-        relative = _target(source, template, size, index, wanted, stem)
+        relative = naming.relative(source, index, stem)
         if first_names[_key(relative)] > 1:
             stem += "_" + source.path.suffix[1:]
-            relative = _target(source, template, size, index, wanted, stem)
+            relative = naming.relative(source, index, stem)
         number = 2
-        while _key(relative) in taken:
-            numbered = _target(source, template, size, index, wanted, f"{stem}_{number}")
+        while _key(relative) in used:
+            numbered = naming.relative(source, index, f"{stem}_{number}")
             if numbered == relative:
-                raise UsageError(f"--name {template!r}: calls several results {relative}; use {{stem}}")
+                raise UsageError(f"--name {output.name!r}: gives several outputs the name {relative}")
             relative, number = numbered, number + 1
-        taken.add(_key(relative))
+        used.add(_key(relative))
         target = folder / relative
         if os.path.lexists(target) and os.path.realpath(target) == os.path.realpath(source.path):
-            raise UsageError(f"{target}: is a source itself; choose another -o or --name")
+            raise UsageError(f"{target}: is an input itself; use another -o or --name")
         jobs.append(Job(source.path, target, format_of(target)))
-    return jobs
+        check_kind(jobs[-1])
+        if is_stream(target):
+            raise UsageError(f"{target}: exists and is not a file; use another -o or --name")
+    results = {os.path.realpath(job.target) for job in jobs}
+    return [job for job in jobs if os.path.realpath(job.source) not in results]
+
+
+def _named(name: str | None) -> Format | None:
+    return format_named(name) if name else None
 
 
 def _key(relative: Path) -> str:
-    """What is one name on file systems that do not tell upper from lower case."""
+    """Return the name by which file systems that ignore case find a file."""
     return os.fspath(relative).casefold()
 
 
-def _target(
-    source: Source, template: str, size: Size, index: int, wanted: Format | None, stem: str
-) -> Path:
-    fits = wanted and (wanted.muxer is not None) >= _is_video_name(source.path)
-    suffix = wanted.suffixes[0] if wanted and fits else _kept_suffix(source.path)
-    fields = {"ext": suffix, "name": source.path.name, "size": size, "index": index}
-    fields["scale"] = f"{size.scale:g}" if size.scale else size
-    try:
-        name = template.format(stem=stem, **fields)
-        excess = len(os.fsencode(Path(name).name)) - LONGEST_NAME
-        if excess > 0:
-            name = template.format(stem=os.fsdecode(os.fsencode(stem)[:-excess]), **fields)
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise UsageError(f"--name {template!r}: {error} is not to be filled in") from error
-    relative = source.relative.parent / name
-    if not Path(name).name or Path(name).is_absolute() or ".." in relative.parts:
-        raise UsageError(f"--name {template!r}: leads out of the output folder")
-    return relative
+@dataclass(frozen=True, kw_only=True)
+class _Naming:
+    """How outputs in a folder are named."""
 
+    size: Size
+    output: OutputOptions
+    wanted: Format | None
+    """The requested format."""
 
-def partition(jobs: list[Job], journal: Journal, existing: Existing) -> tuple[list[Job], list[Job]]:
-    """Clean up after dead runs, and part the jobs to be done from those whose targets are there.
+    def relative(self, source: Source, index: int, stem: str) -> Path:
+        """Return the place of an output in its folder.
 
-    Raises:
-        UsageError: there are targets that no run of this journal made, and `existing` refuses.
-    """
-    for folder in {job.target.parent for job in jobs}:
-        remove_partials(folder)
-    to_do, there, foreign = [], [], []
-    for job in jobs:
-        if existing is not Existing.OVERWRITE and journal.has(job):
-            there.append(job)
-        elif existing is Existing.OVERWRITE or not os.path.lexists(job.target) or journal.made(job):
-            to_do.append(job)
-        elif existing is Existing.SKIP:
-            there.append(job)
-        elif existing is Existing.UPDATE:
-            newer = job.source.stat().st_mtime_ns > job.target.stat().st_mtime_ns
-            (to_do if newer else there).append(job)
-        else:
-            foreign.append(job)
-    if foreign:
-        raise UsageError(
-            f"{foreign[0].target}: exists already, as {len(foreign)} of {len(jobs)} targets do; "
-            "pass --skip-existing, --update or --overwrite"
-        )
-    return to_do, there
+        Raises:
+            UsageError: The template has an unknown field, or leads out of the folder.
+        """
+        template = self.output.name
+        fields = {
+            "ext": self._suffix(source.path),
+            "name": source.path.name,
+            "size": self.size,
+            "scale": f"{self.size.scale:g}" if self.size.scale else self.size,
+            "index": index,
+        }
+        try:
+            name = template.format(stem=stem, **fields)
+            excess = len(os.fsencode(Path(name).name)) - LONGEST_NAME
+            if excess > 0:
+                name = template.format(stem=os.fsdecode(os.fsencode(stem)[:-excess]), **fields)
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise UsageError(
+                f"--name {template!r}: {error} is not a field: "
+                "use {stem}, {ext}, {name}, {size}, {scale} or {index}"
+            ) from error
+        relative = source.relative.parent / name
+        if not Path(name).name or Path(name).is_absolute() or ".." in relative.parts:
+            raise UsageError(f"--name {template!r}: leads out of the output folder")
+        return relative
+
+    def _suffix(self, source: Path) -> str:
+        """Return the suffix of the requested format if the input can be converted, else its own."""
+        if self.wanted and (not is_video_name(source) or container_of(self.wanted)):
+            return self.wanted.suffixes[0]
+        known = {suffix for f in (*FORMATS, *CONTAINERS) for suffix in f.suffixes}
+        if source.suffix.lower() in known:
+            return source.suffix
+        return ".mkv" if is_video_name(source) else ".png"
 
 
 def check_output(job: Job, images: ImageSequence, size: Size, encoding: Encoding) -> None:
-    """Refuse a result that its format cannot hold, before any of it is computed.
+    """Refuse an output that its format does not support, before any of it is computed.
 
     Raises:
-        UsageError: a side is too long, or something would be lost; see `check_images`.
+        UsageError: A side is too long, or something would be lost; see `check_images`.
     """
+    assert not isinstance(job.format, Container)
     longest = max(max(size.of(picture.size)) for picture in images.frames)
     if longest > job.format.longest_side:
         raise UsageError(
-            f"{job.target}: {job.format.name} holds at most {job.format.longest_side} pixels a side, "
+            f"{job.target}: {job.format.name} supports at most {job.format.longest_side} pixels a side, "
             f"not {longest}; use --format png"
         )
     check_images(images, job.target, job.format, encoding)

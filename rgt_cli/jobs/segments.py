@@ -1,83 +1,218 @@
-"""The segments of a film that is being made, so that a later run goes on after the last of them."""
+"""The finished segments of a video, in a hidden folder from which the next run continues."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rgt_cli.errors import OutputError
+from rgt_cli.errors import UsageError
+from rgt_cli.files import AppendLog, FileStamp, cannot_write, exclusive
 from rgt_cli.media.video.mux import Segment
+from rgt_cli.media.video.probe import Span
+from rgt_cli.size import Dimensions
+
+if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
+    from rgt_cli.inference import Upscaler
+
+logger = logging.getLogger(__name__)
+
+FOLDER = ".rgt-{}.segments"
+"""The name of the folder, with a hash of the output's name."""
+_LOG = "segments.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassSettings:
+    """What the result of one pass through a network depends on."""
+
+    model: str
+    dtype: str
+    tile: int | str
+    """Pixels, "auto" or "none"."""
+    overlap: int | None
+    """Pixels."""
+    self_ensemble: bool
+
+    @classmethod
+    def of(cls, upscaler: Upscaler) -> PassSettings:
+        """Return the settings of an upscaler."""
+        return cls(
+            model=upscaler.name,
+            dtype=str(upscaler.dtype),
+            tile=upscaler.tile,
+            overlap=upscaler.overlap,
+            self_ensemble=upscaler.self_ensemble,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentSettings:
+    """Everything that segments depend on. Segments made with other settings are discarded."""
+
+    source: FileStamp | None
+    """State of the input."""
+    passes: tuple[PassSettings, ...]
+    alpha_by_network: bool
+    """Whether the network upscales transparency."""
+    size: Dimensions
+    """Size of the upscaled frames."""
+    arguments: tuple[str, ...]
+    """Arguments of ffmpeg that encode the frames."""
+    span: Span
+    deinterlace: bool
+    segment_seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as the log stores them."""
+        stored: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """What the log stores about one segment."""
+
+    name: str
+    size: int
+    """Bytes."""
+    times: list[int]
+    """Times of its frames, in ticks of the input's time base."""
+
+    def segment(self, folder: Path) -> Segment | None:
+        """Return the segment, or None if its file is not complete."""
+        path = folder / self.name
+        with suppress(OSError):
+            if path.stat().st_size == self.size:
+                return Segment(path, tuple(self.times))
+        return None
+
+
+def _segment_name(index: int) -> str:
+    return f"{index:06}.mkv"
 
 
 class SegmentStore:
-    """The segments of a film that is being made, and what is known of them, in a folder of their own."""
+    """The finished segments of one video, in the order of their frames. Create it with `open`.
 
-    def __init__(self, target: Path, settings: dict[str, Any]) -> None:
-        key = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
-        self.folder = target.parent / f".rgt-{key}.film"
+    The folder contains the segments, a log of them, and the segment that is being encoded. A segment
+    counts once the log has an entry for it, so a crash at any moment loses at most the current segment.
+    """
+
+    def __init__(self, folder: Path, log: AppendLog, settings: SegmentSettings) -> None:
+        self.folder = folder
         self.segments: list[Segment] = []
-        self._notes = self.folder / "segments.jsonl"
-        try:
-            self._take_up(settings)
-        except OSError as error:
-            raise OutputError(f"{self.folder}: cannot be written: {error.strerror}") from error
+        self._log = log
+        self._resume(settings.to_json())
 
-    def _take_up(self, settings: dict[str, Any]) -> None:
-        lines: list[dict[str, Any]] = []
-        with suppress(FileNotFoundError):
-            whole = self._notes.read_bytes().split(b"\n")[:-1]  # a line that was cut short is no line
-            lines = [json.loads(line) for line in whole]
-        if not lines or lines[0] != settings:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-            lines = [settings]
-        for note in lines[1:]:
-            path = self.folder / note["name"]
-            if not path.is_file() or path.stat().st_size != note["bytes"]:
-                break
-            self.segments.append(Segment(path, tuple(note["times"])))
-        kept = {self._notes, *(segment.path for segment in self.segments)}
-        for stray in set(self.folder.iterdir()) - kept:
-            stray.unlink()
-        text = "".join(json.dumps(line) + "\n" for line in lines[: 1 + len(self.segments)])
-        self._notes.write_text(text)
-        self._file = self._notes.open("a")
+    @classmethod
+    @contextmanager
+    def open(cls, target: Path, settings: SegmentSettings) -> Iterator[SegmentStore]:
+        """Open the store of an output for one process at a time, and continue what an earlier run began.
 
-    def __enter__(self) -> SegmentStore:
-        return self
+        On exit, the folder is removed if it contains no finished segment.
 
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
+        Raises:
+            UsageError: Another process is writing this output.
+            OutputError: The folder cannot be created or written.
+        """
+        key = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
+        folder = target.parent / FOLDER.format(key)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(exclusive(folder))
+            except UsageError as error:
+                raise UsageError(
+                    f"{target}: another rgt process is writing this video; wait until it has finished"
+                ) from error
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                log = stack.enter_context(AppendLog(folder / _LOG))
+            except OSError as error:
+                raise cannot_write(folder, error) from error
+            store = cls(folder, log, settings)
+            try:
+                yield store
+            finally:
+                if not store.segments:
+                    store.remove()
+
+    def _resume(self, settings: dict[str, Any]) -> None:
+        """Load the segments of an earlier run, and remove all other files of the folder."""
+        entries = self._log.entries
+        if entries and entries[0] == settings:
+            self.segments = list(self._complete(entries[1:]))
+        if len(entries) != 1 + len(self.segments) or entries[0] != settings:
+            self._log.replace([settings, *entries[1 : 1 + len(self.segments)]])
+        used = {self.folder / _LOG, *(segment.path for segment in self.segments)}
+        for stray in set(self.folder.iterdir()) - used:
+            with suppress(OSError):  # on Windows, the encoder of a killed run may still have it open
+                stray.unlink()
+        if self.segments:
+            logger.info(
+                "%s: continuing after %d finished segments, %d frames",
+                self.folder,
+                len(self.segments),
+                self.frames,
+            )
+        elif entries:
+            logger.info("%s: the segments of an earlier run do not match and are discarded", self.folder)
+
+    def _complete(self, entries: list[dict[str, Any]]) -> Iterator[Segment]:
+        """Yield the segments up to the first one that is missing or damaged."""
+        for index, fields in enumerate(entries):
+            try:
+                entry = _Entry(**fields)
+            except TypeError:  # other fields
+                return
+            segment = entry.segment(self.folder)
+            if segment is None or entry.name != _segment_name(index):
+                return
+            yield segment
 
     @property
     def frames(self) -> int:
-        """How many are done."""
+        """Number of frames in all segments."""
         return sum(len(segment.times) for segment in self.segments)
 
-    def new_segment(self) -> Path:
-        """A name for the next segment as long as it is not whole."""
+    @property
+    def last_time(self) -> int | None:
+        """Time of the last frame in ticks; None if there is no segment."""
+        return self.segments[-1].times[-1] if self.segments else None
+
+    def new_path(self) -> Path:
+        """Return an unused path for a segment that is being encoded."""
         # A process that was killed may leave an encoder that goes on writing: never to the same file.
-        return self.folder / f"{len(self.segments):06}.{os.urandom(4).hex()}.part"
+        return self.folder / f"{len(self.segments):06}.{secrets.token_hex(4)}.part"
 
     def add(self, partial: Path, times: list[int]) -> None:
-        """Take up a segment that is whole."""
-        path = partial.with_name(f"{len(self.segments):06}.mkv")
+        """Add a segment that is completely written.
+
+        Args:
+            partial: Its file, from `new_path`.
+            times: The times of its frames, in ticks of the input's time base.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        path = self.folder / _segment_name(len(self.segments))
         try:
             os.replace(partial, path)
-            note = {"name": path.name, "bytes": path.stat().st_size, "times": times}
-            self._file.write(json.dumps(note) + "\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            entry = _Entry(name=path.name, size=path.stat().st_size, times=times)
+            self._log.append(asdict(entry))
         except OSError as error:
-            raise OutputError(f"{self.folder}: cannot be written: {error.strerror}") from error
+            raise cannot_write(self.folder, error) from error
         self.segments.append(Segment(path, tuple(times)))
 
     def remove(self) -> None:
-        """Remove the folder: the film is whole."""
-        self._file.close()
+        """Remove the folder."""
+        self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,10 +1,12 @@
-"""Find the pictures that arguments name: files, folders, patterns and lists."""
+"""Find the inputs that arguments name: files, folders, glob patterns and lists."""
+
+from __future__ import annotations
 
 import fnmatch
 import glob
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rgt_cli.errors import NoInputError
@@ -13,112 +15,149 @@ from rgt_cli.media import READABLE, VIDEO_READABLE
 
 @dataclass(frozen=True)
 class Source:
-    """One file to enlarge."""
+    """One input file."""
 
     path: Path
     relative: Path
-    """Where its target stands under the output folder, before it is renamed."""
+    """Its path inside the folder that was named; the output has the same place in the output folder."""
 
 
 @dataclass
 class SourceScan:
-    """What arguments name."""
+    """The inputs that arguments name."""
 
     sources: list[Source] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
-    """The folders that were looked into."""
+    """The folders among the arguments."""
     ignored: dict[str, int] = field(default_factory=dict)
-    """How many files of folders were left out, and why."""
+    """Reason -> number of files in folders that are not inputs."""
 
-    def ignore(self, why: str) -> None:
-        """Count one more file that is left out."""
-        self.ignored[why] = self.ignored.get(why, 0) + 1
+    in_subfolders: int = 0
+    """Number of images and videos in subfolders that were not searched."""
+
+    def why_nothing_found(self) -> str:
+        """Return what a person may want to know if there is no input."""
+        if self.in_subfolders:
+            return f"; {self.in_subfolders} in subfolders: add -r"
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.ignored.items())
+        return f" (ignored: {reasons})" if reasons else ""
+
+    def ignore(self, reason: str) -> None:
+        """Count a file that is not an input."""
+        self.ignored[reason] = self.ignored.get(reason, 0) + 1
 
 
-def find_sources(
-    arguments: Iterable[Path],
-    recursive: bool = False,
-    include: tuple[str, ...] = (),
-    exclude: tuple[str, ...] = (),
-) -> SourceScan:
-    """Find every source once, in the order of the arguments and by name within a folder.
+@dataclass(frozen=True, kw_only=True)
+class SourceFilter:
+    """Which files of a folder are inputs."""
+
+    recursive: bool = False
+    """Descend into subfolders."""
+    include: tuple[str, ...] = ()
+    """Shell patterns for names, or for paths inside the folder. If there are any, one must match."""
+    exclude: tuple[str, ...] = ()
+    """Shell patterns, none of which may match."""
+    output: Path | None = None
+    """The output folder, whose files are not inputs where it lies inside a folder of inputs."""
+
+    def reason_to_ignore(self, relative: Path) -> str | None:
+        """Return why a file, given by its path inside the folder, is not an input; None if it is one."""
+        if any(part.startswith(".") for part in relative.parts):
+            return "hidden"
+        if relative.suffix.lower() not in READABLE | VIDEO_READABLE:
+            return "not an image or video"
+        if (self.include and not _matches(relative, self.include)) or _matches(relative, self.exclude):
+            return "excluded"
+        return None
+
+
+def _matches(relative: Path, patterns: tuple[str, ...]) -> bool:
+    names = (relative.name, relative.as_posix())
+    return any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns)
+
+
+def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = None) -> SourceScan:
+    """Find every input once, in the order of the arguments and by name within a folder.
 
     Args:
-        arguments: files, folders, or patterns with `*`, `?` or `[...]` that no file is called like.
-        recursive: look into the folders of a folder as well.
-        include, exclude: shell patterns for names or paths inside of a folder; what matches one of
-            `include` (where there are any) and none of `exclude` is taken.
+        arguments: Files, folders, or glob patterns with `*`, `?` or `[...]`.
+        selection: Which files of folders are inputs. Files that are named are inputs in any case.
 
-    Returns:
-        Files that are named themselves are taken whatever they are called. From folders, hidden
-        files and those without the suffix of a picture are left out, and counted.
+    An argument that names nothing is an input that will fail, unless all of them do.
 
     Raises:
-        NoInputError: an argument names nothing.
+        NoInputError: No argument names anything.
     """
-    found, seen = SourceScan(), set()
+    arguments = list(arguments)
+    expanded = [_expanded(argument) for argument in arguments]
+    if not any(expanded):
+        raise NoInputError(_names_nothing(arguments))
+    selection = selection or SourceFilter()
+    scan, seen = SourceScan(), set()
 
-    def take(source: Source) -> None:
-        place = os.path.realpath(source.path)
-        if place not in seen:
-            seen.add(place)
-            found.sources.append(source)
+    def add(source: Source) -> None:
+        real = os.path.realpath(source.path)
+        if real not in seen:
+            seen.add(real)
+            scan.sources.append(source)
 
-    for argument in arguments:
-        for path in _expanded(argument):
+    for argument, paths in zip(arguments, expanded, strict=True):
+        for path in paths or [argument]:
             if not path.is_dir():
-                take(Source(path, Path(path.name)))
+                add(Source(path, Path(path.name)))
                 continue
-            found.folders.append(path)
-            for inside in _walk(path, recursive):
+            scan.folders.append(path)
+            for inside in _walk(path, selection):
                 relative = inside.relative_to(path)
-                if why := _reason_to_ignore(inside, relative, include, exclude):
-                    found.ignore(why)
+                if reason := selection.reason_to_ignore(relative):
+                    scan.ignore(reason)
                 else:
-                    take(Source(inside, relative))
-    return found
+                    add(Source(inside, relative))
+    if not scan.sources and not selection.recursive:
+        below = find_sources(scan.folders, replace(selection, recursive=True)) if scan.folders else scan
+        scan.in_subfolders = len(below.sources)
+    return scan
+
+
+def is_pattern(argument: Path) -> bool:
+    """Return whether an argument is a glob pattern, not the name of a file."""
+    return glob.has_magic(os.fspath(argument)) and not os.path.lexists(argument)
 
 
 def _expanded(argument: Path) -> list[Path]:
     if os.path.lexists(argument):
         return [argument]
-    if glob.has_magic(os.fspath(argument)):
-        if matches := sorted(glob.glob(os.fspath(argument), recursive=True)):  # noqa: PTH207
-            return [Path(match) for match in matches]
-        raise NoInputError(f"{argument}: nothing matches")
-    raise NoInputError(f"{argument}: no such file")
+    matches = glob.glob(os.fspath(argument), recursive=True)  # noqa: PTH207
+    return [Path(match) for match in sorted(matches)]
 
 
-def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
-    """The files of a folder, by name; each folder once, whatever symbolic links lead back to it."""
+def _names_nothing(arguments: list[Path]) -> str:
+    if not arguments:
+        return "no input files given"
+    problem = "no file matches this pattern" if is_pattern(arguments[0]) else "no such file"
+    return f"{arguments[0]}: {problem}"
+
+
+def _walk(folder: Path, selection: SourceFilter) -> Iterator[Path]:
+    """Yield the files of a folder by name; each folder once, even if symbolic links form a circle."""
     visited = set()
+    if selection.output and not _is_same(folder, selection.output):
+        visited.add(os.path.realpath(selection.output))
     for top, folders, files in os.walk(folder, followlinks=True):
-        place = os.path.realpath(top)
+        real = os.path.realpath(top)
         folders.sort()
-        if place in visited or not recursive:
+        if real in visited or not selection.recursive:
             folders.clear()
-        if place not in visited:
+        if real not in visited:
             yield from (Path(top, name) for name in sorted(files))
-        visited.add(place)
+        visited.add(real)
 
 
-def _reason_to_ignore(
-    path: Path, relative: Path, include: tuple[str, ...], exclude: tuple[str, ...]
-) -> str | None:
-    def matches(patterns: tuple[str, ...]) -> bool:
-        names = (path.name, relative.as_posix())
-        return any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns)
-
-    if any(part.startswith(".") for part in relative.parts):
-        return "hidden"
-    if path.suffix.lower() not in READABLE | VIDEO_READABLE:
-        return "no picture by their names"
-    if (include and not matches(include)) or matches(exclude):
-        return "excluded"
-    return None
+def _is_same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def read_list(text: bytes, separator: bytes) -> list[Path]:
-    """The paths of a list, one a line or between NUL bytes; empty ones are left out."""
+    """Return the paths of a list, separated by newlines or NUL bytes, without empty ones."""
     parts = (part.rstrip(b"\r") if separator == b"\n" else part for part in text.split(separator))
     return [Path(os.fsdecode(part)) for part in parts if part]

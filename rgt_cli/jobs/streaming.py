@@ -1,15 +1,17 @@
-"""Pictures that are too large for memory, or whose results are: enlarged in strips."""
+"""The job of an image that does not fit in memory, or whose output does not: it is streamed."""
 
 from __future__ import annotations
 
+import logging
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from rgt_cli.errors import UsageError
-from rgt_cli.jobs.image import ProgressCallback, Recipe, with_dpi
-from rgt_cli.jobs.plan import Job
+from rgt_cli.errors import InputError
+from rgt_cli.jobs.image import with_dpi
+from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.media import (
     STREAMABLE,
+    Container,
     Metadata,
     RowSource,
     decoded_bytes,
@@ -17,56 +19,71 @@ from rgt_cli.media import (
     strip_gps,
     write_streamed,
 )
+from rgt_cli.size import Dimensions
 
-if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
-    from rgt_cli.inference import MultiPassUpscaler
+logger = logging.getLogger(__name__)
 
 _SHARE = 0.5
-"""The part of the free memory that a picture and its result may fill; the rest is the network's."""
+"""The part of the free memory that an image and its output may fill; the rest is the network's."""
 
 
-def needs_streaming(job: Job, recipe: Recipe, upscaler: MultiPassUpscaler) -> bool:
-    """Whether a picture should be enlarged in strips: if all of it would not fit, and it can be."""
-    scale = upscaler.size.scale
-    if scale is None or len(upscaler.steps(scale)) != 1 or upscaler.steps(scale)[0] != scale:
+def needs_streaming(job: Job, context: RunContext) -> bool:
+    """Return whether an image should be streamed: it would not fit in memory, and it can be streamed."""
+    scale = context.upscaler.size.scale
+    if scale is None or context.upscaler.plan_passes(scale) != (scale,):
         return False
-    if job.format.name not in STREAMABLE:
+    if job.is_video or job.format.name not in STREAMABLE:
         return False
-    # The source as decoded and as an array; the result as an array and as it is encoded.
+    # The input as decoded and as an array; the output as an array and as it is encoded.
     needed = decoded_bytes(job.source) * (2 + 2 * scale**2)
-    return needed > _SHARE * upscaler.free_memory()
+    free = context.upscaler.free_memory()
+    if needed > _SHARE * free:
+        logger.info("%s: streaming, since it needs %.0f of %.0f MB", job.name, needed / 1e6, free / 1e6)
+        return True
+    return False
 
 
-def upscale_streaming(
-    job: Job, recipe: Recipe, upscaler: MultiPassUpscaler, report: ProgressCallback
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Enlarge one picture from file to file, never holding the whole of its result.
-
-    Returns:
-        Width and height in pixels, of the source and of the result.
+def upscale_streaming(job: Job, context: RunContext) -> Outcome:
+    """Upscale an image from file to file; the whole of its output is never in memory.
 
     Raises:
-        InputError, OutOfMemoryError, OutputError: as those say that it calls.
-        UsageError: the recipe asks for what needs the whole picture.
+        InputError: The input is damaged, or the options need it in memory as a whole.
+        OutOfMemoryError: As `Upscaler.upscale_rows`.
+        OutputError: The output cannot be written.
     """
-    if recipe.bits:
-        raise UsageError(f"{job.source}: too large for the memory there is; --bits needs it whole")
-    scale = upscaler.steps(upscaler.size.scale or 1)[0]
-    with open_rows(job.source, recipe.max_pixels, job.target.parent) as source:
-        source = replace(source, metadata=_metadata(job, source, recipe, scale))
-        rows = upscaler.upscaler(scale).upscale_rows(source, report)
-        write_streamed(source, rows, scale, job.target, job.format)
-        height, width = source.shape[:2]
-    return (width, height), (width * scale, height * scale)
-
-
-def _metadata(job: Job, source: RowSource, recipe: Recipe, scale: int) -> Metadata:
-    """What goes along of what `source` carries, as for a picture that is enlarged as a whole."""
-    if recipe.strip and source.metadata.icc and source.dtype.itemsize == 1:
-        raise UsageError(
-            f"{job.source}: too large for the memory there is; to --strip its ICC profile needs it whole"
+    assert not isinstance(job.format, Container)
+    if context.options.image.bits:
+        raise InputError(f"{job.source}: does not fit in memory, and --bits cannot be streamed")
+    started = time.perf_counter()
+    (scale,) = context.upscaler.plan_passes(context.upscaler.size.scale or 1)
+    with (
+        context.recorded(job),
+        open_rows(job.source, context.options.max_pixels, job.target.parent) as source,
+    ):
+        source = replace(source, metadata=_metadata(job, source, context, scale))
+        rows = context.upscaler.upscaler_for(scale).upscale_rows(
+            source, lambda done, total: context.on_progress(job, done, total)
         )
-    if recipe.strip:
+        lost = write_streamed(source, rows, scale, job.target, job.format)
+    height, width = source.shape[:2]
+    return Outcome(
+        job=job,
+        source_size=Dimensions(width, height),
+        target_size=Dimensions(width * scale, height * scale),
+        seconds=time.perf_counter() - started,
+        peak_memory=context.upscaler.peak_memory(),
+        warnings=(*source.warnings, *lost),
+    )
+
+
+def _metadata(job: Job, source: RowSource, context: RunContext, scale: int) -> Metadata:
+    """Return the metadata of the output that the options keep, before its sizes are updated."""
+    options = context.options
+    if options.output.strip:
+        if source.metadata.icc and source.dtype.itemsize == 1:
+            raise InputError(
+                f"{job.source}: does not fit in memory, and --strip cannot convert its ICC profile"
+            )
         return Metadata(icc=source.metadata.icc)
-    metadata = with_dpi(source.metadata, recipe.dpi, scale)
-    return strip_gps(metadata) if recipe.strip_gps else metadata
+    metadata = with_dpi(source.metadata, options.image.dpi, scale)
+    return strip_gps(metadata) if options.output.strip_gps else metadata

@@ -1,343 +1,341 @@
-"""One film into a larger one, in segments that survive whatever interrupts the run."""
+"""Upscale one video, in segments that survive an interruption."""
 
 from __future__ import annotations
 
-import re
-import threading
-import time
+import itertools
+import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from rgt_cli.errors import InputError, UsageError
-from rgt_cli.jobs.image import ProgressCallback, Recipe
-from rgt_cli.jobs.journal import stamp
-from rgt_cli.jobs.pipeline import BackgroundWriter, Prefetcher
-from rgt_cli.jobs.plan import Job
-from rgt_cli.jobs.segments import SegmentStore
-from rgt_cli.media import ImageSequence, Metadata, Picture, format_named, write_images
+from rgt_cli.errors import InputError, OutOfMemoryError, UsageError
+from rgt_cli.files import FileStamp
+from rgt_cli.jobs.frames import FrameReader, FrameUpscaler, image_of, is_numbered, numbered_path
+from rgt_cli.jobs.job import Job, Outcome, RunContext, Stopped
+from rgt_cli.jobs.options import OutputOptions, VideoOptions
+from rgt_cli.jobs.pipeline import BackgroundWriter
+from rgt_cli.jobs.segments import PassSettings, SegmentSettings, SegmentStore
+from rgt_cli.media import Container, ImageFormat, container_of, format_named, write_images
 from rgt_cli.media.video.codecs import Codec, codec_for
 from rgt_cli.media.video.decode import Frame, read_frames
 from rgt_cli.media.video.encode import (
     SegmentWriter,
     encoder_arguments,
     fitted_size,
-    keeps_alpha,
     pixel_format_for,
+    supports_alpha,
     try_encoder,
 )
-from rgt_cli.media.video.mux import assemble, unsupported_streams
-from rgt_cli.media.video.probe import Video, probe
+from rgt_cli.media.video.metadata import MetadataPolicy
+from rgt_cli.media.video.mux import assemble
+from rgt_cli.media.video.probe import Span, Video, probe
+from rgt_cli.media.video.streams import StreamPlan, plan_streams
 from rgt_cli.size import Dimensions
 
-if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
-    from rgt_cli.inference import MultiPassUpscaler
-
-_NUMBERED = re.compile(r"%0?\d*d")
+logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VideoPlan:
-    """All that is decided before the first frame of a film is computed."""
+    """Everything that is decided about a video before its first frame is upscaled."""
 
+    job: Job
+    """The input file and the output file."""
     video: Video
-    codec: Codec
-    pix_fmt: str
-    enlarged: tuple[int, int]
-    """Width and height that the network's frames have, in pixels."""
-    size: tuple[int, int]
-    """Width and height that are encoded: what the pixel format cannot hold is cut off."""
-    arguments: list[str]
-    """What the encoder is told."""
-    span: tuple[int | None, int | None]
-    """From when until when, in ticks of the source's time base."""
+    """The properties of the input."""
+    span: Span
+    """The part of the input that is upscaled."""
     frames: int | None
-    """How many there will be, as far as is known."""
-    warnings: tuple[str, ...]
-    """What will be lost."""
+    """Expected number of frames; None if the input does not reveal it."""
+    codec: Codec
+    """The encoder of the output."""
+    pix_fmt: str
+    """Pixel format of the output, as ffmpeg names it."""
+    upscaled: Dimensions
+    """Size of the upscaled frames."""
+    size: Dimensions
+    """Size of the output: that of the upscaled frames, cropped to what the pixel format supports."""
+    arguments: tuple[str, ...] = ()
+    """Arguments of ffmpeg that encode the frames; empty if each frame becomes an image."""
+    image_format: ImageFormat | None = None
+    """The format of the images if each frame becomes an image, else None."""
+    container: Container | None = None
+    """The format of the output video; None if each frame becomes an image."""
+    streams: StreamPlan | None = None
+    """What is copied besides the frames; None if each frame becomes an image."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The losses, each as a message that starts with the output."""
+        return tuple(f"{self.job.target_name}: {loss}" for loss in self.losses)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """What the output will lack."""
+        lost = []
+        if self.size != self.upscaled:
+            lost.append(f"cropped from {self.upscaled} to {self.size} (required by {self.pix_fmt})")
+        if self.video.has_alpha and self.container and not supports_alpha(self.pix_fmt):
+            lost.append(
+                f"left out: transparency (not supported by {self.codec.encoder} with {self.pix_fmt})"
+            )
+        if self.container and self.streams and self.streams.unsupported:
+            names = ", ".join(self.streams.unsupported)
+            lost.append(f"left out: {names} (not supported by {self.container.name})")
+        if self.streams and self.streams.withheld:
+            lost.append(f"left out: {', '.join(self.streams.withheld)} (may contain a location)")
+        return tuple(lost)
 
 
-class Stopped(Exception):  # noqa: N818 - a signal, no error
-    """A person stopped the run before a film was whole; its segments are kept."""
-
-
-@dataclass
-class VideoResult:
-    """What became of a film."""
-
-    source_size: tuple[int, int]
-    target_size: tuple[int, int]
-    frames: int = 0
-    seconds: float = 0.0
-    """Spent on computing, in this run."""
-    warnings: tuple[str, ...] = ()
-    damage: InputError | None = None
-    """Why frames may be missing from the source; None if it is whole."""
-
-
-def plan_video(job: Job, recipe: Recipe, upscaler: MultiPassUpscaler) -> VideoPlan:
-    """Decide how a film is made, and refuse what cannot be.
+def plan_video(job: Job, context: RunContext) -> VideoPlan:
+    """Decide how a video is upscaled, and try its encoder.
 
     Raises:
-        InputError: the source is no film.
-        UsageError: it is interlaced and nobody said what to do about it; the encoder refuses.
+        InputError: The input is not a readable video.
+        UsageError: The input is interlaced and `--deinterlace` is not set, the output format does not
+            support videos, or the encoder rejects its options.
     """
-    video, film = probe(job.source), recipe.film
-    if video.is_interlaced and not film.deinterlace:
-        raise UsageError(f"{job.source}: is interlaced; pass --deinterlace to make whole frames of it")
-    span = (
-        None if film.start is None else video.start + round(film.start / video.time_base),
-        None if film.end is None else video.start + round(film.end / video.time_base),
-    )
-    frames = video.frames
-    if frames is not None and span != (None, None):
-        length = min(film.end or frames / video.rate, frames / video.rate) - (film.start or 0)
-        frames = max(0, round(length * video.rate))
-    enlarged = upscaler.size.of(Dimensions(video.width, video.height))
-    lost = []
-    if is_numbered(job.target):
-        plain = Codec("png")
-        return VideoPlan(video, plain, "rgb48le", enlarged, enlarged, [], span, frames, ())
-    if job.format.muxer is None:
-        raise UsageError(f"{job.target}: is a picture; write frames/%06d.png for every frame of a film")
-    codec = codec_for(video, job.format, film.encoding)
-    pix_fmt = pixel_format_for(video, codec, film.encoding)
-    size = fitted_size(*enlarged, pix_fmt)
-    if size != enlarged:
-        cut = "{}x{}".format(*enlarged), "{}x{}".format(*size)
-        lost.append(f"{cut[0]} pixels are cut to {cut[1]}, for {pix_fmt}")
-    if video.has_alpha and not keeps_alpha(pix_fmt):
-        lost.append(f"its transparency, which {codec.encoder} with {pix_fmt} does not hold")
-    streams = unsupported_streams(video, job.format)
-    if streams:
-        lost.append(f"{job.format.name} cannot hold {', '.join(streams)}, left out")
-    arguments = encoder_arguments(video, codec, film.encoding, pix_fmt, size)
+    options = context.options.video
+    video = probe(job.source)
+    if video.is_interlaced and not options.deinterlace:
+        raise UsageError(f"{job.name}: the video is interlaced: use --deinterlace to build whole frames")
+    upscaled = context.upscaler.size.of(video.size)
+    span, frames = _span(video, options), _expected_frames(video, options)
+    if is_numbered(job.target) and isinstance(job.format, ImageFormat):
+        return VideoPlan(
+            job=job,
+            video=video,
+            span=span,
+            frames=frames,
+            codec=Codec(encoder=job.format.name),
+            pix_fmt="rgb24" if video.bits <= 8 else "rgb48le",
+            upscaled=upscaled,
+            size=upscaled,
+            image_format=job.format,
+        )
+    container = container_of(job.format)
+    if container is None:
+        raise UsageError(
+            f"{job.target_name}: {job.format.name} does not support videos: use a pattern such as "
+            "frames/%06d.png to write an image of each frame"
+        )
+    codec = codec_for(video, container, options.encoding)
+    pix_fmt = pixel_format_for(video, codec, options.encoding)
+    size = fitted_size(upscaled, pix_fmt)
+    arguments = encoder_arguments(video, codec, options.encoding, pix_fmt, size)
     try_encoder(arguments, size, video.has_alpha)
-    warnings = tuple(f"{job.target}: {loss}" for loss in lost)
-    return VideoPlan(video, codec, pix_fmt, enlarged, size, arguments, span, frames, warnings)
+    return VideoPlan(
+        job=job,
+        video=video,
+        span=span,
+        frames=frames,
+        codec=codec,
+        pix_fmt=pix_fmt,
+        upscaled=upscaled,
+        size=size,
+        arguments=tuple(arguments),
+        container=container,
+        streams=plan_streams(video, container, _metadata_policy(context.options.output)),
+    )
 
 
-def is_numbered(target: Path) -> bool:
-    """Whether a target stands for a picture of every frame: frames/%06d.png."""
-    return bool(_NUMBERED.search(target.name))
+def _span(video: Video, options: VideoOptions) -> Span:
+    def ticks(seconds: float | None) -> int | None:
+        return None if seconds is None else video.start + round(seconds / video.time_base)
+
+    return Span(ticks(options.start), ticks(options.end))
 
 
-def numbered(target: Path, number: int) -> Path:
-    """The picture of one frame."""
-    return target.with_name(_NUMBERED.sub(lambda place: place[0] % number, target.name, count=1))
+def _expected_frames(video: Video, options: VideoOptions) -> int | None:
+    if video.frames is None or (options.start is None and options.end is None):
+        return video.frames
+    seconds = video.frames / video.rate
+    length = min(options.end or seconds, seconds) - (options.start or 0)
+    return max(0, round(length * video.rate))
 
 
-def upscale_video(
-    job: Job,
-    recipe: Recipe,
-    upscaler: MultiPassUpscaler,
-    report: ProgressCallback,
-    stop: threading.Event | None = None,
-    warn: Callable[[str], None] = lambda warning: None,
-) -> VideoResult:
-    """Enlarge one film from file to file.
+def _metadata_policy(options: OutputOptions) -> MetadataPolicy:
+    if options.strip:
+        return MetadataPolicy.STRIP
+    return MetadataPolicy.STRIP_GPS if options.strip_gps else MetadataPolicy.KEEP
 
-    It is made in segments, which lie in a hidden folder beside the target until that is whole; a later
-    run goes on after the last of them.
 
-    Args:
-        report: told of (frames done, in all).
-        stop: when it is set, the segment in hand is finished.
-        warn: told, before the start, of what will be lost.
+def upscale_video(job: Job, context: RunContext) -> Outcome:
+    """Upscale a video from file to file.
+
+    The frames are encoded in segments, in a hidden folder beside the output. When all are complete, they
+    are joined with everything else of the input. A later run continues after the last complete segment.
+    If `context.stop` is set, the current segment is completed first.
+
+    Returns:
+        The outcome. Its `error` is set if the input is damaged; the output then ends early.
 
     Raises:
-        Stopped: by `stop`.
-        InputError, UsageError: as `plan_video`; there is not a single frame.
-        OutOfMemoryError: as `Upscaler.upscale` says.
-        OutputError: the segments or the target cannot be written.
+        Stopped: `context.stop` was set.
+        InputError: The input is not a readable video, or has no frame in the requested span.
+        UsageError: As `plan_video`, or another process is writing this output.
+        OutOfMemoryError: As `Upscaler.upscale`.
+        OutputError: The segments or the output cannot be written.
     """
-    plan = plan_video(job, recipe, upscaler)
+    plan = plan_video(job, context)
     for warning in plan.warnings:
-        warn(warning)
-    result = VideoResult((plan.video.width, plan.video.height), plan.size, warnings=plan.warnings)
-    making = _VideoJob(plan, recipe, upscaler, report, result, stop or threading.Event())
-    if is_numbered(job.target):
-        there = making.pictures(job)
-        if there:
-            warn(f"{job.target}: {there} pictures were there already and stay as they are")
-        return result
-    with SegmentStore(job.target, making.settings(job)) as work:
-        making.segments(work)
-        if not work.segments:
-            raise result.damage or InputError(f"{job.source}: there is no frame to enlarge")
-        assemble(plan.video, work.segments, job.target, job.format, plan.span)
-        work.remove()
-    return result
+        context.warn(warning)
+    maker = _VideoMaker(plan, context)
+    try:
+        with context.recorded(job):
+            if plan.image_format:
+                maker.write_images(plan.image_format)
+            else:
+                maker.write_video()
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{job.name}: {error}") from error
+    return Outcome(
+        job=job,
+        error=maker.reader.damage,
+        source_size=plan.video.size,
+        target_size=plan.size,
+        frames=maker.done,
+        seconds=maker.frame_upscaler.seconds,
+        peak_memory=context.upscaler.peak_memory(),
+        warnings=(*plan.warnings, *maker.warnings),
+    )
 
 
-@dataclass
-class _VideoJob:
-    """The making of one film."""
+class _VideoMaker:
+    """Writes the output of one video job."""
 
-    plan: VideoPlan
-    recipe: Recipe
-    upscaler: MultiPassUpscaler
-    report: ProgressCallback
-    result: VideoResult
-    stop: threading.Event
-    _before: Frame | None = None
-    _after: tuple[np.ndarray, np.ndarray | None] | None = None
+    def __init__(self, plan: VideoPlan, context: RunContext) -> None:
+        self.plan, self.context = plan, context
+        self.reader = FrameReader(plan.video, plan.span, context.options.video.deinterlace)
+        self.frame_upscaler = FrameUpscaler(context.upscaler, plan.size)
+        self.done = 0
+        """Number of frames of the output that are complete."""
+        self.warnings: list[str] = []
 
-    def settings(self, job: Job) -> dict[str, Any]:
-        """What the segments depend on."""
-        video, (width, height) = self.plan.video, self.plan.enlarged
-        factor = max(width / video.width, height / video.height)
-        upscalers = [self.upscaler.upscaler(step) for step in self.upscaler.steps(factor)]
-        return {
-            "source": stamp(job.source),
-            "models": [[u.name, str(u.dtype), u.tile, u.overlap, u.self_ensemble] for u in upscalers],
-            "size": list(self.plan.enlarged),
-            "arguments": self.plan.arguments,
-            "span": list(self.plan.span),
-            "deinterlace": self.recipe.film.deinterlace,
-            "segment_seconds": self.recipe.film.segment_seconds,
-        }
+    def write_video(self) -> None:
+        """Write the segments that are missing, then join all of them."""
+        plan, target = self.plan, self.plan.job.target
+        assert plan.container
+        assert plan.streams
+        with SegmentStore.open(target, self._segment_settings()) as store:
+            self._write_segments(store)
+            self._require_frames()
+            assemble(plan.video, store.segments, target, plan.container, plan.streams, plan.span)
+            store.remove()
 
-    def segments(self, work: SegmentStore) -> None:
-        """Make the segments that are missing."""
-        plan = self.plan
-        longest = round(self.recipe.film.segment_seconds / plan.video.time_base)
-        last = work.segments[-1].times[-1] if work.segments else None
-        self.result.frames = work.frames
-        writer: SegmentWriter | None = None
-        partial, times, batch = Path(), list[int](), list[Frame]()
-        at_once = self.upscaler.batch_size(plan.video.width, plan.video.height)
+    def _segment_settings(self) -> SegmentSettings:
+        options, upscaler = self.context.options.video, self.context.upscaler
+        (width, height), upscaled = self.plan.video.size, self.plan.upscaled
+        factor = max(upscaled.width / width, upscaled.height / height)
+        passes = [upscaler.upscaler_for(factor) for factor in upscaler.plan_passes(factor)]
+        return SegmentSettings(
+            source=FileStamp.of(self.plan.job.source),
+            passes=tuple(PassSettings.of(one) for one in passes),
+            alpha_by_network=upscaler.alpha_by_network,
+            size=upscaled,
+            arguments=self.plan.arguments,
+            span=self.plan.span,
+            deinterlace=options.deinterlace,
+            segment_seconds=options.segment_seconds,
+        )
 
-        def flush() -> None:
-            assert writer
-            for frame, (pixels, alpha) in zip(batch, self._enlarged(batch), strict=True):
-                later.submit(writer.add, frame.time, pixels, alpha)
-            batch.clear()
-
-        with BackgroundWriter() as later:
-            try:
-                for frame in self._frames(last):
-                    if writer and frame.time - times[0] >= longest:
-                        flush()
-                        later.flush()
-                        writer.close()
-                        work.add(partial, times)
-                        writer = None
-                        if self.stop.is_set():
-                            raise Stopped
-                    if writer is None:
-                        partial, times = work.new_segment(), []
-                        writer = SegmentWriter(partial, plan.video, plan.arguments, plan.size)
-                    times.append(frame.time)
-                    batch.append(frame)
-                    if len(batch) == at_once:
-                        flush()
-                if writer:
-                    flush()
-                    later.flush()
-                    writer.close()
-                    work.add(partial, times)
-                    writer = None
-            finally:
-                if writer:
-                    writer.abandon()
-
-    def pictures(self, job: Job) -> int:
-        """Write a picture of every frame that is not there yet; returns how many are."""
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        there = 0
-        with BackgroundWriter() as later:
-            for number, frame in enumerate(self._frames(None), 1):
-                target = numbered(job.target, number)
-                if target.exists():
-                    self.result.frames += 1
-                    there += 1
-                    continue
-                ((pixels, alpha),) = self._enlarged([frame])
-                images = ImageSequence([picture_of(self.plan.video, pixels, alpha)])
-                later.submit(write_images, images, target, job.format, self.recipe.encoding)
-                if self.stop.is_set():
-                    later.flush()
+    def _write_segments(self, store: SegmentStore) -> None:
+        video = self.plan.video
+        batch_size = self.context.upscaler.batch_size_for(video.size)
+        self.done = store.frames
+        longest = round(self.context.options.video.segment_seconds / video.time_base)
+        with closing(self.reader.read(after=store.last_time)) as frames:
+            for _, segment_frames in itertools.groupby(frames, _segment_starts(longest)):
+                if self.context.stop.is_set():
                     raise Stopped
-            later.flush()
-        return there
+                self._write_segment(store, segment_frames, batch_size)
 
-    def _frames(self, last: int | None) -> Iterator[Frame]:
-        """The frames of the span after the last one that is done, decoded ahead of their turn."""
-        start, end = self.plan.span
-        after = last if last is not None else None if start is None else start - 1
-        frames = read_frames(self.plan.video, after, self.recipe.film.deinterlace)
-        with Prefetcher(frames) as ahead:
-            try:
-                for frame in ahead:
-                    if end is not None and frame.time >= end:
-                        return
-                    yield frame
-            except InputError as error:
-                self.result.damage = error
+    def _write_segment(self, store: SegmentStore, frames: Iterator[Frame], batch_size: int) -> None:
+        plan, path, times = self.plan, store.new_path(), list[int]()
+        with (
+            BackgroundWriter() as background,
+            SegmentWriter(path, plan.video, plan.arguments, plan.size) as writer,
+        ):
+            while batch := list(itertools.islice(frames, batch_size)):
+                for frame in self.frame_upscaler.upscale(batch):
+                    background.submit(writer.add, frame)
+                    times.append(frame.time)
+                    self._report_frame()
+            background.flush()
+            writer.close()
+        store.add(path, times)
 
-    def _enlarged(self, frames: list[Frame]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Enlarge frames, at once; one that is as the frame before is not computed again."""
-        started = time.perf_counter()
-        width, height = self.plan.size
-        new: list[tuple[np.ndarray, np.ndarray | None]] = []
-        places = []
-        for frame in frames:
-            if self._before is None or not _same(frame, self._before):
-                new.append((frame.pixels, frame.alpha))
-            self._before = frame
-            places.append(len(new))
-        cut = [
-            (pixels[:height, :width], None if alpha is None else alpha[:height, :width])
-            for pixels, alpha in self.upscaler.enlarge_batch(new)
-        ]
-        known = [self._after, *cut]
-        self._after = known[-1]
-        self.result.seconds += time.perf_counter() - started
-        for place in places:
-            enlarged = known[place]
-            assert enlarged
-            self.result.frames += 1
-            self.report(self.result.frames, max(self.plan.frames or 0, self.result.frames))
-            yield enlarged
+    def write_images(self, image_format: ImageFormat) -> None:
+        """Write an image of each frame that has none yet."""
+        job, encoding, skipped = self.plan.job, self.context.options.image.encoding, 0
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        with closing(self.reader.read()) as frames, BackgroundWriter() as background:
+            for number, frame in enumerate(frames, 1):
+                target = numbered_path(job.target, number)
+                if target.exists():
+                    self.done += 1
+                    skipped += 1
+                    continue
+                (upscaled,) = self.frame_upscaler.upscale([frame])
+                self._report_frame()
+                images = image_of(upscaled, self.plan.video)
+                background.submit(write_images, images, target, image_format, encoding)
+                if self.context.stop.is_set():
+                    background.flush()
+                    raise Stopped
+            background.flush()
+        self._require_frames()
+        if skipped:
+            warning = f"{job.target_name}: {skipped} images exist already and were not written again"
+            self.warnings.append(warning)
+            self.context.warn(warning)
 
+    def _require_frames(self) -> None:
+        if not self.done:
+            raise self.reader.damage or InputError(f"{self.plan.job.name}: there is no frame to upscale")
 
-def _same(one: Frame, other: Frame) -> bool:
-    if (one.alpha is None) != (other.alpha is None):
-        return False
-    same_alpha = one.alpha is None or np.array_equal(one.alpha, other.alpha)  # type: ignore[arg-type]
-    return same_alpha and np.array_equal(one.pixels, other.pixels)
-
-
-def picture_of(video: Video, pixels: np.ndarray, alpha: np.ndarray | None) -> Picture:
-    """A frame as a picture, of 8 bits where the film has 8."""
-    picture = Picture(pixels, alpha, Metadata())
-    return picture.with_bits(8) if video.bits <= 8 else picture
+    def _report_frame(self) -> None:
+        self.done += 1
+        self.context.on_progress(self.plan.job, self.done, max(self.plan.frames or 0, self.done))
 
 
-def preview(job: Job, recipe: Recipe, upscaler: MultiPassUpscaler, count: int) -> Iterator[Path]:
-    """Enlarge a few frames, spread over a film, into PNG files beside its target.
+def _segment_starts(longest: int) -> Callable[[Frame], int]:
+    """Return a function that maps consecutive frames to the time at which their segment starts."""
+    start: int | None = None
+
+    def start_of(frame: Frame) -> int:
+        nonlocal start
+        if start is None or frame.time - start >= longest:
+            start = frame.time
+        return start
+
+    return start_of
+
+
+def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
+    """Upscale a few frames, spread evenly over a video, and yield the PNG files they are written to.
 
     Raises:
-        As `plan_video`, `Upscaler.upscale` and `write_images` say.
+        InputError: As `plan_video`, or a frame cannot be read.
+        UsageError: As `plan_video`.
+        OutOfMemoryError: As `Upscaler.upscale`.
+        OutputError: As `write_images`.
     """
-    plan = plan_video(job, recipe, upscaler)
+    plan, png = plan_video(job, context), format_named("png")
+    assert isinstance(png, ImageFormat)
     video = plan.video
     ticks = 1 / (video.rate * video.time_base)
-    first = video.start if plan.span[0] is None else plan.span[0]
+    first = video.start if plan.span.start is None else plan.span.start
     for number in range(1, count + 1):
-        at = int((plan.frames or 1) * (number - 0.5) / count)
-        after = first + round((at - 0.5) * ticks)
-        frames = read_frames(video, after, recipe.film.deinterlace)
-        frame = next(frames, None)
-        frames.close()  # type: ignore[attr-defined]
+        index = int((plan.frames or 1) * (number - 0.5) / count)
+        after = first + round((index - 0.5) * ticks)
+        with closing(read_frames(video, after, context.options.video.deinterlace)) as frames:
+            frame = next(frames, None)
         if frame is None:
-            raise InputError(f"{job.source}: there is no frame to enlarge")
-        pixels, alpha = upscaler.enlarge(frame.pixels, frame.alpha)
+            raise InputError(f"{job.name}: there is no frame to upscale")
+        pixels, alpha = context.upscaler.upscale(frame.pixels, frame.alpha)
         target = job.target.with_name(f"{job.target.stem}_preview{number}.png")
-        images = ImageSequence([picture_of(video, pixels, alpha)])
-        write_images(images, target, format_named("png"), recipe.encoding)
+        images = image_of(Frame(frame.time, pixels, alpha), video)
+        write_images(images, target, png, context.options.image.encoding)
         yield target

@@ -1,4 +1,6 @@
-"""Keep a folder served: what is to be done now, and whatever comes later."""
+"""Watch folders: the jobs to do now, and those of files that appear or change later."""
+
+from __future__ import annotations
 
 import threading
 import time
@@ -6,47 +8,50 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from rgt_cli.jobs.journal import Journal, Stamp, stamp
-from rgt_cli.jobs.plan import Existing, Job, partition
+from rgt_cli.files import FileStamp
+from rgt_cli.jobs.job import Job
+from rgt_cli.jobs.journal import Journal
+from rgt_cli.jobs.options import Existing
+from rgt_cli.jobs.resume import Partition, partition
 
 INTERVAL = 1.0
-"""Seconds between two looks."""
+"""Seconds between two scans."""
 SETTLED = 2.0
-"""Seconds since the last change of a file that is taken to be whole."""
+"""A file that has not changed for so many seconds is complete."""
 
 
 def watch_jobs(
-    look: Callable[[], list[Job]],
-    journal: Journal,
-    existing: Existing,
-    stop: threading.Event,
-    watch: bool,
-) -> Iterator[tuple[list[Job], list[Job]]]:
-    """Yield the jobs to be done and those whose targets are there; then, watching, new ones.
+    rescan: Callable[[], list[Job]], journal: Journal | None, existing: Existing, stop: threading.Event
+) -> Iterator[Partition]:
+    """Yield the jobs to do, then those of inputs that appear or change, until `stop` is set.
 
-    A source is taken once it has not changed for a while, and again whenever it changes; one that
-    failed is not tried again before that.
+    An input is used once it has not changed for a while, and again whenever it changes. One that failed
+    is not tried again before it changes.
 
     Args:
-        look: plans the jobs for all sources there are.
-        stop: ends the watch when it is set.
+        rescan: Plans the jobs of all inputs that exist.
 
     Raises:
-        UsageError: as `partition` says, in the first round.
+        UsageError: As `partition`, in the first round.
     """
-    to_do, there = partition(look(), journal, existing)
-    if watch:
-        to_do = [job for job in to_do if _is_settled(job.source)]
-    tried: dict[Path, Stamp] = {job.source: stamp(job.source) for job in to_do}
-    yield to_do, there
+    pending, skipped = partition(rescan(), journal, existing)
+    tried: dict[Path, FileStamp | None] = {}
+
+    def untried(jobs: list[Job]) -> list[Job]:
+        new = [
+            job
+            for job in jobs
+            if _is_settled(job.source) and tried.get(job.source) != FileStamp.of(job.source)
+        ]
+        tried.update({job.source: FileStamp.of(job.source) for job in new})
+        return new
+
+    yield Partition(untried(pending), skipped)
     if existing in (Existing.REFUSE, Existing.OVERWRITE):
         existing = Existing.SKIP
-    while watch and not stop.wait(INTERVAL):
-        jobs, _ = partition(look(), journal, existing)
-        new = [j for j in jobs if _is_settled(j.source) and tried.get(j.source) != stamp(j.source)]
-        tried |= {job.source: stamp(job.source) for job in new}
-        if new:
-            yield new, []
+    while not stop.wait(INTERVAL):
+        if new := untried(partition(rescan(), journal, existing).pending):
+            yield Partition(new, [])
 
 
 def _is_settled(path: Path) -> bool:

@@ -1,0 +1,171 @@
+"""Commands whose options come in groups, and the options that every command has.
+
+A group has a title in `--help`, and its values arrive at the command as one object.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rgt_cli.cli.console import Console
+
+if TYPE_CHECKING:
+    from click.types import OptionHelpExtra
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A command whose help lists the options of each group under its title."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each group, in the order of their options."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        ungrouped: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                section = getattr(parameter, "section", None)
+                (sections.setdefault(section, []) if section else ungrouped).append(record)
+        for title, records in (*sections.items(), ("Other" if sections else "Options", ungrouped)):
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; suggest an option for a name that other programs use."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            ours = _OTHER_NAMES.get(error.option_name)
+            near = [ours] if ours else error.possibilities or []
+            hint = f"did you mean {' or '.join(near)}?" if near else "see --help"
+            raise click.UsageError(f"{error.option_name} is not an option: {hint}", ctx) from error
+
+
+_OTHER_NAMES = {
+    "--force": "--overwrite",
+    "--out": "--output",
+    "--outdir": "--output",
+    "--factor": "--scale",
+    "--fp16": "--precision",
+    "--gpu": "--device",
+    "--tta": "--self-ensemble",
+}
+"""Names of options in other programs -> ours."""
+
+
+class Group(click.Group):
+    """A group of commands that suggests one for a typo."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name."""
+        names = self.list_commands(ctx)
+        if args and args[0] not in names and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], names, n=1)
+            if Path(args[0]).exists():
+                hint = f"did you mean `rgt upscale {args[0]}`?"
+            elif near:
+                hint = f"did you mean {near[0]}?"
+            else:
+                hint = f"use one of {', '.join(names)}"
+            raise click.UsageError(f"{args[0]!r} is not a command: {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class Option(click.Option):
+    """An option whose help leaves out the range of its values; a value outside of it is explained."""
+
+    def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
+        """Return the default and the like."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
+
+option = functools.partial(click.option, cls=Option)
+"""`click.option`, for `Option`."""
+
+
+def group(
+    title: str, argument: str, build: Callable[..., Any], *options: Callable[[Any], Any]
+) -> Callable[[Function], Function]:
+    """Return a decorator that adds options under one title to a command.
+
+    Args:
+        title: The heading in `--help`.
+        argument: The parameter of the command that receives what `build` returns.
+        build: Called with the value of each option by its name.
+        options: Decorators as `click.option` returns them, in the order of the help.
+    """
+
+    def decorate(function: Function) -> Function:
+        names: list[str] = []
+
+        @functools.wraps(function)
+        def call(*arguments: Any, **values: Any) -> Any:
+            values[argument] = build(**{name: values.pop(name) for name in names})
+            return function(*arguments, **values)
+
+        parameters = call.__dict__.setdefault("__click_params__", [])
+        known = len(parameters)
+        for add in reversed(options):
+            add(call)
+        for parameter in parameters[known:]:
+            parameter.section = title
+            names.append(parameter.name)
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def reject_several(given: Sequence[str]) -> None:
+    """Refuse options that exclude each other.
+
+    Raises:
+        UsageError: More than one of them is given.
+    """
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} exclude each other: use one of them")
+
+
+def _set_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    context.ensure_object(Console).quiet |= value
+
+
+def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    context.ensure_object(Console).debug |= value
+
+
+def _set_verbose(context: click.Context, parameter: click.Parameter, value: int) -> None:
+    if value:
+        level = logging.INFO if value == 1 else logging.DEBUG
+        context.ensure_object(Console).log_decisions(level)
+
+
+def common(function: Function) -> Function:
+    """Add the options that every command has."""
+    for add in (
+        option(
+            "--debug", is_flag=True, expose_value=False, callback=_set_debug,
+            help="Show the traceback of an error.",
+        ),
+        option(
+            "-v", "--verbose", count=True, expose_value=False, callback=_set_verbose,
+            help="Print decisions: device, precision, tile, memory, resume. Twice: details.",
+        ),
+        option(
+            "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_quiet,
+            help="Print only errors.",
+        ),
+    ):  # fmt: skip
+        add(function)
+    return function

@@ -1,0 +1,125 @@
+"""A job, its outcome, and the context that all jobs of a run share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rgt_cli.errors import RGTError
+from rgt_cli.files import cannot_write
+from rgt_cli.jobs.options import JobOptions
+from rgt_cli.media import VIDEO_READABLE, Container, Format
+from rgt_cli.size import Dimensions
+
+if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
+    from rgt_cli.inference import MultiPassUpscaler
+
+
+def is_video_name(path: Path) -> bool:
+    """Return whether a file is a video, by its suffix."""
+    return path.suffix.lower() in VIDEO_READABLE
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and its output."""
+
+    source: Path
+    target: Path
+    format: Format
+    """The format of `target`."""
+    source_name: str = ""
+    """The input as messages call it, where that is not its path."""
+    output_name: str = ""
+    """The output as messages call it, where that is not its path."""
+
+    def named(self, source_name: str, output_name: str) -> Job:
+        """Return the job with other names for messages."""
+        return replace(self, source_name=source_name, output_name=output_name)
+
+    @property
+    def name(self) -> str:
+        """The input as messages call it."""
+        return self.source_name or str(self.source)
+
+    @property
+    def target_name(self) -> str:
+        """The output as messages call it."""
+        return self.output_name or str(self.target)
+
+    @property
+    def is_video(self) -> bool:
+        """Whether the input or the output is a video, by their names."""
+        return is_video_name(self.source) or isinstance(self.format, Container)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a job ended."""
+
+    job: Job
+    error: RGTError | None = None
+    """Why there is no output, or why the output of a damaged video is incomplete; None on success."""
+    source_size: Dimensions | None = None
+    """None if the input could not be read."""
+    target_size: Dimensions | None = None
+    """None if nothing was written."""
+    frames: int = 1
+    """Number of images: frames or pages."""
+    seconds: float = 0.0
+    """Time spent computing."""
+    peak_memory: int = 0
+    """The most bytes held until then, where the network computes."""
+    warnings: tuple[str, ...] = ()
+    """What was lost or changed, although the output was written."""
+
+
+class Stopped(Exception):  # noqa: N818 - a signal, not an error
+    """The run was stopped in the middle of a video; its segments are kept for the next run."""
+
+
+class Recorder(Protocol):
+    """Remembers which outputs are complete; `Journal` is one."""
+
+    def begin(self, job: Job) -> None:
+        """Record that the output of a job is about to be put in place."""
+
+    def done(self, job: Job) -> None:
+        """Record that the output is in place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """All that the jobs of a run share."""
+
+    options: JobOptions
+    upscaler: MultiPassUpscaler
+    journal: Recorder | None
+    """None if the run leaves no journal."""
+    on_progress: Callable[[Job, int, int], None]
+    """Called with (job, tiles or frames done, total)."""
+    stop: threading.Event
+    """Set when the run should stop after the current image or segment."""
+    warn: Callable[[str], None]
+    """Called with each warning as soon as it is known."""
+
+    @contextmanager
+    def recorded(self, job: Job) -> Iterator[None]:
+        """Record in the journal that the block puts the output of a job in place.
+
+        Raises:
+            OutputError: The output folder cannot be created or written.
+        """
+        try:
+            if self.journal:
+                self.journal.begin(job)
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            yield
+            if self.journal:
+                self.journal.done(job)
+        except OSError as error:
+            raise cannot_write(job.target, error) from error

@@ -1,0 +1,156 @@
+"""The options of a job besides model and size. Each class holds one group of `rgt upscale --help`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rgt_cli.media import MAX_PIXELS, Encoding
+from rgt_cli.media.video.codecs import VideoEncoding
+
+if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
+    from rgt_cli.checkpoints import DownloadProgress
+    from rgt_cli.inference import Upscaler
+    from rgt_cli.inference.device import Precision
+    from rgt_cli.inference.tiling import TileSize
+
+DEFAULT_NAME = "{stem}_{size}{ext}"
+"""The template of the file names in an output folder."""
+
+
+class Existing(Enum):
+    """What to do with an output that exists and was not written by the run that is resumed."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+    OVERWRITE = "overwrite"
+    UPDATE = "update"
+    """Replace it if its input is newer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which model computes, and how. Each field means what it means to `Upscaler`."""
+
+    model: str = "auto"
+    device: str = "auto"
+    precision: Precision = "auto"
+    tile: TileSize = "auto"
+    overlap: int | None = None
+    batch_size: int | None = None
+    memory: int | None = None
+    """Bytes."""
+    threads: int | None = None
+    """None uses the processors that this process may use."""
+    self_ensemble: bool = False
+
+    def load(self, scale: int | None, progress: DownloadProgress | None = None) -> Upscaler:
+        """Load the model for one factor.
+
+        Raises:
+            UsageError, CheckpointError: As `Upscaler`.
+        """
+        from rgt_cli.inference import Upscaler, use_threads
+
+        use_threads(self.threads)
+        return Upscaler(
+            self.model,
+            scale,
+            device=self.device,
+            precision=self.precision,
+            tile=self.tile,
+            overlap=self.overlap,
+            memory=self.memory,
+            progress=progress,
+            self_ensemble=self.self_ensemble,
+            batch_size=self.batch_size,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """How images are written."""
+
+    quality: int = 95
+    """1..100, for lossy formats."""
+    lossless: bool = False
+    """Keep every pixel exactly, in formats that offer the choice."""
+    background: tuple[int, int, int] | None = None
+    """The color, RGB of 0..255, behind transparent pixels in formats without transparency."""
+    bits: Literal[8, 16] | None = None
+    """Bits per channel; None keeps those of the input."""
+    alpha: Literal["network", "lanczos"] = "network"
+    """What upscales transparency."""
+    dpi: float | Literal["keep", "scale"] = "keep"
+    """Resolution of outputs in pixels per inch: a number, "keep" for that of the input, or "scale" to
+    multiply it by the upscaling factor, so that the output prints at the size of the input."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """The options of the image encoders."""
+        return Encoding(quality=self.quality, lossless=self.lossless, background=self.background)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """How videos are written."""
+
+    codec: str | None = None
+    """One of `CODECS`, or the name of an ffmpeg encoder; None depends on the container and the bits per
+    channel."""
+    crf: float | None = None
+    """Quality on the scale of the encoder, lower is better; None is visually lossless."""
+    preset: str | None = None
+    """Speed of the encoder, as the encoder names it."""
+    pix_fmt: str | None = None
+    """Pixel format, as ffmpeg names it; None keeps that of the input where the encoder supports it."""
+    encoder_args: tuple[str, ...] = ()
+    """Further arguments for ffmpeg."""
+    deinterlace: bool = False
+    """Build whole frames from interlaced fields."""
+    start: float | None = None
+    """Seconds from the start of the input; earlier frames are left out."""
+    end: float | None = None
+    """Seconds from the start of the input; later frames are left out."""
+    segment_seconds: float = 10.0
+    """Length of a segment. An interrupted run loses at most one."""
+
+    @property
+    def encoding(self) -> VideoEncoding:
+        """The options of the video encoder."""
+        return VideoEncoding(
+            codec=self.codec,
+            crf=self.crf,
+            preset=self.preset,
+            pix_fmt=self.pix_fmt,
+            arguments=self.encoder_args,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Where outputs go, and what they are called."""
+
+    target: Path | None = None
+    """A file or a folder; None puts outputs beside their inputs, or beside the input folder."""
+    format: str | None = None
+    """Name of the output format; None depends on the suffix of `target`, else on the input."""
+    name: str = DEFAULT_NAME
+    """Template of the file names in an output folder."""
+    strip: bool = False
+    """Leave out all metadata, and convert colors to sRGB."""
+    strip_gps: bool = False
+    """Leave out where an image or video was taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """All options that a job depends on besides model and size."""
+
+    image: ImageOptions = field(default_factory=ImageOptions)
+    video: VideoOptions = field(default_factory=VideoOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+    max_pixels: int = MAX_PIXELS
+    """Images that decode to more pixels are refused."""

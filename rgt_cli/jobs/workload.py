@@ -1,0 +1,73 @@
+"""How much work the jobs of a run are, for the estimate of the remaining time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+
+from rgt_cli.jobs.job import Job
+from rgt_cli.media import decoded_bytes
+
+
+def work_of(job: Job) -> int:
+    """Return the size of the decoded input of a job in bytes, by its header; 0 if that is unknown."""
+    if not job.is_video:
+        return decoded_bytes(job.source)
+    from rgt_cli.media.video.probe import probe  # imports libraries that images do not need
+
+    try:
+        video = probe(job.source)
+    except Exception:  # the job itself will report what is wrong
+        return 0
+    return 3 * video.size.width * video.size.height * (video.frames or 0)
+
+
+class Workload:
+    """The work of many jobs, which a thread adds up during the run.
+
+    The work of a job is proportional to the pixels of its input. Jobs whose headers are not read yet
+    count as much as the others on average.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = jobs
+        self._known: dict[Job, int] = {}
+        self._sum = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Workload:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        for job in self._jobs:
+            if self._ended.is_set():
+                return
+            work = work_of(job)
+            self._known[job] = work
+            self._sum += work
+
+    def of(self, job: Job) -> float:
+        """Return the work of a job, or the average if it is not known yet."""
+        known = self._known.get(job)
+        return self._mean if known is None else known
+
+    @property
+    def _mean(self) -> float:
+        return self._sum / len(self._known) if self._known else 1.0
+
+    @property
+    def total(self) -> float:
+        """The work of all jobs."""
+        return self._sum + self._mean * (len(self._jobs) - len(self._known))

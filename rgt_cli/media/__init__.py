@@ -1,11 +1,14 @@
-"""Pixels in and out of files. This room knows formats, not networks."""
+"""Read and write the pixels and metadata of images, animations and videos."""
 
 from rgt_cli.media.formats import (
+    CONTAINERS,
     FORMATS,
     READABLE,
-    VIDEO_FORMATS,
     VIDEO_READABLE,
+    Container,
     Format,
+    ImageFormat,
+    container_of,
     format_named,
     format_of,
 )
@@ -13,29 +16,31 @@ from rgt_cli.media.metadata import strip_gps, strip_metadata, update_metadata
 from rgt_cli.media.picture import ImageSequence, Metadata, Picture
 from rgt_cli.media.read import MAX_PIXELS, format_inside, read_images
 from rgt_cli.media.rows import STREAMABLE, RowSource, decoded_bytes, open_rows, write_streamed
-from rgt_cli.media.write import Encoding, check_images, remove_partials, write_images
+from rgt_cli.media.write import Encoding, check_images, write_images
 
 __all__ = [
+    "CONTAINERS",
     "FORMATS",
     "MAX_PIXELS",
     "READABLE",
     "STREAMABLE",
-    "VIDEO_FORMATS",
     "VIDEO_READABLE",
+    "Container",
     "Encoding",
     "Format",
+    "ImageFormat",
     "ImageSequence",
     "Metadata",
     "Picture",
     "RowSource",
     "check_images",
+    "container_of",
     "decoded_bytes",
     "format_inside",
     "format_named",
     "format_of",
     "open_rows",
     "read_images",
-    "remove_partials",
     "strip_gps",
     "strip_metadata",
     "update_metadata",

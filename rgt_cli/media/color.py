@@ -1,4 +1,4 @@
-"""From what other color spaces say to sRGB, where a format or a network cannot keep them."""
+"""Convert pixels to sRGB from color spaces that a format or the network does not support."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image, ImageCms
 
 @cache
 def srgb_profile() -> bytes:
-    """An ICC profile of sRGB."""
+    """Return an ICC profile of sRGB."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def space_of(icc: bytes) -> str | None:
-    """The color space of a profile, "RGB", "GRAY", "CMYK"...; None if it is damaged."""
+    """Return the color space of a profile, such as "RGB", "GRAY" or "CMYK"; None if it is damaged."""
     try:
         return str(ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space).strip()
     except (OSError, ImageCms.PyCMSError, ValueError, TypeError, AttributeError):
@@ -24,10 +24,10 @@ def space_of(icc: bytes) -> str | None:
 
 
 def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
-    """Convert a picture of mode L, RGB, CMYK or LAB from what its profile says to RGB.
+    """Convert an image of mode L, RGB, CMYK or LAB to RGB, by its profile.
 
     Raises:
-        PyCMSError, OSError: the profile is damaged, or of another color space.
+        PyCMSError, OSError: The profile is damaged, or of another color space.
     """
     source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     target = ImageCms.createProfile("sRGB")
@@ -35,20 +35,20 @@ def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
         image, source, target, ImageCms.Intent.RELATIVE_COLORIMETRIC, "RGB",
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )  # fmt: skip
-    assert converted is not None  # as it is when done in place
+    assert converted is not None  # which is only returned by conversions in place
     return converted
 
 
 def lab_to_srgb(image: Image.Image) -> Image.Image:
-    """Convert a picture of mode LAB to RGB."""
+    """Convert an image of mode LAB to RGB."""
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
     return to_srgb(image, lab.tobytes())
 
 
 def pixels_to_srgb(pixels: np.ndarray, icc: bytes) -> np.ndarray:
-    """Convert (H, W) gray or (H, W, 3) RGB uint8 to (H, W, 3) RGB.
+    """Convert (H, W) gray or (H, W, 3) RGB uint8 to (H, W, 3) RGB uint8.
 
     Raises:
-        PyCMSError, OSError: as `to_srgb` says.
+        PyCMSError, OSError: As `to_srgb`.
     """
     return np.asarray(to_srgb(Image.fromarray(pixels), icc))

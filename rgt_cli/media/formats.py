@@ -1,143 +1,221 @@
-"""The file formats that are read and written, and what each can hold."""
+"""The file formats that are read and written, and what each supports."""
 
 import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from rgt_cli.errors import UsageError
 
 
-@dataclass(frozen=True)
-class Format:
-    """One file format."""
+@dataclass(frozen=True, kw_only=True)
+class ImageFormat:
+    """A file format of images."""
 
     name: str
-    """As a person types it after `--format`."""
+    """The name that `--format` accepts."""
     pillow: str
-    """What Pillow calls it."""
+    """The name that Pillow uses."""
     suffixes: tuple[str, ...]
-    """File name endings, the usual one first."""
+    """File name suffixes in lower case, the usual one first."""
     longest_side: int = 2**31 - 1
-    """The most pixels that a side can have."""
+    """The largest width or height, in pixels."""
     modes: tuple[str, ...] = ("L", "LA", "RGB", "RGBA")
-    """Gray or color, with alpha or without, as Pillow calls them."""
+    """The supported combinations of gray or color with or without alpha, as Pillow names them."""
     has_quality: bool = False
-    """Whether it is lossy, so that `--quality` means something."""
+    """Whether the format is lossy, so that `--quality` has a meaning."""
     has_lossless: bool = True
-    """Whether it can keep every pixel as it is."""
+    """Whether the format can store every pixel exactly."""
     is_deep: bool = False
-    """Whether it can hold 16 bits a channel."""
+    """Whether the format supports 16 bits per channel."""
     has_icc: bool = True
-    """Whether an ICC profile can go along."""
+    """Whether the format supports ICC profiles."""
     has_metadata: bool = True
-    """Whether EXIF and XMP can go along."""
+    """Whether the format supports EXIF and XMP."""
     has_dpi: bool = False
-    """Whether it says how many pixels an inch has."""
+    """Whether the format stores a resolution in pixels per inch, apart from EXIF."""
     is_animated: bool = False
-    """Whether it can hold frames that follow one another."""
+    """Whether the format supports animations."""
     has_pages: bool = False
-    """Whether it can hold several pictures."""
+    """Whether the format supports several pages."""
     plugin: str | None = None
-    """The package, one of the extra `rgt-cli[formats]`, that reads and writes it."""
-    muxer: str | None = None
-    """What FFmpeg calls it, if it holds films."""
-    codecs: tuple[str, ...] = ()
-    """The encoders of films that it takes, the usual one first; empty where it takes any."""
+    """The module that adds the format to Pillow; the extra `rgt-cli[formats]` installs it."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """A file format of videos."""
+
+    name: str
+    """The name that `--format` accepts."""
+    suffixes: tuple[str, ...]
+    """File name suffixes in lower case, the usual one first."""
+    muxer: str
+    """The name that FFmpeg uses."""
+    codecs: tuple[str, ...] = ()
+    """The supported video encoders, the default first; empty if any is supported."""
+
+
+Format = ImageFormat | Container
 
 FORMATS = (
-    Format("png", "PNG", (".png", ".apng"), is_deep=True, has_dpi=True, is_animated=True),
-    Format(
-        "jpeg", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), 65_535, ("L", "RGB"),
-        has_quality=True, has_lossless=False, has_dpi=True,
+    ImageFormat(
+        name="png",
+        pillow="PNG",
+        suffixes=(".png", ".apng"),
+        is_deep=True,
+        has_dpi=True,
+        is_animated=True,
     ),
-    Format("webp", "WEBP", (".webp",), 16_383, ("RGB", "RGBA"), has_quality=True, is_animated=True),
-    Format("tiff", "TIFF", (".tif", ".tiff"), is_deep=True, has_dpi=True, has_pages=True),
-    Format("bmp", "BMP", (".bmp",), modes=("L", "RGB"), has_icc=False, has_metadata=False, has_dpi=True),
-    Format(
-        "avif", "AVIF", (".avif",), 65_536, has_quality=True, has_lossless=False, is_animated=True
+    ImageFormat(
+        name="jpeg",
+        pillow="JPEG",
+        suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"),
+        longest_side=65_535,
+        modes=("L", "RGB"),
+        has_quality=True,
+        has_lossless=False,
+        has_dpi=True,
     ),
-    Format(
-        "gif", "GIF", (".gif",), 65_535, has_icc=False, has_metadata=False, has_lossless=False,
-        is_animated=True, muxer="gif", codecs=("gif",),
+    ImageFormat(
+        name="webp",
+        pillow="WEBP",
+        suffixes=(".webp",),
+        longest_side=16_383,
+        modes=("RGB", "RGBA"),
+        has_quality=True,
+        is_animated=True,
     ),
-    Format("heif", "HEIF", (".heic", ".heif"), 16_384, has_quality=True, plugin="pillow_heif"),
-    Format("jxl", "JXL", (".jxl",), has_quality=True, plugin="pillow_jxl"),
+    ImageFormat(
+        name="tiff",
+        pillow="TIFF",
+        suffixes=(".tif", ".tiff"),
+        is_deep=True,
+        has_dpi=True,
+        has_pages=True,
+    ),
+    ImageFormat(
+        name="bmp",
+        pillow="BMP",
+        suffixes=(".bmp",),
+        modes=("L", "RGB"),
+        has_icc=False,
+        has_metadata=False,
+        has_dpi=True,
+    ),
+    ImageFormat(
+        name="avif",
+        pillow="AVIF",
+        suffixes=(".avif",),
+        longest_side=65_536,
+        has_quality=True,
+        has_lossless=False,
+        is_animated=True,
+    ),
+    ImageFormat(
+        name="gif",
+        pillow="GIF",
+        suffixes=(".gif",),
+        longest_side=65_535,
+        has_icc=False,
+        has_metadata=False,
+        has_lossless=False,
+        is_animated=True,
+    ),
+    ImageFormat(
+        name="heif",
+        pillow="HEIF",
+        suffixes=(".heic", ".heif"),
+        longest_side=16_384,
+        has_quality=True,
+        plugin="pillow_heif",
+    ),
+    ImageFormat(
+        name="jxl",
+        pillow="JXL",
+        suffixes=(".jxl",),
+        has_quality=True,
+        plugin="pillow_jxl",
+    ),
+)
+"""The image formats that are read and written."""
+
+CONTAINERS = (
+    Container(name="mp4", suffixes=(".mp4", ".m4v"), muxer="mp4"),
+    Container(name="mkv", suffixes=(".mkv",), muxer="matroska"),
+    Container(name="mov", suffixes=(".mov",), muxer="mov"),
+    Container(name="webm", suffixes=(".webm",), muxer="webm", codecs=("vp9", "av1")),
+)
+"""The video containers that are written. A video can also become a GIF; see `container_of`."""
+
+_GIF = Container(name="gif", suffixes=(".gif",), muxer="gif", codecs=("gif",))
+_IMAGE_INPUT_ONLY = (".dpx", ".pam", ".pbm", ".pgm", ".pnm", ".ppm")
+_VIDEO_INPUT_ONLY = (
+    ".3g2", ".3gp", ".asf", ".avi", ".dv", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".mxf", ".nut",
+    ".ogv", ".ts", ".vob", ".wmv", ".y4m",
 )  # fmt: skip
+_WRITABLE: tuple[Format, ...] = (*FORMATS, *CONTAINERS)
 
-VIDEO_FORMATS = (
-    Format("mp4", "", (".mp4", ".m4v"), muxer="mp4"),
-    Format("mkv", "", (".mkv",), muxer="matroska"),
-    Format("mov", "", (".mov",), muxer="mov"),
-    Format("webm", "", (".webm",), muxer="webm", codecs=("vp9", "av1")),
-)
-"""The containers of films that are written."""
-
-READABLE = frozenset(suffix for f in FORMATS for suffix in f.suffixes)
-"""The file name endings of pictures, in lower case."""
-VIDEO_READABLE = frozenset(suffix for f in VIDEO_FORMATS for suffix in f.suffixes) | frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".dv",
-        ".flv",
-        ".m2ts",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".nut",
-        ".ogv",
-        ".ts",
-        ".vob",
-        ".wmv",
-        ".y4m",
-    ]
-)
-"""The file name endings of films, in lower case."""
+READABLE = frozenset([*(suffix for f in FORMATS for suffix in f.suffixes), *_IMAGE_INPUT_ONLY])
+"""The suffixes of image files, in lower case."""
+VIDEO_READABLE = frozenset([*(suffix for c in CONTAINERS for suffix in c.suffixes), *_VIDEO_INPUT_ONLY])
+"""The suffixes of video files, in lower case."""
 
 
 def format_named(name: str) -> Format:
-    """The format that a person calls `name`.
+    """Return the format whose name or suffix is `name`, in upper or lower case.
 
     Raises:
-        UsageError: there is none, or its package is not installed.
+        UsageError: There is no such format, or its package is not installed.
     """
-    for candidate in (*FORMATS, *VIDEO_FORMATS):
+    for candidate in _WRITABLE:
         if name.lower() in (candidate.name, *(suffix[1:] for suffix in candidate.suffixes)):
             return _installed(candidate)
-    raise UsageError(
-        f"unknown format {name!r}: use {', '.join(f.name for f in (*FORMATS, *VIDEO_FORMATS))}"
-    )
+    names = ", ".join(candidate.name for candidate in _WRITABLE)
+    raise UsageError(f"{name!r} is not a known format: use {names}")
 
 
 def format_of(path: Path) -> Format:
-    """The format that the name of a file asks for.
+    """Return the format that the suffix of a file name means.
 
     Raises:
-        UsageError: its suffix is that of no format that can be written.
+        UsageError: The suffix is unknown, or the package of its format is not installed.
     """
-    for candidate in (*FORMATS, *VIDEO_FORMATS):
+    for candidate in _WRITABLE:
         if path.suffix.lower() in candidate.suffixes:
             return _installed(candidate)
-    known = ", ".join(suffix for f in (*FORMATS, *VIDEO_FORMATS) for suffix in f.suffixes)
-    raise UsageError(f"{path}: cannot tell the format from the suffix; known are {known}")
+    known = ", ".join(suffix for candidate in _WRITABLE for suffix in candidate.suffixes)
+    raise UsageError(f"{path}: the suffix {path.suffix!r} is not that of a known format: use {known}")
 
 
-def _installed(wanted: Format) -> Format:
-    if wanted.plugin and importlib.util.find_spec(wanted.plugin) is None:
-        raise UsageError(f"{wanted.name} needs a package more: pip install 'rgt-cli[formats]'")
-    return wanted
+def container_of(file_format: Format) -> Container | None:
+    """Return the container that a video is written to, or None if the format supports no videos.
+
+    A `Container` is its own container. The image format GIF has one too.
+    """
+    if isinstance(file_format, Container):
+        return file_format
+    return _GIF if file_format.name == _GIF.name else None
 
 
+def _installed(candidate: Format) -> Format:
+    if isinstance(candidate, ImageFormat) and candidate.plugin and not _is_installed(candidate.plugin):
+        name = candidate.pillow
+        raise UsageError(f"{name} support is not installed: run pip install 'rgt-cli[formats]'")
+    return candidate
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+@cache
 def register_plugins() -> None:
-    """Teach Pillow the formats whose packages are installed."""
+    """Register the installed plugins with Pillow."""
     for candidate in FORMATS:
-        if candidate.plugin and importlib.util.find_spec(candidate.plugin):
+        if candidate.plugin and _is_installed(candidate.plugin):
             module = importlib.import_module(candidate.plugin)
             register: Callable[[], None] = getattr(module, "register_heif_opener", lambda: None)
             register()

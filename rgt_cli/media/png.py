@@ -1,4 +1,7 @@
-"""PNG where Pillow does not do: chunks as they are, 16 bits a channel, and rows one after another."""
+"""PNG where Pillow is not enough: 16 bits per channel, rows in turn, and chunks as they are.
+
+Source: the PNG specification, third edition.
+"""
 
 from __future__ import annotations
 
@@ -6,78 +9,85 @@ import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from rgt_cli.size import Dimensions
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-KEPT_CHUNKS = {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"tEXt", b"zTXt", b"iTXt"}
-"""Chunks that stay true of an enlarged picture and that only a PNG can hold."""
+BLOCK_BYTES = 4 << 20
+"""Bytes of the rows that are filtered or decoded at a time; each byte is copied several times."""
+Chunk = tuple[bytes, bytes]
+"""(type, data)."""
+
 _HEADER = struct.Struct(">LLBBBBB")
-"""IHDR: width, height, bits a channel, color type, compression, filtering, interlacing."""
-_XMP = b"XML:com.adobe.xmp"
+"""IHDR: width, height, bits per channel, color type, compression, filter method, interlacing."""
+_HEADER_END = len(SIGNATURE) + 8 + _HEADER.size + 4
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-"""Channels -> color type."""
-_PIECE = 4 << 20
-"""Bytes of the rows that are filtered, or the filters of which are undone, at a time."""
-_READ = 1 << 16
-"""Bytes that are inflated at a time."""
-_LARGEST_TEXT = 1 << 20
-"""Bytes of a text that is kept; what is larger is an attack or a mistake."""
+"""Number of channels -> color type."""
+_CHANNELS = {color_type: channels for channels, color_type in _COLOR_TYPES.items()}
+_INFLATED_AT_ONCE = 1 << 16
+"""Compressed bytes that are read at a time."""
+_ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
+)  # fmt: skip
+"""The seven interlaced images in a PNG: first column, first row, step of columns, step of rows."""
+
+
+class _Header(NamedTuple):
+    width: int
+    height: int
+    bits: int
+    color_type: int
+    is_interlaced: bool
 
 
 def depth(file: BinaryIO) -> int:
-    """Bits a channel of a PNG."""
-    file.seek(0)
-    return file.read(25)[24]  # signature, then IHDR: length, name, width, height, bit depth
+    """Return the bits per channel of a PNG."""
+    return _header(file).bits
 
 
 def rows_layout(file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype] | None:
-    """(H, W, C) and the dtype of what `read_rows` reads; None if it does not.
+    """Return the shape (H, W, C) and the dtype of what `read_rows` reads; None if it cannot read it.
 
-    It reads what is not interlaced, has no palette, and 8 or 16 bits a channel.
+    It reads PNGs that are not interlaced, have no palette, and have 8 or 16 bits per channel.
     """
-    width, height, bits, color_type, interlace = _header(file)
-    channels = {number: count for count, number in _COLOR_TYPES.items()}.get(color_type)
-    if channels is None or bits not in (8, 16) or interlace:
+    header = _header(file)
+    channels = _CHANNELS.get(header.color_type)
+    if channels is None or header.bits not in (8, 16) or header.is_interlaced:
         return None
-    return (height, width, channels), np.dtype(f"u{bits // 8}")
+    return (header.height, header.width, channels), np.dtype(f"u{header.bits // 8}")
 
 
 def read_rows(file: BinaryIO) -> Iterator[np.ndarray]:
-    """Read a PNG from top to bottom, holding a few format_bytes of it at a time.
+    """Read a PNG from top to bottom, about `BLOCK_BYTES` of its pixels at a time.
 
-    Each piece is decoded as a small PNG of its own: the last row before it, which its filters refer to,
-    and its rows as they are filtered.
+    Each block is decoded as a small PNG of its own. It begins with the last row of the block before,
+    since the filters of a row refer to the row above it.
 
-    Returns:
-        (rows, W), or (rows, W, C) where there are more channels than one, uint8 or uint16.
+    Yields:
+        (rows, W), or (rows, W, C) if there are several channels, uint8 or uint16.
 
     Raises:
-        ValueError, zlib.error: it is damaged.
+        ValueError, zlib.error: The file is damaged, or is not one that `rows_layout` describes.
 
-    Source: the PNG specification, third edition, sections 5, 9 and 10.
+    Source: the PNG specification, sections 5, 9 and 10.
     """
-    import imagecodecs  # which is seldom needed
-
     layout = rows_layout(file)
     if layout is None:
-        raise ValueError("it has a palette, is interlaced, or has fewer than 8 bits a channel")
+        raise ValueError("it has a palette, is interlaced, or has fewer than 8 bits per channel")
     (height, width, channels), dtype = layout
-    bits, color_type = dtype.itemsize * 8, _COLOR_TYPES[channels]
+    header = _header(file)
     row = width * channels * dtype.itemsize
-    count, done = max(1, _PIECE // row), 0
+    count, done = max(1, BLOCK_BYTES // row), 0
     before = bytes(row)
-    for piece in _regrouped(_inflated(file), (1 + row) * count):
-        rows = min(len(piece) // (1 + row), height - done)
+    for block in _regrouped(_inflated(file), (1 + row) * count):
+        rows = min(len(block) // (1 + row), height - done)
         if not rows:
             continue
-        small = io.BytesIO()
-        small.write(SIGNATURE)
-        _write_chunk(small, b"IHDR", _HEADER.pack(width, rows + 1, bits, color_type, 0, 0, 0))
-        _write_chunk(small, b"IDAT", zlib.compress(b"\0" + before + piece[: rows * (1 + row)], 0))
-        _write_chunk(small, b"IEND", b"")
-        decoded = imagecodecs.png_decode(small.getvalue())[1:]
+        filtered = b"\0" + before + block[: rows * (1 + row)]
+        decoded = _decode(header._replace(height=rows + 1), filtered)[1:]
         before = decoded[-1].astype(dtype.newbyteorder(">")).tobytes()
         done += rows
         yield decoded
@@ -85,83 +95,142 @@ def read_rows(file: BinaryIO) -> Iterator[np.ndarray]:
         raise ValueError(f"it ends after {done} of {height} rows")
 
 
-def _header(file: BinaryIO) -> tuple[int, int, int, int, int]:
-    """Width, height, bits a channel, color type, and whether it is interlaced."""
+def read_deep(file: BinaryIO) -> np.ndarray:
+    """Decode a PNG of 16 bits per channel.
+
+    Returns:
+        (H, W), or (H, W, C) if there are several channels, uint16. A transparent color becomes an alpha
+        channel.
+
+    Raises:
+        ValueError, RuntimeError, zlib.error: The file is damaged.
+    """
+    import imagecodecs  # slow to import, rarely needed
+
+    header = _header(file)
+    key = b"".join(file.read(length) for kind, length in chunk_heads(file) if kind == b"tRNS")
+    if header.is_interlaced:
+        return _read_interlaced(file, header, key)
+    essential = io.BytesIO()  # libpng reports flaws of other chunks on stderr
+    _write_head(essential, header, key)
+    for kind, length in chunk_heads(file):
+        if kind == b"IDAT":
+            essential.write(struct.pack(">L4s", length, kind) + file.read(length + 4))
+    _write_chunk(essential, b"IEND", b"")
+    return _array(imagecodecs.png_decode(essential.getvalue()))
+
+
+def _read_interlaced(file: BinaryIO, header: _Header, key: bytes) -> np.ndarray:
+    """Decode each of the seven images of an interlaced PNG as a PNG of its own."""
+    pixel = _CHANNELS[header.color_type] * header.bits // 8
+    parts = []
+    for left, top, across, down in _ADAM7:
+        width, height = (header.width - left - 1) // across + 1, (header.height - top - 1) // down + 1
+        if width > 0 and height > 0:
+            parts.append((header._replace(width=width, height=height, is_interlaced=False),
+                          (1 + width * pixel) * height, np.s_[top::down, left::across]))  # fmt: skip
+    data = io.BytesIO(next(_regrouped(_inflated(file), sum(length for _, length, _ in parts))))
+    out: np.ndarray | None = None
+    for part, length, place in parts:
+        decoded = _decode(part, data.read(length), key)
+        if out is None:
+            out = np.empty((header.height, header.width, *decoded.shape[2:]), decoded.dtype)
+        out[place] = decoded
+    assert out is not None  # the first of the seven is never empty
+    return out
+
+
+def _decode(header: _Header, filtered: bytes, key: bytes = b"") -> np.ndarray:
+    """Decode filtered rows, each with the number of its filter in front."""
+    import imagecodecs
+
+    small = io.BytesIO()
+    _write_head(small, header, key)
+    _write_chunk(small, b"IDAT", zlib.compress(filtered, 0))
+    _write_chunk(small, b"IEND", b"")
+    return _array(imagecodecs.png_decode(small.getvalue()))
+
+
+def _array(decoded: np.ndarray | None) -> np.ndarray:
+    assert decoded is not None
+    return decoded
+
+
+def _header(file: BinaryIO) -> _Header:
     file.seek(len(SIGNATURE) + 8)
     width, height, bits, color_type, _, _, interlace = _HEADER.unpack(file.read(_HEADER.size))
-    return width, height, bits, color_type, interlace
+    return _Header(width, height, bits, color_type, bool(interlace))
+
+
+def chunk_heads(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Yield the type and length of each chunk, with the file at the start of its data."""
+    position = len(SIGNATURE)
+    file.seek(position)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">L4s", head)
+        yield kind, length
+        position += 12 + length
+        file.seek(position)
 
 
 def _inflated(file: BinaryIO) -> Iterator[bytes]:
-    """What the IDAT chunks of a PNG hold, in pieces of a bounded size."""
+    """Yield the content of the IDAT chunks, decompressed, in parts of a bounded size."""
     inflater = zlib.decompressobj()
-    file.seek(len(SIGNATURE))
-    while len(head := file.read(8)) == 8:
-        left, kind = struct.unpack(">L4s", head)
+    for kind, left in chunk_heads(file):
         if kind != b"IDAT":
-            file.seek(left + 4, 1)
             continue
-        while left and (data := file.read(min(left, _READ))):
+        while left and (data := file.read(min(left, _INFLATED_AT_ONCE))):
             left -= len(data)
             while data and not inflater.eof:
-                yield inflater.decompress(data, _PIECE)
+                yield inflater.decompress(data, BLOCK_BYTES)
                 data = inflater.unconsumed_tail
-        file.seek(4, 1)
 
 
-def _regrouped(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes in pieces of `size`, the last one shorter."""
+def _regrouped(parts: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Yield the same bytes in parts of `size`; the last one is shorter."""
     waiting = bytearray()
-    for piece in pieces:
-        waiting += piece
+    for part in parts:
+        waiting += part
         while len(waiting) >= size:
             yield bytes(waiting[:size])
             del waiting[:size]
     yield bytes(waiting)
 
 
-def kept_chunks(file: BinaryIO) -> tuple[tuple[bytes, bytes], ...]:
-    """The chunks of a PNG that go on, (type, data); a damaged rest is passed over."""
-    found = []
-    file.seek(len(SIGNATURE))
-    while len(head := file.read(8)) == 8:
-        length, kind = struct.unpack(">L4s", head)
-        if kind in KEPT_CHUNKS and length <= _LARGEST_TEXT:
-            data = file.read(length)
-            if len(data) == length and not (kind == b"iTXt" and data.startswith(_XMP)):
-                found.append((kind, data))
-            file.seek(4, 1)
-        else:
-            file.seek(length + 4, 1)
-    return tuple(found)
+def write_with_chunks(file: BinaryIO, encoded: memoryview, chunks: Iterable[Chunk]) -> None:
+    """Write a PNG from another encoder, with more chunks before its pixels."""
+    file.write(encoded[:_HEADER_END])
+    for kind, data in chunks:
+        _write_chunk(file, kind, data)
+    file.write(encoded[_HEADER_END:])
 
 
 def write_rows(
     file: BinaryIO,
-    size: tuple[int, int],
+    size: Dimensions,
     channels: int,
     bits: int,
     strips: Iterable[np.ndarray],
-    chunks: Iterable[tuple[bytes, bytes]] = (),
+    chunks: Iterable[Chunk] = (),
 ) -> None:
-    """Write a PNG from top to bottom, holding one strip at a time.
+    """Write a PNG from top to bottom, one strip at a time.
 
     Args:
-        size: width and height in pixels.
-        bits: of a channel, 8 or 16.
+        size: Width and height in pixels.
+        channels: 1 to 4.
+        bits: Bits per channel, 8 or 16.
         strips: (rows, W) or (rows, W, channels) uint8 or uint16.
-        chunks: (type, data), to stand before the pixels.
+        chunks: The chunks before the pixels.
 
-    Source: the PNG specification, third edition, sections 5 and 9.
+    Source: the PNG specification, sections 5 and 9.
     """
-    file.write(SIGNATURE)
-    _write_chunk(file, b"IHDR", _HEADER.pack(*size, bits, _COLOR_TYPES[channels], 0, 0, 0))
+    _write_head(file, _Header(size.width, size.height, bits, _COLOR_TYPES[channels], False))
     for kind, data in chunks:
         _write_chunk(file, kind, data)
     compressor = zlib.compressobj(4)
     step = channels * bits // 8
-    before = np.zeros((1, size[0] * step), np.uint8)
-    for strip in _pieces(strips, size[0] * step):
+    before = np.zeros((1, size.width * step), np.uint8)
+    for strip in _blocks(strips, size.width * step):
         rows = strip.astype(f">u{bits // 8}").reshape(len(strip), -1).view(np.uint8)
         filtered = _filtered(rows, np.concatenate((before, rows[:-1])), step)
         before = rows[-1:]
@@ -171,15 +240,15 @@ def write_rows(
     _write_chunk(file, b"IEND", b"")
 
 
-def _pieces(strips: Iterable[np.ndarray], row: int) -> Iterator[np.ndarray]:
-    """The same rows, no more at a time than a few format_bytes: each is held many times while filtered."""
-    count = max(1, _PIECE // row)
+def _blocks(strips: Iterable[np.ndarray], row: int) -> Iterator[np.ndarray]:
+    """Yield the same rows, about `BLOCK_BYTES` at a time."""
+    count = max(1, BLOCK_BYTES // row)
     for strip in strips:
         yield from (strip[top : top + count] for top in range(0, len(strip), count))
 
 
 def _filtered(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
-    """Each row by the filter with the least sum of differences, its number in front."""
+    """Filter each row by the filter with the least sum of differences, its number in front."""
     left, corner = _shifted(rows, step), _shifted(above, step)
     candidates = [(1, rows - left), (2, rows - above), (4, rows - _paeth(left, above, corner))]
     # As signed bytes: 255 is a difference of one.
@@ -193,7 +262,7 @@ def _filtered(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
 
 
 def _shifted(rows: np.ndarray, step: int) -> np.ndarray:
-    """Each byte's counterpart in the pixel to the left."""
+    """Return for each byte its counterpart in the pixel to the left."""
     out = np.zeros_like(rows)
     out[:, step:] = rows[:, :-step]
     return out
@@ -206,27 +275,15 @@ def _paeth(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarra
     return np.where((to_left <= to_above) & (to_left <= to_corner), left, nearest)
 
 
+def _write_head(file: BinaryIO, header: _Header, key: bytes = b"") -> None:
+    """Write all that comes before other chunks; `key` is the content of tRNS, the transparent color."""
+    file.write(SIGNATURE)
+    width, height, bits, color_type, is_interlaced = header
+    _write_chunk(file, b"IHDR", _HEADER.pack(width, height, bits, color_type, 0, 0, int(is_interlaced)))
+    if key:
+        _write_chunk(file, b"tRNS", key)
+
+
 def _write_chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
     file.write(struct.pack(">L", len(data)) + kind + data)
     file.write(struct.pack(">L", zlib.crc32(kind + data)))
-
-
-def metadata_chunks(
-    icc: bytes | None,
-    exif: bytes | None,
-    xmp: bytes | None,
-    dpi: tuple[float, float] | None,
-    others: Iterable[tuple[bytes, bytes]],
-) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks that carry an metadata, in the order that PNG asks for."""
-    if icc:
-        yield b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)
-    for kind, data in others:
-        if not (icc and kind == b"sRGB"):  # there may be one of the two
-            yield kind, data
-    if dpi:
-        yield b"pHYs", struct.pack(">LLB", *(round(d / 0.0254) for d in dpi), 1)
-    if xmp:
-        yield b"iTXt", _XMP + b"\0\0\0\0\0" + xmp
-    if exif:
-        yield b"eXIf", exif.removeprefix(b"Exif\0\0")

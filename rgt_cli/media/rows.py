@@ -1,38 +1,44 @@
-"""Pictures larger than memory: read, and written, a few rows at a time."""
+"""Stream images that do not fit in memory: read and write a few rows at a time."""
 
 from __future__ import annotations
 
+import logging
 import math
 import mmap
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
-from rgt_cli.errors import InputError, RGTError
+from rgt_cli.errors import InputError
+from rgt_cli.files import scratch_file
 from rgt_cli.media import png
-from rgt_cli.media.formats import Format
-from rgt_cli.media.metadata import orientation_of, update_metadata
+from rgt_cli.media.formats import ImageFormat, register_plugins
+from rgt_cli.media.metadata import update_metadata
 from rgt_cli.media.picture import Metadata, Picture
-from rgt_cli.media.read import clear_errors, opened_picture
-from rgt_cli.media.write import metadata_chunks, replacing, scratch_file
+from rgt_cli.media.png_metadata import metadata_chunks
+from rgt_cli.media.read import OpenedImage, clear_errors, open_image, registered_formats
+from rgt_cli.media.write import fitted_metadata, replacing
+from rgt_cli.size import Dimensions
+
+logger = logging.getLogger(__name__)
 
 STREAMABLE = ("png", "tiff")
-"""Names of formats that are written from top to bottom."""
+"""The names of the formats that can be written from top to bottom."""
 
 
 def decoded_bytes(path: Path) -> int:
-    """How many bytes the pixels of a file take when decoded; 0 where its header does not say."""
-    if not path.is_file():  # to open a pipe is to wait for what nobody writes
+    """Return the size of the decoded pixels of a file in bytes, by its header; 0 if that is unknown."""
+    if not path.is_file():  # opening a pipe would block
         return 0
-    with suppress(Exception), Image.open(path) as opened:
-        deep = 2 if "16" in opened.mode or (opened.format == "PNG" and _png_is_deep(path)) else 1
+    register_plugins()
+    with suppress(Exception), Image.open(path, formats=registered_formats()) as opened:
+        is_deep = "16" in opened.mode or (opened.format == "PNG" and _png_is_deep(path))
         frames = getattr(opened, "n_frames", 1)
-        return opened.width * opened.height * len(opened.getbands()) * deep * frames
+        return opened.width * opened.height * len(opened.getbands()) * (1 + is_deep) * frames
     return 0
 
 
@@ -41,64 +47,99 @@ def _png_is_deep(path: Path) -> bool:
         return png.depth(file) == 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RowSource:
-    """One picture on disk that gives its rows when they are asked for."""
+    """An image on disk from which rows are read on demand."""
 
     shape: tuple[int, ...]
     """(H, W) gray or (H, W, 3) RGB."""
     dtype: np.dtype
     """uint8 or uint16."""
     metadata: Metadata
-    source: Any
-    """An image of Pillow, or an array that lies in a file."""
+    pixels: Image.Image | np.ndarray
+    """A decoded image, or an array that is mapped from a file."""
+    warnings: tuple[str, ...] = ()
+    """What the file contains that is left out here."""
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        """(rows, W) or (rows, W, 3)."""
+        """Return rows as an array, (rows, W) or (rows, W, 3)."""
         top, bottom, _ = rows.indices(self.shape[0])
-        if isinstance(self.source, Image.Image):
-            return np.asarray(self.source.crop((0, top, self.shape[1], bottom)))
-        part = np.array(self.source[top:bottom])
-        mapped = getattr(self.source, "_mmap", None)
+        if isinstance(self.pixels, Image.Image):
+            return np.asarray(self.pixels.crop((0, top, self.shape[1], bottom)))
+        part = np.array(self.pixels[top:bottom])
+        mapped = getattr(self.pixels, "_mmap", None)
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)  # or the pages that were read count as memory held
+            mapped.madvise(mmap.MADV_DONTNEED)  # else the pages that were read count as used memory
         return part
 
 
 @contextmanager
 def open_rows(path: Path, max_pixels: int, scratch: Path) -> Iterator[RowSource]:
-    """Open an upright file of one picture, gray or RGB; the alpha of a PNG may be there if it is opaque.
+    """Open a file of one image that is upright, gray or RGB, and opaque, to read it in rows.
 
-    A TIFF, and a PNG that is not interlaced, are never in memory as a whole; others are decoded into it.
+    A TIFF, and a PNG that is not interlaced, are never in memory as a whole. Other files are decoded at
+    once. A PNG may have an alpha channel if no pixel is transparent.
 
     Args:
-        scratch: a folder for the decoded rows of what is compressed; they are removed in the end.
+        path: The file.
+        max_pixels: The most pixels that it may have.
+        scratch: A folder for a temporary file, into which compressed pixels are decoded.
 
     Raises:
-        InputError: the file is damaged, or of a kind that has to be in memory as a whole.
+        InputError: The file is damaged, or of a kind that cannot be streamed.
+        OutputError: The disk has no room for the temporary file.
     """
-    with clear_errors(path), opened_picture(path, max_pixels) as (opened, metadata, exif):
-        upright = exif is None or orientation_of(exif) == 1
-        modes = ("L", "RGB", "I;16", "LA", "RGBA") if opened.format == "PNG" else ("L", "RGB", "I;16")
-        plain = opened.mode in modes and "transparency" not in opened.info
-        if not plain or not upright or getattr(opened, "n_frames", 1) > 1:
-            raise _too_large(path)
-        if opened.format == "TIFF":
-            from rgt_cli.media import tiff  # which starts for long
-
-            with tiff.rows_on_disk(path, scratch) as array:
-                yield RowSource(array.shape, array.dtype, metadata, array)
-            return
-        if opened.format == "PNG" and (layout := _png_rows(path)):
-            with _png_on_disk(path, *layout, scratch) as array:
-                yield RowSource(array.shape, array.dtype, metadata, array)
-        elif opened.mode in ("L", "RGB") and not (opened.format == "PNG" and _png_is_deep(path)):
-            opened.load()
-            channels = (3,) if opened.mode == "RGB" else ()
-            shape = (opened.height, opened.width, *channels)
-            yield RowSource(shape, np.dtype(np.uint8), metadata, opened)
+    with ExitStack() as stack:
+        with clear_errors(path):
+            image = stack.enter_context(open_image(path, max_pixels))
+            if not _is_streamable(image):
+                raise _cannot_stream(path)
+            pixels = stack.enter_context(_open_pixels(path, image.pillow, scratch))
+        if isinstance(pixels, Image.Image):
+            channels = (3,) if pixels.mode == "RGB" else ()
+            shape, dtype = (pixels.height, pixels.width, *channels), np.dtype(np.uint8)
         else:
-            raise _too_large(path)
+            shape, dtype = pixels.shape, pixels.dtype
+        yield RowSource(
+            shape=shape,
+            dtype=dtype,
+            metadata=image.metadata,
+            pixels=pixels,
+            warnings=image.warnings,
+        )
+
+
+def _is_streamable(image: OpenedImage) -> bool:
+    """Return whether an image is upright, single, and gray or RGB; PNGs may have an alpha channel."""
+    opened = image.pillow
+    modes = ("L", "RGB", "I;16", "LA", "RGBA") if opened.format == "PNG" else ("L", "RGB", "I;16")
+    is_plain = opened.mode in modes and "transparency" not in opened.info
+    return is_plain and image.orientation == 1 and getattr(opened, "n_frames", 1) == 1
+
+
+@contextmanager
+def _open_pixels(
+    path: Path, opened: ImageFile.ImageFile, scratch: Path
+) -> Iterator[Image.Image | np.ndarray]:
+    """Yield the pixels of a file, on disk if that is possible, else decoded.
+
+    Raises:
+        InputError, OutputError: As `open_rows`.
+    """
+    if opened.format == "TIFF":
+        from rgt_cli.media import tiff  # slow to import
+
+        with tiff.rows_on_disk(path, scratch) as array:
+            yield array
+    elif opened.format == "PNG" and (layout := _png_rows(path)):
+        with _png_on_disk(path, *layout, scratch) as array:
+            yield array
+    elif opened.mode in ("L", "RGB") and not (opened.format == "PNG" and _png_is_deep(path)):
+        logger.info("%s: decoded as a whole, since %s cannot be read in rows", path, opened.format)
+        opened.load()
+        yield opened
+    else:
+        raise _cannot_stream(path)
 
 
 def _png_rows(path: Path) -> tuple[tuple[int, int, int], np.dtype] | None:
@@ -110,12 +151,12 @@ def _png_rows(path: Path) -> tuple[tuple[int, int, int], np.dtype] | None:
 def _png_on_disk(
     path: Path, layout: tuple[int, int, int], dtype: np.dtype, scratch: Path
 ) -> Iterator[np.ndarray]:
-    """The pixels of a PNG, (H, W) or (H, W, 3), mapped from a file that they are decoded into."""
+    """Decode a PNG into a temporary file, and yield its pixels from there, (H, W) or (H, W, 3)."""
     shape = (*layout[:2], 3) if layout[2] > 2 else layout[:2]
     with scratch_file(scratch, math.prod(shape) * dtype.itemsize) as decoded:
-        with path.open("rb") as file, decoded.open("r+b") as to:
+        with path.open("rb") as file, decoded.open("r+b") as output:
             for rows in png.read_rows(file):
-                to.write(_without_opaque_alpha(path, rows).data)
+                output.write(_without_opaque_alpha(path, rows).data)
         yield np.memmap(decoded, dtype, "r", shape=shape)
 
 
@@ -123,31 +164,42 @@ def _without_opaque_alpha(path: Path, rows: np.ndarray) -> np.ndarray:
     if rows.ndim == 2 or rows.shape[2] == 3:
         return rows
     if (rows[..., -1] != np.iinfo(rows.dtype).max).any():
-        raise _too_large(path)
+        raise _cannot_stream(path)
     return np.ascontiguousarray(rows[..., 0] if rows.shape[2] == 2 else rows[..., :3])
 
 
-def _too_large(path: Path) -> RGTError:
+def _cannot_stream(path: Path) -> InputError:
     return InputError(
-        f"{path}: too large for the memory there is; what is enlarged in strips is one upright picture, "
-        "gray or RGB, without transparency, of 8 bits a channel (in a PNG or TIFF, of 16 too)"
+        f"{path}: does not fit in memory and cannot be streamed: streaming needs a single, upright gray "
+        "or RGB image without transparency, of 8 bits per channel (or of 16 in a PNG or TIFF)"
     )
 
 
 def write_streamed(
-    source: RowSource, strips: Iterable[np.ndarray], scale: int, target: Path, file_format: Format
-) -> None:
-    """Write what `source` became, enlarged by `scale`, so that `target` is whole or not touched.
+    source: RowSource, strips: Iterable[np.ndarray], scale: int, target: Path, file_format: ImageFormat
+) -> tuple[str, ...]:
+    """Write an upscaled image to a file that is either complete or left as it was.
+
+    The metadata of the source is updated.
 
     Args:
-        strips: from top to bottom, (rows, s * W) or (rows, s * W, 3).
+        source: The image that was upscaled.
+        strips: Its upscaled rows from top to bottom, (rows, s * W) or (rows, s * W, 3).
+        scale: The factor s.
+        target: The file.
+        file_format: One of `STREAMABLE`.
+
+    Returns:
+        Warnings about what the format does not support and was lost.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: The file cannot be written.
     """
-    height, width = (side * scale for side in source.shape[:2])
-    small = Picture(_thumbnail(source), metadata=source.metadata)
-    metadata = update_metadata(small, source.metadata, (width, height))
+    height, width = source.shape[0] * scale, source.shape[1] * scale
+    size = Dimensions(width, height)
+    small = Picture(_sampled(source))
+    metadata = update_metadata(small, source.metadata, size)
+    metadata, lost = fitted_metadata(metadata, file_format)
     with replacing(target) as file:
         if file_format.name == "tiff":
             from rgt_cli.media import tiff
@@ -156,12 +208,12 @@ def write_streamed(
         else:
             channels = 3 if len(source.shape) == 3 else 1
             bits = source.dtype.itemsize * 8
-            chunks = metadata_chunks(metadata)
-            png.write_rows(file, (width, height), channels, bits, strips, chunks)
+            png.write_rows(file, size, channels, bits, strips, metadata_chunks(metadata))
+    return tuple(f"{target}: {loss}" for loss in lost)
 
 
-def _thumbnail(source: RowSource) -> np.ndarray:
-    """A few rows and columns, for the small picture in EXIF."""
+def _sampled(source: RowSource) -> np.ndarray:
+    """Return some of the rows and columns, for the thumbnail in EXIF."""
     step = max(1, max(source.shape[:2]) // 640)
     rows = [source[top : top + 1][:, ::step] for top in range(0, source.shape[0], step)]
     return np.concatenate(rows)

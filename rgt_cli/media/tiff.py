@@ -1,4 +1,4 @@
-"""TIFF where Pillow does not do: 16 bits a channel, compression beside EXIF, pages, rows in turn."""
+"""TIFF where Pillow is not enough: 16 bits per channel, EXIF with compression, pages, and rows."""
 
 from __future__ import annotations
 
@@ -14,41 +14,48 @@ import numpy as np
 import tifffile
 from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
-from rgt_cli.errors import InputError, UsageError
-from rgt_cli.media.metadata import exif_directories
+from rgt_cli.errors import InputError
+from rgt_cli.files import scratch_file
+from rgt_cli.media.exif import exif_directories
 from rgt_cli.media.picture import Metadata, Picture
-from rgt_cli.media.write import scratch_file
+from rgt_cli.size import Dimensions
 
-_XMP, _ICC = 700, 34675
-_COVERED = {ExifTags.Base.XResolution, ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit}
-_SUB_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-_STAND_IN = -1
-"""What makes the code of a directory, which tifffile does not write, one that is used by nobody."""
-_PHOTOMETRIC = {"MINISWHITE", "MINISBLACK", "RGB"}
 ROWS_PER_STRIP = 64
-_TOO_LARGE_FOR_CLASSIC = (1 << 32) - (1 << 26)
-"""Bytes of pixels from which on a TIFF must be a BigTIFF, compression not counted on."""
+"""Rows that are compressed together."""
+_XMP, _ICC = 700, 34675
+_RESOLUTION_TAGS = {
+    ExifTags.Base.XResolution,
+    ExifTags.Base.YResolution,
+    ExifTags.Base.ResolutionUnit,
+}
+_SUBDIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+_PLACEHOLDER = -1
+"""Added to the tag of a subdirectory: a tag that no one uses, which tifffile writes in its place."""
+_PHOTOMETRIC = {"MINISWHITE", "MINISBLACK", "RGB"}
+_CLASSIC_BYTES = (1 << 32) - (1 << 26)
+"""Bytes of pixels that fit into a TIFF even if compression saves nothing; more need a BigTIFF."""
 
 
 def is_deep(path: Path) -> bool:
-    """Whether a TIFF has channels of more than 8 bits."""
+    """Return whether the first page of a TIFF has more than 8 bits per channel."""
     with tifffile.TiffFile(path) as file:
-        page = _page(file, 0)
-        return page.bitspersample > 8
+        return _page(file, 0).bitspersample > 8
 
 
-def sizes(path: Path) -> list[tuple[int, int]]:
-    """Width and height in pixels of every page of a TIFF."""
+def sizes(path: Path) -> list[Dimensions]:
+    """Return the size of every page of a TIFF."""
     with tifffile.TiffFile(path) as file:
         pages = [_page(file, index) for index in range(len(file.pages))]
-        return [(page.imagewidth, page.imagelength) for page in pages]
+        return [Dimensions(page.imagewidth, page.imagelength) for page in pages]
 
 
 def deep_pages(path: Path) -> Iterator[tuple[Picture, Image.Exif]]:
-    """The pages of a TIFF of more than 8 bits a channel, as stored, with the EXIF of each.
+    """Yield the pages of a TIFF of more than 8 bits per channel as stored, with the EXIF of each.
+
+    The metadata of the pages does not include EXIF. Numbers of 9 to 32 bits are scaled to 16.
 
     Raises:
-        UsageError: numbers or a color space that are not supported.
+        InputError: The numbers or the color space are not supported.
     """
     with tifffile.TiffFile(path) as file:
         for index in range(len(file.pages)):
@@ -69,20 +76,20 @@ def _picture(path: Path, page: tifffile.TiffPage) -> Picture:
     photometric = getattr(page.photometric, "name", str(page.photometric))
     if photometric not in _PHOTOMETRIC or page.dtype is None or page.dtype.kind != "u":
         numbers = tifffile.SAMPLEFORMAT(page.sampleformat).name
-        what = f"{photometric}, {page.bitspersample} bits of {numbers}"
-        raise UsageError(f"{path}: TIFF of this kind is not supported: {what}")
+        kind = f"{photometric}, {page.bitspersample} bits of {numbers}"
+        raise InputError(f"{path}: this kind of TIFF is not supported: {kind}")
     array = page.asarray()
     if page.axes.startswith("S"):
         array = np.moveaxis(array, 0, -1)
     if array.ndim not in (2, 3) or page.bitspersample not in range(9, 33):
-        raise UsageError(f"{path}: TIFF of this kind is not supported: axes {page.axes}")
+        raise InputError(f"{path}: this kind of TIFF is not supported: axes {page.axes}")
     largest = (1 << page.bitspersample) - 1
     if largest != 65535:
         array = np.rint(array * (65535 / largest)).astype(np.uint16)
     colors = 3 if photometric == "RGB" else 1
     channels = array if array.ndim == 3 else array[..., None]
     if channels.shape[2] < colors:
-        raise InputError(f"{path}: damaged picture: {channels.shape[2]} channels of {photometric}")
+        raise InputError(f"{path}: damaged image: {channels.shape[2]} channels of {photometric}")
     pixels = channels[..., :colors]
     if photometric == "MINISWHITE":
         pixels = 65535 - pixels
@@ -91,10 +98,7 @@ def _picture(path: Path, page: tifffile.TiffPage) -> Picture:
         weights = np.maximum(alpha, 1)[..., None] / 65535
         pixels = np.rint(np.minimum(pixels / weights, 65535)).astype(np.uint16)
     pixels = np.ascontiguousarray(pixels if colors == 3 else pixels[..., 0])
-    tags = page.tags
-    metadata = Metadata(
-        icc=_bytes(tags, _ICC), xmp=_bytes(tags, _XMP), dpi=_dpi(page)
-    )  # EXIF is the caller's
+    metadata = Metadata(icc=_bytes(page.tags, _ICC), xmp=_bytes(page.tags, _XMP), dpi=_dpi(page))
     return Picture(pixels, None if alpha is None else np.ascontiguousarray(alpha), metadata)
 
 
@@ -112,21 +116,21 @@ def _dpi(page: tifffile.TiffPage) -> tuple[float, float] | None:
 
 @contextmanager
 def rows_on_disk(path: Path, scratch: Path) -> Iterator[np.ndarray]:
-    """The pixels of the first page, (H, W) or (H, W, 3), mapped from the file that holds them.
+    """Yield the pixels of the first page, (H, W) or (H, W, 3), mapped from the file that contains them.
 
     Args:
-        scratch: a folder for the file that they are decoded into where they are compressed.
+        scratch: A folder for a temporary file, into which compressed pixels are decoded.
 
     Raises:
-        OutputError: there is no room for that file.
-        InputError: pixels of a kind that is not read by rows.
+        OutputError: The disk has no room for that file.
+        InputError: Pixels of this kind cannot be read in rows.
     """
     with tifffile.TiffFile(path) as file:
         page = _page(file, 0)
         photometric = getattr(page.photometric, "name", "")
         channels = {"RGB": ("YXS", 3), "MINISBLACK": ("YX", 1)}.get(photometric)
         if page.dtype not in (np.uint8, np.uint16) or channels != (page.axes, page.samplesperpixel):
-            raise InputError(f"{path}: TIFF of this kind is not enlarged in strips: {photometric}")
+            raise InputError(f"{path}: this kind of TIFF cannot be streamed: {photometric}")
         if page.is_memmappable and page.bitspersample == page.dtype.itemsize * 8:
             yield tifffile.memmap(path, page=0, mode="r")
             return
@@ -137,18 +141,17 @@ def rows_on_disk(path: Path, scratch: Path) -> Iterator[np.ndarray]:
             del array
 
 
-def write_pages(file: BinaryIO, pictures: Iterable[Picture]) -> None:
-    """Write a TIFF of one or more pages, deflated, with their metadata_list."""
-    pictures = list(pictures)
-    large = sum(p.channels().nbytes for p in pictures) > _TOO_LARGE_FOR_CLASSIC
-    with tifffile.TiffWriter(file, bigtiff=large, byteorder="<") as writer:
+def write_pages(file: BinaryIO, pictures: Sequence[Picture]) -> None:
+    """Write a TIFF of one or more pages, deflated, with their metadata."""
+    is_big = sum(picture.channels().nbytes for picture in pictures) > _CLASSIC_BYTES
+    with tifffile.TiffWriter(file, bigtiff=is_big, byteorder="<") as writer:
         for picture in pictures:
             writer.write(
                 picture.channels(),
-                **_options(picture.mode, picture.metadata),
+                **_options(picture.mode, picture.metadata, is_big),
                 rowsperstrip=ROWS_PER_STRIP,
             )
-    if not large:
+    if not is_big:
         _add_directories(file, [picture.metadata for picture in pictures])
 
 
@@ -159,36 +162,37 @@ def write_rows(
     strips: Iterable[np.ndarray],
     metadata: Metadata,
 ) -> None:
-    """Write a TIFF of one page from top to bottom, holding little of it at a time.
+    """Write a TIFF of one page from top to bottom, a few rows at a time.
 
     Args:
         shape: (H, W) or (H, W, 3).
-        strips: (rows, W) or (rows, W, 3), of any number of rows.
+        dtype: uint8 or uint16.
+        strips: (rows, W) or (rows, W, 3), each with any number of rows.
     """
-    large = int(np.prod(shape)) * dtype.itemsize > _TOO_LARGE_FOR_CLASSIC
+    is_big = int(np.prod(shape)) * dtype.itemsize > _CLASSIC_BYTES
     mode = "L" if len(shape) == 2 else "RGB"
     encoded = map(_encoded, _regrouped(strips, ROWS_PER_STRIP))
-    with tifffile.TiffWriter(file, bigtiff=large, byteorder="<") as writer:
+    with tifffile.TiffWriter(file, bigtiff=is_big, byteorder="<") as writer:
         writer.write(
             encoded,
             shape=shape,
             dtype=dtype,
             rowsperstrip=ROWS_PER_STRIP,
-            **_options(mode, metadata),
+            **_options(mode, metadata, is_big),
         )
-    if not large:
+    if not is_big:
         _add_directories(file, [metadata])
 
 
 def _encoded(strip: np.ndarray) -> bytes:
-    """A strip as it stands in the file: differences along its rows (predictor 2), deflated."""
+    """Encode a strip: differences along its rows (predictor 2), deflated."""
     differences = strip.astype(strip.dtype.newbyteorder("<"))
     differences[:, 1:] -= strip[:, :-1]
     return zlib.compress(differences.tobytes(), 6)
 
 
 def _regrouped(strips: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    """The same rows in strips of `rows`, the last one shorter."""
+    """Yield the same rows in strips of `rows`; the last one is shorter."""
     waiting: list[np.ndarray] = []
     count = 0
     for strip in strips:
@@ -203,7 +207,8 @@ def _regrouped(strips: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
         yield np.concatenate(waiting)
 
 
-def _options(mode: str, metadata: Metadata) -> dict[str, Any]:
+def _options(mode: str, metadata: Metadata, is_big: bool) -> dict[str, Any]:
+    """Return the options of tifffile for a page."""
     options: dict[str, Any] = {
         "photometric": "rgb" if mode.startswith("RGB") else "minisblack",
         "compression": "adobe_deflate",
@@ -219,21 +224,22 @@ def _options(mode: str, metadata: Metadata) -> dict[str, Any]:
         options["iccprofile"] = metadata.icc
     if metadata.dpi:
         options["resolution"], options["resolutionunit"] = metadata.dpi, "INCH"
-    options["extratags"] = list(_extra_tags(metadata))
+    tags = _extra_tags(metadata)
+    options["extratags"] = [t for t in tags if not (is_big and t[0] - _PLACEHOLDER in _SUBDIRECTORIES)]
     return options
 
 
 def _extra_tags(metadata: Metadata) -> Iterator[tuple[int, int, int, Any, bool]]:
-    """The tags of the first directory, (code, type, count, value, once); see `_add_directories`."""
+    """Yield other tags, (code, type, count, value, write once), with placeholders for directories."""
     byte, ascii_text, short, long = 1, 2, 3, 4
     if metadata.xmp:
         yield _XMP, byte, len(metadata.xmp), metadata.xmp, True
     if not metadata.exif:
         return
     for code, value in exif_directories(metadata.exif).items():
-        if code in _SUB_DIRECTORIES:
-            yield code + _STAND_IN, long, 1, 0, True
-        elif code in _COVERED:
+        if code in _SUBDIRECTORIES:
+            yield code + _PLACEHOLDER, long, 1, 0, True
+        elif code in _RESOLUTION_TAGS:
             continue
         elif isinstance(value, str):
             yield code, ascii_text, len(value) + 1, value.encode("ascii") + b"\0", True
@@ -246,9 +252,10 @@ def _extra_tags(metadata: Metadata) -> Iterator[tuple[int, int, int, Any, bool]]
 
 
 def _add_directories(file: BinaryIO, metadata_list: Sequence[Metadata]) -> None:
-    """Append the directories of EXIF to a TIFF that has been written, and point to them.
+    """Append the subdirectories of EXIF to a TIFF that has been written, and point to them.
 
-    No library at hand writes them into a compressed TIFF; both kinds of TIFF directory are the same.
+    tifffile does not write them, and Pillow does not write them into a compressed TIFF. EXIF and TIFF
+    use the same structure for directories.
     """
     if not any(metadata.exif for metadata in metadata_list):
         return
@@ -256,10 +263,10 @@ def _add_directories(file: BinaryIO, metadata_list: Sequence[Metadata]) -> None:
     file.seek(0)
     with tifffile.TiffFile(file) as written:
         tags = [_page(written, index).tags for index in range(len(written.pages))]
-        places = [{code: t.get(code + _STAND_IN) for code in _SUB_DIRECTORIES} for t in tags]
-    for metadata, place in zip(metadata_list, places, strict=True):
+        entries = [{code: t.get(code + _PLACEHOLDER) for code in _SUBDIRECTORIES} for t in tags]
+    for metadata, places in zip(metadata_list, entries, strict=True):
         content = exif_directories(metadata.exif) if metadata.exif else {}
-        for code, entry in place.items():
+        for code, entry in places.items():
             if entry is None:
                 continue
             end = file.seek(0, io.SEEK_END)

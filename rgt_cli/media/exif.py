@@ -1,0 +1,159 @@
+"""EXIF: which tags stay true of an upscaled image, and how the others are updated or removed."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from rgt_cli.media.location import has_coordinates
+from rgt_cli.size import Dimensions
+
+_Base = ExifTags.Base
+_IFD = ExifTags.IFD
+_DESCRIPTIVE_TAGS = {
+    _Base.ImageDescription, _Base.DocumentName, _Base.Make, _Base.Model, _Base.Software, _Base.DateTime,
+    _Base.HostComputer, _Base.Artist, _Base.Copyright, _Base.Rating, _Base.RatingPercent, _Base.XPTitle,
+    _Base.XPComment, _Base.XPAuthor, _Base.XPKeywords, _Base.XPSubject,
+    _Base.XResolution, _Base.YResolution, _Base.ResolutionUnit, _IFD.Exif, _IFD.GPSInfo,
+}  # fmt: skip
+"""Tags of the first directory that describe the image; the others describe the layout of the file."""
+_SUBDIRECTORIES = (_IFD.Exif, _IFD.GPSInfo)
+_THUMBNAIL_SIDE = 160
+"""Length of the longer side of a thumbnail in pixels, as the EXIF standard recommends."""
+
+
+def orientation_of(exif: Image.Exif) -> int:
+    """Return the EXIF orientation, 1..8, where 1 is upright; 1 if it is missing or invalid."""
+    orientation = exif.get(_Base.Orientation, 1)
+    return orientation if orientation in range(2, 9) else 1
+
+
+def filter_exif(exif: Image.Exif) -> tuple[bytes | None, bool]:
+    """Return the tags that stay true of an image after its orientation has been applied.
+
+    Returns:
+        The EXIF without a thumbnail, or None if nothing is left, and whether there was a thumbnail.
+    """
+    retained = Image.Exif()  # a new object, since the layout of the file may be that of a BigTIFF
+    for tag in _DESCRIPTIVE_TAGS.intersection(exif):
+        if tag in _SUBDIRECTORIES:
+            retained.get_ifd(tag).update({k: _as_stored(v) for k, v in exif.get_ifd(tag).items()})
+        else:
+            retained[tag] = _as_stored(exif[tag])
+    exif_bytes = retained.tobytes()
+    return (exif_bytes if len(_load(exif_bytes)) else None), bool(exif.get_ifd(_IFD.IFD1))
+
+
+def exif_directories(exif: bytes) -> dict[int, Any]:
+    """Return the tags of EXIF by number, with its two subdirectories as dictionaries."""
+    tags = _load(exif)
+    return {tag: tags.get_ifd(tag) if tag in _SUBDIRECTORIES else value for tag, value in tags.items()}
+
+
+def exif_dpi(exif: Image.Exif) -> tuple[float, float] | None:
+    """Return the horizontal and vertical resolution in pixels per inch, or None if it is missing."""
+    factor = {2: 1.0, 3: 2.54}.get(exif.get(_Base.ResolutionUnit, 2))
+    sides = [exif.get(tag) for tag in (_Base.XResolution, _Base.YResolution)]
+    if factor is None or None in sides:
+        return None
+    return plausible_dpi([float(side) * factor for side in sides if side is not None])
+
+
+def plausible_dpi(dpi: Any) -> tuple[float, float] | None:
+    """Return two numbers that a file contains as a resolution, or None if they cannot be one."""
+    with suppress(TypeError, ValueError, ZeroDivisionError):
+        across, down = (float(d) for d in dpi)
+        if all(math.isfinite(d) and 0 < d < 1e6 for d in (across, down)):
+            return across, down
+    return None
+
+
+def update_exif(exif: bytes, size: Dimensions, dpi: tuple[float, float] | None) -> bytes:
+    """Return EXIF with another image size and resolution, where it contains them.
+
+    Args:
+        dpi: Horizontal and vertical resolution in pixels per inch; None leaves it as it is.
+    """
+    tags = _load(exif)
+    details = tags.get_ifd(_IFD.Exif) if _IFD.Exif in tags else {}
+    for tag, side in ((_Base.ExifImageWidth, size.width), (_Base.ExifImageHeight, size.height)):
+        if tag in details:
+            details[tag] = side
+    if dpi and _Base.XResolution in tags:
+        tags[_Base.XResolution], tags[_Base.YResolution] = dpi
+        tags[_Base.ResolutionUnit] = 2  # inches
+    return tags.tobytes()
+
+
+def add_thumbnail(exif: bytes, pixels: np.ndarray) -> bytes:
+    """Return EXIF with a second directory that contains a small JPEG of the image.
+
+    Args:
+        exif: EXIF without a thumbnail.
+        pixels: (H, W) gray or (H, W, 3) RGB, uint8.
+    """
+    step = max(1, max(pixels.shape[:2]) // (4 * _THUMBNAIL_SIDE))  # resizing a large image is slow
+    small = Image.fromarray(pixels[::step, ::step])
+    small.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
+    encoded = io.BytesIO()
+    small.save(encoded, "JPEG", quality=75)
+    jpeg = encoded.getvalue()
+    tiff = bytearray(exif.removeprefix(b"Exif\0\0"))
+    tiff += b"\0" * (len(tiff) % 2)
+    order = "<" if tiff[:2] == b"II" else ">"
+    (first,) = struct.unpack_from(f"{order}L", tiff, 4)
+    (count,) = struct.unpack_from(f"{order}H", tiff, first)
+    struct.pack_into(f"{order}L", tiff, first + 2 + 12 * count, len(tiff))  # the next directory
+    short, long = 3, 4  # TIFF types
+    start = len(tiff) + 2 + 3 * 12 + 4
+    tiff += struct.pack(f"{order}H", 3)
+    tiff += struct.pack(f"{order}HHLHH", _Base.Compression, short, 1, 6, 0)  # 6: JPEG
+    tiff += struct.pack(f"{order}HHLL", _Base.JpegIFOffset, long, 1, start)
+    tiff += struct.pack(f"{order}HHLL", _Base.JpegIFByteCount, long, 1, len(jpeg))
+    return b"Exif\0\0" + bytes(tiff) + struct.pack(f"{order}L", 0) + jpeg
+
+
+def strip_exif_gps(exif: bytes) -> bytes | None:
+    """Return EXIF without the place where the image was taken, or None if nothing is left.
+
+    Besides the GPS directory, this removes the maker note, which has a private format and may
+    contain a position, and texts that contain coordinates.
+    """
+    tags = _load(exif)
+    if _IFD.GPSInfo in tags:
+        del tags[_IFD.GPSInfo]
+    directories = [tags, tags.get_ifd(_IFD.Exif)] if _IFD.Exif in tags else [tags]
+    for directory in directories:
+        for tag, value in list(directory.items()):
+            if tag == _Base.MakerNote or _is_located_text(value):
+                del directory[tag]
+    return tags.tobytes() if len(tags) else None
+
+
+def _is_located_text(value: Any) -> bool:
+    if isinstance(value, bytes):  # a user comment, or Windows' UTF-16
+        value = value.replace(b"\0", b"").decode("latin-1")
+    return isinstance(value, str) and has_coordinates(value)
+
+
+def _load(exif: bytes) -> Image.Exif:
+    tags = Image.Exif()
+    tags.load(exif)
+    for group in _SUBDIRECTORIES:
+        if group in tags:
+            directory = tags.get_ifd(group)
+            directory.update({tag: _as_stored(value) for tag, value in directory.items()})
+    for tag in set(tags).difference(_SUBDIRECTORIES):
+        tags[tag] = _as_stored(tags[tag])
+    return tags
+
+
+def _as_stored(value: Any) -> Any:
+    """Return a text that is not ASCII as its bytes: Pillow reads it as Latin-1 and cannot write that."""
+    return value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value

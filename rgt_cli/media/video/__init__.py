@@ -1,1 +1,1 @@
-"""Films: their frames, their sound and everything else, in and out of files."""
+"""Videos: decode and encode their frames, and copy everything else."""

@@ -1,73 +1,96 @@
-"""The encoders of films, by name and quality."""
+"""The video encoders: short names, options of quality and speed, and which one is the default."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rgt_cli.media.formats import Format
+from rgt_cli.media.formats import Container
 
-if TYPE_CHECKING:  # what is asked for is known without the libraries that do it
+if TYPE_CHECKING:  # options are parsed without the libraries that decode videos
     from rgt_cli.media.video.probe import Video
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Codec:
-    """An encoder that is known here by a short name."""
+    """A video encoder of ffmpeg."""
 
     encoder: str
-    """As ffmpeg calls it."""
+    """Its name in ffmpeg."""
     arguments: tuple[str, ...] = ()
+    """Arguments that are always passed."""
     quality: str | None = None
-    """The option of its quality; None where it has none."""
+    """Its quality option; None if it has none."""
     default: float | None = None
-    """The quality that nobody tells from the original."""
+    """A visually lossless value of the quality option."""
     preset: str | None = None
-    """The option of its speed."""
+    """Its speed option; None if it has none."""
     is_lossless: bool = False
 
 
+_NVENC = ("-rc", "vbr", "-b:v", "0")
 CODECS = {
-    "x264": Codec("libx264", (), "-crf", 16, "-preset"),
-    "x265": Codec("libx265", (), "-crf", 18, "-preset"),
-    "av1": Codec("libsvtav1", (), "-crf", 22, "-preset"),
-    "vp9": Codec("libvpx-vp9", ("-b:v", "0", "-row-mt", "1"), "-crf", 18, "-deadline"),
-    "prores": Codec("prores_ks", ("-vendor", "apl0"), "-qscale:v", 6, None),
-    "ffv1": Codec("ffv1", ("-level", "3", "-slicecrc", "1"), is_lossless=True),
-    "gif": Codec("gif"),
-    "h264_nvenc": Codec("h264_nvenc", ("-rc", "vbr", "-b:v", "0"), "-cq", 18, "-preset"),
-    "hevc_nvenc": Codec("hevc_nvenc", ("-rc", "vbr", "-b:v", "0"), "-cq", 18, "-preset"),
-    "av1_nvenc": Codec("av1_nvenc", ("-rc", "vbr", "-b:v", "0"), "-cq", 22, "-preset"),
+    "x264": Codec(encoder="libx264", quality="-crf", default=16, preset="-preset"),
+    "x265": Codec(encoder="libx265", quality="-crf", default=18, preset="-preset"),
+    "av1": Codec(encoder="libsvtav1", quality="-crf", default=22, preset="-preset"),
+    "vp9": Codec(
+        encoder="libvpx-vp9",
+        arguments=("-b:v", "0", "-row-mt", "1"),
+        quality="-crf",
+        default=18,
+        preset="-deadline",
+    ),
+    "prores": Codec(encoder="prores_ks", arguments=("-vendor", "apl0"), quality="-qscale:v", default=6),
+    "ffv1": Codec(encoder="ffv1", arguments=("-level", "3", "-slicecrc", "1"), is_lossless=True),
+    "gif": Codec(encoder="gif"),
+    "h264_nvenc": Codec(
+        encoder="h264_nvenc", arguments=_NVENC, quality="-cq", default=18, preset="-preset"
+    ),
+    "hevc_nvenc": Codec(
+        encoder="hevc_nvenc", arguments=_NVENC, quality="-cq", default=18, preset="-preset"
+    ),
+    "av1_nvenc": Codec(
+        encoder="av1_nvenc", arguments=_NVENC, quality="-cq", default=22, preset="-preset"
+    ),
 }
-
-
-@dataclass(frozen=True)
-class VideoEncoding:
-    """How films are encoded."""
-
-    codec: str | None = None
-    """One of CODECS or an encoder of ffmpeg; None goes by the container and the bits of a channel."""
-    crf: float | None = None
-    """The quality, in the scale of the encoder; None is what nobody tells from the original."""
-    preset: str | None = None
-    """How slow the encoder may be, in its own words."""
-    pix_fmt: str | None = None
-    """As ffmpeg calls it; None is as the source has it."""
-    arguments: tuple[str, ...] = ()
-    """More for ffmpeg."""
-
+"""The encoders by their short names."""
 
 _WITH_ALPHA = {"matroska": "ffv1", "mov": "prores"}
-"""Of containers that take any encoder, the one that keeps transparency."""
+"""The default encoder of videos with transparency, by muxer. Other muxers have the usual default."""
 
 
-def codec_for(video: Video, target: Format, encoding: VideoEncoding) -> Codec:
-    """The encoder of one film."""
-    name = encoding.codec
-    if name is None and target.codecs:
-        name = target.codecs[0]
-    elif name is None:
-        name = "x264" if video.bits == 8 else "x265"
-        if video.has_alpha and target.muxer in _WITH_ALPHA:
-            name = _WITH_ALPHA[target.muxer]
-    return CODECS.get(name, Codec(name))
+@dataclass(frozen=True, kw_only=True)
+class VideoEncoding:
+    """How videos are encoded."""
+
+    codec: str | None = None
+    """A name in `CODECS` or the name of an ffmpeg encoder; None depends on the container and the bits a
+    channel."""
+    crf: float | None = None
+    """Quality on the scale of the encoder, lower is better; None is visually lossless."""
+    preset: str | None = None
+    """Speed of the encoder, as the encoder names it."""
+    pix_fmt: str | None = None
+    """Pixel format, as ffmpeg names it; None keeps that of the input where the encoder supports it."""
+    arguments: tuple[str, ...] = ()
+    """Further arguments of ffmpeg."""
+
+
+def codec_for(video: Video, container: Container, encoding: VideoEncoding) -> Codec:
+    """Return the requested encoder, or the default for the video and its container."""
+    if encoding.codec:
+        name, reason = encoding.codec, "requested"
+    elif container.codecs:
+        name, reason = container.codecs[0], f"default of {container.name}"
+    elif video.has_alpha and container.muxer in _WITH_ALPHA:
+        name, reason = _WITH_ALPHA[container.muxer], "the video has transparency"
+    elif video.bits == 8:
+        name, reason = "x264", "the video has 8 bits a channel"
+    else:
+        name, reason = "x265", f"the video has {video.bits} bits a channel"
+    codec = CODECS.get(name, Codec(encoder=name))
+    logger.info("%s: encoder %s (%s)", video.path, codec.encoder, reason)
+    return codec

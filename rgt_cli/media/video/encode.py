@@ -1,10 +1,13 @@
-"""Frames into a segment of a film, by an encoder with a name and a quality."""
+"""Encode frames into segments of a video."""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import NoReturn
 
 import av
 import numpy as np
@@ -12,17 +15,23 @@ import numpy as np
 from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.codecs import Codec, VideoEncoding
+from rgt_cli.media.video.decode import Frame
 from rgt_cli.media.video.probe import UNSPECIFIED, Video
+from rgt_cli.size import Dimensions
+
+logger = logging.getLogger(__name__)
 
 _TICK = Fraction(1, 1000)
-"""Of the timestamps of a segment, as Matroska has them; the film's own are set when it is put together."""
+"""Seconds a tick of the timestamps in segments, as in Matroska. The final timestamps are set later."""
+_ALIGNMENT = 16
+"""A number of pixels that a whole number of chroma samples covers in every pixel format."""
 
 
 def pixel_format_for(video: Video, codec: Codec, encoding: VideoEncoding) -> str:
-    """Of the pixel formats of an encoder, the one that keeps the most of what the film has.
+    """Return the requested pixel format, or the one of the encoder that preserves the most of a video.
 
     Raises:
-        UsageError: there is no such encoder, or no such format.
+        UsageError: There is no such encoder or pixel format.
     """
     if encoding.pix_fmt:
         if not _is_usable(encoding.pix_fmt):
@@ -34,21 +43,23 @@ def pixel_format_for(video: Video, codec: Codec, encoding: VideoEncoding) -> str
     supported = [name for name in ffmpeg.pixel_formats(codec.encoder) if _is_usable(name)]
     if not supported:
         return own.name
+    best = min(supported, key=lambda name: _loss(video, codec, name))
+    logger.info("%s: pixel format %s, of the input %s", video.path, best, own.name)
+    return best
 
-    def loss(name: str) -> float:
-        layout = av.VideoFormat(name)
-        alpha = keeps_alpha(name)
-        # What players take has a sample of chroma for four pixels, whatever it was made of.
-        rgb = own.is_rgb and codec.is_lossless
-        wanted = (1.0, 1.0) if rgb else _chroma(own) if not own.is_rgb else (0.5, 0.5)
-        bits, chroma = max(c.bits for c in layout.components), _chroma(layout)
-        lost = 1000.0 * (video.has_alpha and not alpha) + 3 * (alpha and not video.has_alpha)
-        lost += 100 * max(0, video.bits - bits) + max(0, bits - video.bits) / 2
-        for want, have in zip(wanted, chroma, strict=True):
-            lost += 50 * max(0, want - have) + 2 * max(0, have - want)
-        return lost + 10 * (layout.is_rgb != rgb) + 30 * (len(layout.components) < 3)
 
-    return min(supported, key=loss)
+def _loss(video: Video, codec: Codec, name: str) -> float:
+    """Return how much worse than the video a pixel format is. Superfluous precision costs a little."""
+    own, layout, alpha = av.VideoFormat(video.pixel_format), av.VideoFormat(name), supports_alpha(name)
+    # Players expect a chroma sample for four pixels, whatever the video was made from.
+    rgb = own.is_rgb and codec.is_lossless
+    wanted = (1.0, 1.0) if rgb else _chroma(own) if not own.is_rgb else (0.5, 0.5)
+    bits = max(part.bits for part in layout.components)
+    loss = 1000.0 * (video.has_alpha and not alpha) + 3 * (alpha and not video.has_alpha)
+    loss += 100 * max(0, video.bits - bits) + max(0, bits - video.bits) / 2
+    for want, have in zip(wanted, _chroma(layout), strict=True):
+        loss += 50 * max(0, want - have) + 2 * max(0, have - want)
+    return loss + 10 * (layout.is_rgb != rgb) + 30 * (len(layout.components) < 3)
 
 
 def _is_usable(name: str) -> bool:
@@ -60,27 +71,32 @@ def _is_usable(name: str) -> bool:
 
 
 def _chroma(layout: av.VideoFormat) -> tuple[float, float]:
-    """Samples of chroma for one of luma, across and down."""
-    return layout.chroma_width(16) / 16, layout.chroma_height(16) / 16
+    """Return the chroma samples for each luma sample, horizontally and vertically."""
+    return layout.chroma_width(_ALIGNMENT) / _ALIGNMENT, layout.chroma_height(_ALIGNMENT) / _ALIGNMENT
 
 
-def keeps_alpha(pix_fmt: str) -> bool:
-    """Whether a pixel format can hold transparency."""
+def supports_alpha(pix_fmt: str) -> bool:
+    """Return whether a pixel format supports transparency."""
     layout = av.VideoFormat(pix_fmt)
     return layout.has_palette or any(part.is_alpha for part in layout.components)
 
 
-def fitted_size(width: int, height: int, pix_fmt: str) -> tuple[int, int]:
-    """The largest size, not above this one, that has whole samples of chroma."""
+def fitted_size(size: Dimensions, pix_fmt: str) -> Dimensions:
+    """Return the largest size within `size` that a whole number of chroma samples covers."""
     layout = av.VideoFormat(pix_fmt)
-    across, down = 16 // layout.chroma_width(16), 16 // layout.chroma_height(16)
-    return width // across * across, height // down * down
+    across = _ALIGNMENT // layout.chroma_width(_ALIGNMENT)
+    down = _ALIGNMENT // layout.chroma_height(_ALIGNMENT)
+    return Dimensions(size.width // across * across, size.height // down * down)
 
 
 def encoder_arguments(
-    video: Video, codec: Codec, encoding: VideoEncoding, pix_fmt: str, size: tuple[int, int]
+    video: Video, codec: Codec, encoding: VideoEncoding, pix_fmt: str, size: Dimensions
 ) -> list[str]:
-    """What ffmpeg is to do with RGB frames, and how they are to be encoded."""
+    """Return the arguments of ffmpeg that convert and encode RGB frames of a size.
+
+    Raises:
+        UsageError: The encoder has no presets, but one is requested.
+    """
     quality = codec.default if encoding.crf is None else encoding.crf
     arguments = [
         "-vf", ",".join(_from_rgb(video, codec, pix_fmt, size)),
@@ -91,7 +107,7 @@ def encoder_arguments(
         arguments += [codec.quality, f"{quality:g}"]
     if encoding.preset:
         if not codec.preset:
-            raise UsageError(f"--preset {encoding.preset}: {codec.encoder} has none")
+            raise UsageError(f"--preset {encoding.preset}: {codec.encoder} has no presets")
         arguments += [codec.preset, encoding.preset]
     if codec.encoder == "libx265":
         arguments += ["-x265-params", ":".join(_x265_parameters(video))]
@@ -109,8 +125,8 @@ def _x265_parameters(video: Video) -> list[str]:
     return parameters
 
 
-def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: tuple[int, int]) -> list[str]:
-    """The filters from 16 bits of RGB to the pixels that are encoded, and what these mean."""
+def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: Dimensions) -> list[str]:
+    """Return the filters that convert 16 bits of RGB to a pixel format and set its color tags."""
     layout, color = av.VideoFormat(pix_fmt), video.color
     aspect = f"setsar={video.sample_aspect.numerator}/{video.sample_aspect.denominator}"
     if codec.encoder == "gif":
@@ -123,64 +139,70 @@ def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: tuple[int, int]) -
         return [f"format={planar}", scale, f"format={exact}", f"format={pix_fmt}", aspect]
     if len(layout.components) < 3:
         return [f"format={pix_fmt}", aspect]
-    matrix = color.matrix_at(video.height)
-    full = bool(color.full_range)
+    matrix = color.matrix_at(video.size.height)
     options = {
         "matrixin": "gbr",
         "rangein": "full",
         "matrix": matrix,
-        "range": "full" if full else "limited",
+        "range": "full" if color.full_range else "limited",
         "chromal": color.chroma_location or "left",
         "filter": "spline36",
     }
-    told = {"color_primaries": color.primaries, "color_trc": color.transfer}
-    # What was not told is told now if players would take the larger film for something else.
-    guessed = color.matrix == UNSPECIFIED and color.matrix_at(size[1]) == matrix
-    told["colorspace"] = UNSPECIFIED if guessed else matrix
-    marks = [f"{name}={value}" for name, value in told.items()]
-    marks.append("range=" + {None: "unknown", False: "tv", True: "pc"}[color.full_range])
+    # An unspecified matrix must be specified if players would assume another one at the larger size.
+    is_implied = color.matrix == UNSPECIFIED and color.matrix_at(size.height) == matrix
+    color_tags = {
+        "color_primaries": color.primaries,
+        "color_trc": color.transfer,
+        "colorspace": UNSPECIFIED if is_implied else matrix,
+        "range": {None: "unknown", False: "tv", True: "pc"}[color.full_range],
+    }
     scale = "zscale=" + ":".join(f"{name}={value}" for name, value in options.items())
-    return [f"format={planar}", scale, f"format={pix_fmt}", "setparams=" + ":".join(marks), aspect]
+    tags = "setparams=" + ":".join(f"{name}={value}" for name, value in color_tags.items())
+    return [f"format={planar}", scale, f"format={pix_fmt}", tags, aspect]
 
 
-def try_encoder(arguments: list[str], size: tuple[int, int], has_alpha: bool) -> None:
-    """Encode one black frame, so that what the encoder refuses is known before the start.
+def try_encoder(arguments: Sequence[str], size: Dimensions, has_alpha: bool) -> None:
+    """Encode one black frame, to find out whether the encoder accepts its arguments.
 
     Raises:
-        UsageError: it refuses.
+        UsageError: The encoder rejects them.
     """
-    width, height = size
-    black = f"color=black:size={width}x{height}:rate=25,format={'rgba64le' if has_alpha else 'rgb48le'}"
-    code, _, said = ffmpeg.run(
+    pix_fmt = "rgba64le" if has_alpha else "rgb48le"
+    black = f"color=black:size={size.width}x{size.height}:rate=25,format={pix_fmt}"
+    code, _, stderr = ffmpeg.run(
         ["-v", "error", "-f", "lavfi", "-i", black, "-frames:v", "1", *arguments, "-f", "null", "-"]
     )
     if code:
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        raise UsageError(f"the encoder refuses: {'; '.join(lines[:2]) or code}")
+        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+        raise UsageError(f"the encoder rejects its options: {'; '.join(lines[:2]) or code}")
 
 
 class SegmentWriter:
-    """One segment of a film, which begins with a keyframe, in a file of its own.
+    """Encodes one segment of a video, which starts with a keyframe, into a file of its own.
+
+    Use it as a context manager: leaving the block before `close` ends the encoder.
 
     Args:
-        path: the file, Matroska; it is whole once `close` has returned.
-        arguments: of `encoder_arguments`.
-        size: width and height of the frames in pixels.
+        path: The file, in Matroska. It is complete once `close` has returned.
+        video: The input.
+        arguments: The arguments of the encoder, from `encoder_arguments`.
+        size: The size of the frames.
+
+    Raises:
+        OutputError: The encoder cannot be started.
     """
 
-    def __init__(self, path: Path, video: Video, arguments: list[str], size: tuple[int, int]) -> None:
+    def __init__(self, path: Path, video: Video, arguments: Sequence[str], size: Dimensions) -> None:
         self._path, self._packed = path, "rgba64le" if video.has_alpha else "rgb48le"
         self._time_base, self._last = video.time_base, -1
         self._first: int | None = None
-        before: list[str] = []
+        input_options: list[str] = []
         if video.color.mastering_display and ffmpeg.supports_mastering_display():
-            before = ["-mastering_display", video.color.mastering_display]
+            input_options = ["-mastering_display", video.color.mastering_display]
             if video.color.content_light:
-                before += ["-content_light", video.color.content_light]
-        self._process = ffmpeg.Process(
-            [*before, "-f", "nut", "-i", "pipe:0", *arguments, "-f", "matroska", ffmpeg.url(path)],
-            reads=True,
-        )
+                input_options += ["-content_light", video.color.content_light]
+        pipe_to_file = ["-f", "nut", "-i", "pipe:0", *arguments, "-f", "matroska", ffmpeg.url(path)]
+        self._process = ffmpeg.Process([*input_options, *pipe_to_file], reads=True)
         try:
             self._nut = av.open(self._process.pipe, "w", format="nut")
             stream = self._nut.add_stream("rawvideo", rate=video.rate)
@@ -192,53 +214,50 @@ class SegmentWriter:
             self._fail()
         self._stream = stream
 
-    def add(self, time: int, pixels: np.ndarray, alpha: np.ndarray | None) -> None:
+    def __enter__(self) -> SegmentWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.end(kill=True)
+
+    def add(self, frame: Frame) -> None:
         """Encode one frame.
 
-        Args:
-            time: in ticks of the film's time base.
-            pixels: (H, W, 3) uint16.
-            alpha: (H, W) uint16, where the film has alpha.
-
         Raises:
-            OutputError: the encoder or the disk refuses.
+            OutputError: The encoder fails, or the disk is full.
         """
         if self._first is None:
-            self._first = time
-        whole = pixels if alpha is None else np.dstack([pixels, alpha])
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(whole), format=self._packed)
-        # No two in one tick: the order of the timestamps is what counts in the end.
-        self._last = max(self._last + 1, round((time - self._first) * self._time_base / _TICK))
-        frame.pts, frame.time_base = self._last, _TICK
+            self._first = frame.time
+        array = frame.pixels if frame.alpha is None else np.dstack([frame.pixels, frame.alpha])
+        encoded = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format=self._packed)
+        # No two frames may share a tick: all that matters here is their order.
+        self._last = max(self._last + 1, round((frame.time - self._first) * self._time_base / _TICK))
+        encoded.pts, encoded.time_base = self._last, _TICK
         try:
-            self._nut.mux(self._stream.encode(frame))
+            self._nut.mux(self._stream.encode(encoded))
         except OSError:
             self._fail()
 
     def close(self) -> None:
-        """Finish the segment, through to the disk.
+        """Complete the segment and flush it to the disk.
 
         Raises:
-            OutputError: as `add`.
+            OutputError: As `add`.
         """
         try:
             self._nut.mux(self._stream.encode(None))
             self._nut.close()
         except OSError:
             self._fail()
-        code, told = self._process.end()
+        code, stderr_lines = self._process.end()
         if code:
-            raise self._refusal(code, told)
+            raise self._error(code, stderr_lines)
         with self._path.open("rb") as file:
             os.fsync(file.fileno())
 
-    def abandon(self) -> None:
-        """End the encoder; what there is of the segment is of no use."""
-        self._process.end(kill=True)
+    def _fail(self) -> NoReturn:
+        raise self._error(*self._process.end())
 
-    def _fail(self) -> None:
-        raise self._refusal(*self._process.end())
-
-    def _refusal(self, code: int, told: list[str]) -> OutputError:
-        reason = "; ".join(told[:2]) or f"ffmpeg ended with {code}"
+    def _error(self, code: int, stderr_lines: list[str]) -> OutputError:
+        reason = "; ".join(stderr_lines[:2]) or f"ffmpeg ended with {code}"
         return OutputError(f"{self._path.parent}: cannot be written: {reason}")

@@ -1,0 +1,74 @@
+"""Decide which metadata of a video goes into the output."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from enum import Enum
+
+from PIL import ExifTags, Image
+
+from rgt_cli.media.location import has_coordinates, is_location_name
+
+_DERIVED = ("encoder", "duration", "bps", "number_of_", "_statistics", "rotate", "major_brand",
+            "minor_version", "compatible_brands", "vendor_id")  # fmt: skip
+"""How tags begin, in lower case, that the muxer writes itself or that no longer apply to the output."""
+_FUNCTIONAL = frozenset({"language", "filename", "mimetype", "alpha_mode", "stereo_mode"})
+"""Tags in lower case without which a stream cannot be chosen or shown correctly."""
+_PLACE_KEY = re.compile(r"location|gps|latitude|longitude|altitude|(?<![a-z])xyz(?![a-z])")
+"""Found in the keys, in lower case, of tags that contain a location, besides those of images."""
+_LANGUAGE = re.compile(r"-[a-z]{3}$")
+"""The suffix of keys whose value is in one language: location-eng."""
+_TELEMETRY = re.compile(
+    rb"\b(gps|home|lat|lon|lng|latitude|longt?itude)\W{1,5}\d+\.\d+",  # some drones write "longtitude"
+    re.IGNORECASE,
+)
+"""Found in the subtitles that drones write: GPS (2.2950, 48.8577, 15) or [latitude: 48.8577]."""
+
+
+class MetadataPolicy(Enum):
+    """Which metadata of a video goes into the output."""
+
+    KEEP = "keep"
+    """All that still applies."""
+    STRIP_GPS = "strip-gps"
+    """All but what contains a location, or may contain one."""
+    STRIP = "strip"
+    """Nothing but what is needed to choose and show the streams."""
+
+
+def filter_tags(tags: Mapping[str, str], policy: MetadataPolicy) -> dict[str, str]:
+    """Return the tags of a file, stream or chapter that go into the output."""
+    tags = {key: value for key, value in tags.items() if not key.lower().startswith(_DERIVED)}
+    match policy:
+        case MetadataPolicy.KEEP:
+            return tags
+        case MetadataPolicy.STRIP_GPS:
+            return {key: value for key, value in tags.items() if not is_place(key, value)}
+        case MetadataPolicy.STRIP:
+            return {key: value for key, value in tags.items() if key.lower() in _FUNCTIONAL}
+
+
+def is_place(key: str, value: str) -> bool:
+    """Return whether a tag contains a location."""
+    return (
+        bool(_PLACE_KEY.search(key.lower()))
+        or is_location_name(_LANGUAGE.sub("", key))
+        or has_coordinates(value)
+    )
+
+
+def is_telemetry(subtitle: bytes) -> bool:
+    """Return whether the packet of a subtitle contains coordinates."""
+    # MP4 puts two bytes with the length in front, which may look like a letter.
+    return bool(_TELEMETRY.search(subtitle) or _TELEMETRY.search(subtitle[2:]))
+
+
+def image_has_place(data: bytes) -> bool:
+    """Return whether the EXIF or XMP of an image file contains a location; true if it is unreadable."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return bool(image.getexif().get_ifd(ExifTags.IFD.GPSInfo)) or b"GPSL" in data
+    except Exception:  # Pillow parses EXIF in Python: damaged data can raise anything
+        return True

@@ -1,4 +1,4 @@
-"""An array in, an array out: device and precision, memory budget, tiling, blending, alpha, any size."""
+"""Upscale arrays: device, precision, memory, tiles and their blending, transparency, any size."""
 
 from rgt_cli.inference.device import use_threads
 from rgt_cli.inference.multipass import MultiPassUpscaler

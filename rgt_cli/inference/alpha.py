@@ -1,4 +1,4 @@
-"""Pictures with transparency: no fringe of what lies hidden under it, and edges as sharp as the rest."""
+"""Upscale transparency: no fringes from hidden colors, and edges as sharp as the rest of the image."""
 
 from __future__ import annotations
 
@@ -7,43 +7,48 @@ from collections.abc import Callable
 import numpy as np
 
 from rgt_cli.inference.resize import lanczos
+from rgt_cli.size import Dimensions
 
-Enlarge = Callable[[np.ndarray], np.ndarray]
-"""(H, W) or (H, W, C) -> the same, larger, of the same dtype."""
+Upscale = Callable[[np.ndarray], np.ndarray]
+"""Upscales (H, W) or (H, W, C) to the same number of dimensions and the same dtype."""
 
 _REACH = 2
-"""Pixels of the source whose alpha bounds that of an enlarged pixel."""
+"""The alpha of an upscaled pixel is bounded by that of input pixels up to this far away."""
 
 
 def upscale_with_alpha(
-    pixels: np.ndarray, alpha: np.ndarray, enlarge: Enlarge, by_network: bool = True
+    pixels: np.ndarray, alpha: np.ndarray, upscale: Upscale, by_network: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Enlarge colors and transparency.
+    """Upscale colors and transparency.
 
     Args:
         pixels: (H, W) or (H, W, C), uint8, uint16 or floating point in 0..1, not premultiplied.
-        alpha: (H, W), of the same dtype; 0 is transparent.
-        by_network: enlarge alpha as `enlarge` does a gray picture, or by Lanczos.
+        alpha: (H, W) of the same dtype; 0 is transparent.
+        upscale: Upscales one image.
+        by_network: Upscale alpha by `upscale`, as a gray image; otherwise by Lanczos.
 
     Returns:
-        The same two, enlarged. Alpha that is one value costs nothing.
+        The upscaled pixels and alpha. Alpha that is the same everywhere is not computed.
     """
     opaque = 1 if np.issubdtype(alpha.dtype, np.floating) else np.iinfo(alpha.dtype).max
-    shown = pixels if (alpha == opaque).all() else bleed_colors(pixels, alpha)
-    colors = enlarge(shown)
+    colors = upscale(pixels if (alpha == opaque).all() else bleed_colors(pixels, alpha))
     height, width = colors.shape[:2]
     if alpha.min() == alpha.max():
         return colors, np.full((height, width), alpha.flat[0])
-    larger = enlarge(alpha) if by_network else lanczos(alpha, height, width)
-    return colors, clamp_to_neighbors(larger, alpha)
+    upscaled = upscale(alpha) if by_network else lanczos(alpha, Dimensions(width, height))
+    return colors, clamp_to_neighbors(upscaled, alpha)
 
 
 def bleed_colors(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Give fully transparent pixels the colors of the visible ones nearby.
+    """Give fully transparent pixels the colors of visible pixels nearby.
 
-    What is hidden there, often black or white, would show at the edges once it is enlarged. Each
-    hidden pixel takes the mean, weighted by alpha, of the smallest cell of a pyramid of averages that
-    has something visible in it.
+    The colors hidden there, often black or white, would otherwise show at upscaled edges. Each hidden
+    pixel gets the mean, weighted by alpha, of the smallest cell of a pyramid of averages that has a
+    visible pixel in it.
+
+    Args:
+        pixels: (H, W) or (H, W, C).
+        alpha: (H, W); 0 is transparent.
     """
     visible = alpha > 0
     if visible.all() or not visible.any():
@@ -57,7 +62,7 @@ def bleed_colors(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def _filled(colors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(H, W, C) colors with those of no weight, (H, W), replaced."""
+    """Replace the (H, W, C) colors whose (H, W) weight is 0 by those of the next coarser average."""
     hidden = weights == 0
     if not hidden.any():
         return colors
@@ -70,25 +75,31 @@ def _filled(colors: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.where(hidden[..., None], spread, colors)
 
 
-def clamp_to_neighbors(enlarged: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Hold (sH, sW) alpha between the least and the greatest of its neighbors in the source, (H, W).
+def clamp_to_neighbors(upscaled: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Clip upscaled alpha between the least and the greatest of its neighbors in the input.
 
-    So there is no ringing, and what was opaque or transparent all around is so to the last bit.
+    This removes ringing, and pixels amid opaque or transparent ones become exactly opaque or
+    transparent.
+
+    Args:
+        upscaled: (s * H, s * W).
+        alpha: (H, W), the input.
     """
-    scale = enlarged.shape[0] / alpha.shape[0], enlarged.shape[1] / alpha.shape[1]
+    scale = upscaled.shape[0] / alpha.shape[0], upscaled.shape[1] / alpha.shape[1]
     rows, columns = (
         np.minimum((np.arange(large) + 0.5) / s, small - 1).astype(np.intp)
-        for large, s, small in zip(enlarged.shape, scale, alpha.shape, strict=True)
+        for large, s, small in zip(upscaled.shape, scale, alpha.shape, strict=True)
     )
     least, greatest = _extreme(alpha, np.minimum), _extreme(alpha, np.maximum)
     grid = np.ix_(rows, columns)
-    return np.clip(enlarged, least[grid], greatest[grid])
+    clipped: np.ndarray = np.clip(upscaled, least[grid], greatest[grid])
+    return clipped
 
 
-def _extreme(alpha: np.ndarray, which: np.ufunc) -> np.ndarray:
-    """The least or the greatest in the square around each pixel."""
+def _extreme(alpha: np.ndarray, function: np.ufunc) -> np.ndarray:
+    """Return the least (`np.minimum`) or the greatest (`np.maximum`) in the square around each pixel."""
     for axis in (0, 1):
         padded = np.pad(alpha, [(_REACH, _REACH) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
         windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _REACH + 1, axis=axis)
-        alpha = which.reduce(windows, axis=-1)
+        alpha = np.asarray(function.reduce(windows, axis=-1))
     return alpha

@@ -1,16 +1,32 @@
-"""Cut an image into overlapping tiles and blend the enlarged tiles back into one image.
+"""Cut an image into overlapping tiles, and blend the upscaled tiles into one image.
 
-Rows of tiles are finished one after another, so that only one row is held in floating point.
+Rows of tiles are finished from top to bottom: at most two of them are in memory in floating point.
 """
 
+from __future__ import annotations
+
+import functools
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 
+from rgt_cli.size import Dimensions
+
+ProgressCallback = Callable[[int, int], None]
+"""Called with (tiles done, tiles in total), first with 0 done. If memory runs out and an image is
+computed again in smaller tiles, the count starts again at 0."""
+
+TileSize = int | Literal["auto", "none"]
+"""Side of a tile in pixels of the input; "auto": what fits in memory; "none": always the whole image."""
+
+TileFunction = Callable[[np.ndarray], np.ndarray]
+"""(h, w, C) of one tile -> (s * h, s * w, C) float32, a new array that the caller may overwrite."""
+
 
 class Rows(Protocol):
-    """A picture that gives its rows: an array, or something on disk."""
+    """An image whose rows can be sliced: an array, or a file."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -18,62 +34,79 @@ class Rows(Protocol):
 
     @property
     def dtype(self) -> np.dtype:
-        """Of its numbers."""
+        """The dtype of the pixels."""
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        """(rows, W) or (rows, W, C)."""
+        """Return these rows: (rows, W) or (rows, W, C)."""
 
 
-Tile = tuple[int, int]
-"""Height and width of a tile, in pixels of the input."""
+@dataclass(frozen=True)
+class TileGrid:
+    """How an image is cut into tiles. All lengths are in pixels of the input."""
 
-TileFunction = Callable[[np.ndarray], np.ndarray]
-"""(h, w, C) of one tile -> (s * h, s * w, C) float32."""
+    image: Dimensions
+    """Size of the image."""
+    tile: Dimensions
+    """Size of a tile. Tiles of a smaller image are cut off at its size."""
+    overlap: int
+    """The least number of pixels that neighboring tiles share; below both sides of `tile`."""
+
+    @functools.cached_property
+    def tops(self) -> list[int]:
+        """The first row of each row of tiles."""
+        return tile_starts(self.image.height, self.tile.height, self.overlap)
+
+    @functools.cached_property
+    def lefts(self) -> list[int]:
+        """The first column of each column of tiles."""
+        return tile_starts(self.image.width, self.tile.width, self.overlap)
+
+    @property
+    def count(self) -> int:
+        """The number of tiles."""
+        return len(self.tops) * len(self.lefts)
+
+    def equalized(self) -> TileGrid:
+        """Return the grid of as many tiles that are as small as possible, and so of about equal size."""
+        width = smallest_equal_tile(self.image.width, self.tile.width, self.overlap)
+        height = smallest_equal_tile(self.image.height, self.tile.height, self.overlap)
+        return TileGrid(self.image, Dimensions(width, height), self.overlap)
 
 
-def tile_starts(size: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along a side of `size` pixels: evenly spread, with `overlap` or more."""
-    if tile >= size:
+def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Return where tiles start along `length` pixels: evenly spread, sharing at least `overlap`."""
+    if tile >= length:
         return [0]
-    count = -(-(size - overlap) // (tile - overlap))
-    return [round(i * (size - tile) / (count - 1)) for i in range(count)]
+    count = -(-(length - overlap) // (tile - overlap))
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
 
 
-def smallest_equal_tile(size: int, tile: int, overlap: int) -> int:
-    """The least side of tiles that cover `size` pixels in no more pieces than tiles of side `tile`."""
-    count = len(tile_starts(size, tile, overlap))
-    return -(-(size + (count - 1) * overlap) // count)
-
-
-def count_tiles(height: int, width: int, tile: Tile, overlap: int) -> int:
-    """How many tiles cover an image of `height` x `width` pixels."""
-    return len(tile_starts(height, tile[0], overlap)) * len(tile_starts(width, tile[1], overlap))
+def smallest_equal_tile(length: int, tile: int, overlap: int) -> int:
+    """Return the smallest side of tiles of which no more cover `length` pixels than of side `tile`."""
+    count = len(tile_starts(length, tile, overlap))
+    return -(-(length + (count - 1) * overlap) // count)
 
 
 def cosine_ramp(length: int) -> np.ndarray:
-    """A raised-cosine ramp from near 0 to near 1: the share of the newer tile along an overlap."""
+    """Return a raised cosine from near 0 to near 1: the weight of the newer tile along an overlap."""
     phase = (np.arange(length, dtype=np.float32) + 0.5) / max(length, 1)
     return ((1 - np.cos(np.pi * phase)) / 2).astype(np.float32)
 
 
-def blended_rows(
-    image: Rows, scale: int, tile: Tile, overlap: int, enlarge: TileFunction
-) -> Iterator[np.ndarray]:
-    """Yield the enlarged image from top to bottom, as (rows, s * W, C) float32 strips.
+def blended_rows(image: Rows, grid: TileGrid, scale: int, upscale: TileFunction) -> Iterator[np.ndarray]:
+    """Yield the upscaled image from top to bottom, as (rows, s * W, C) float32 strips.
+
+    Tiles that agree on the pixels they share come out unchanged, bit for bit. The caller may overwrite a
+    strip.
 
     Args:
-        image: (H, W) or (H, W, C); slices of its rows are taken.
-        scale: how much `enlarge` enlarges.
-        tile: sides of a tile; smaller images are one tile.
-        overlap: input pixels that neighboring tiles share at least, below both sides of `tile`.
-
-    Tiles that agree on the pixels they share come out untouched, bit for bit.
+        image: The input, of the size `grid.image`.
+        scale: The factor s of `upscale`.
+        upscale: Upscales one tile.
     """
-    height, width = image.shape[:2]
-    tops, lefts = tile_starts(height, tile[0], overlap), tile_starts(width, tile[1], overlap)
     carried: np.ndarray | None = None
-    for top, next_top in zip(tops, [*tops[1:], height], strict=True):
-        row = _blended_row(image[top : top + tile[0]], lefts, scale, tile[1], enlarge)
+    for top, next_top in zip(grid.tops, [*grid.tops[1:], grid.image.height], strict=True):
+        row = _blended_row(image[top : top + grid.tile.height], grid, scale, upscale)
         if carried is not None:
             _fade_in(carried, row[: len(carried)], axis=0)
         finished = (next_top - top) * scale
@@ -81,14 +114,15 @@ def blended_rows(
         carried = row[finished:]
 
 
-def _blended_row(
-    band: np.ndarray, lefts: list[int], scale: int, tile_width: int, enlarge: TileFunction
-) -> np.ndarray:
+def _blended_row(band: np.ndarray, grid: TileGrid, scale: int, upscale: TileFunction) -> np.ndarray:
+    """Return one upscaled row of tiles; `band` is its rows of the input."""
+    if len(grid.lefts) == 1:
+        return upscale(band)
     height, width = band.shape[:2]
     row = np.empty((0,))
     done = 0
-    for left in lefts:
-        new = enlarge(band[:, left : left + tile_width])
+    for left in grid.lefts:
+        new = upscale(band[:, left : left + grid.tile.width])
         if not done:
             row = np.empty((height * scale, width * scale, new.shape[2]), np.float32)
         shared = done - left * scale
@@ -101,6 +135,6 @@ def _blended_row(
 
 
 def _fade_in(old: np.ndarray, new: np.ndarray, axis: int) -> None:
-    """Turn the overlap `new`, in place, into the cross-fade from `old` to it."""
-    share = cosine_ramp(new.shape[axis]).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
-    new[...] = old + share * (new - old)
+    """Turn the overlap `new`, in place, into the cross-fade from `old` to `new`."""
+    weight = cosine_ramp(new.shape[axis]).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+    new[...] = old + weight * (new - old)

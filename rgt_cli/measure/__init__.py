@@ -1,4 +1,4 @@
-"""Measuring: PSNR and SSIM as papers report them, and the bicubic resize that made their test images."""
+"""Measure quality as papers report it, and the speed and memory use of models."""
 
 from rgt_cli.measure.metrics import bicubic_resize, jpeg_roundtrip, luma, psnr, psnr_luma, ssim
 

@@ -1,11 +1,14 @@
-"""How fast a model runs here, in how much memory, how near to the machine's limit, how exactly."""
+"""Measure the speed, memory use and error of a model, beside the limit of the machine."""
+
+from __future__ import annotations
 
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -16,90 +19,86 @@ from rgt_cli.inference.memory import peak_memory
 from rgt_cli.network import RGTConfig
 from rgt_cli.network.cost import multiply_adds
 
+if TYPE_CHECKING:
+    from rgt_cli.inference.device import Precision
+
 MATRIX_SIDE = 2048
-"""Side of the square matrices whose product shows what the machine can do."""
+"""Side of the square matrices whose product shows the limit of the machine."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A model and how it is run. The first four fields mean what they mean to `Upscaler`."""
+
+    model: str = "auto"
+    scale: int | None = None
+    device: str = "auto"
+    precision: Precision = "auto"
+    tile: int
+    """Side of the square input, in pixels."""
+    runs: int = 5
+    """Number of runs whose median is reported; one more precedes them, to warm up."""
+    threads: int | None = None
+    """CPU threads; None is the processors that this process may use."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timing:
-    """What one model did on tiles of one size in one precision."""
+    """The figures of one case."""
 
     model: str
     device: str
     threads: int
     precision: str
     tile: int
-    """Side of the tile, in pixels of the input."""
+    """Side of the input, in pixels."""
     seconds: float
-    """For one tile: the median."""
+    """Median time of one tile."""
     megapixels_per_second: float
-    """Of the input."""
+    """Megapixels of input per second."""
     peak_memory: int
     """Bytes: of the whole process on a CPU, of the tensors on CUDA."""
     operations_per_second: float
-    """Floating-point operations, two for each multiply-add of the network."""
+    """Floating-point operations per second, two for each multiply-add of the network."""
     matrix_peak: float
     """The same for a product of two large square matrices in this precision, on this machine."""
     max_error: float
-    """Against the same network in fp32, on values of 0..1."""
+    """Largest difference from the same network in fp32, for values of 0..1."""
     psnr: float
-    """PSNR against the same network in fp32, on values of 0..1; infinite in fp32."""
+    """PSNR in dB against the same network in fp32; infinite in fp32."""
 
     @property
     def peak_fraction(self) -> float:
-        """How much of the machine's matrix product rate is reached."""
+        """The part of the machine's rate of matrix products that the network reaches."""
         return self.operations_per_second / self.matrix_peak
 
 
-def benchmark(
-    model: str,
-    scale: int | None,
-    device: str,
-    precisions: list[str],
-    tiles: list[int],
-    runs: int,
-    threads: int | None,
-) -> Iterator[Timing]:
-    """Time a model, each case in a process of its own, one after the other.
-
-    Args:
-        model, scale, device, precisions: as `Upscaler` takes them.
-        tiles: sides of the square inputs, in pixels.
-        runs: how many runs the median is of; one more goes before them, to warm up.
-        threads: None is what this process may use.
+def benchmark(cases: Iterable[Case]) -> Iterator[Timing]:
+    """Measure each case in a process of its own, one after the other.
 
     Raises:
-        RGTError: as `Upscaler` does.
+        RGTError: As `Upscaler`.
     """
     spawn = multiprocessing.get_context("spawn")
-    for precision in precisions:
-        for tile in tiles:
-            with ProcessPoolExecutor(1, mp_context=spawn) as process:
-                arguments = (model, scale, device, precision, tile, runs, threads)
-                yield process.submit(time_tile, *arguments).result()
+    for case in cases:
+        with ProcessPoolExecutor(1, mp_context=spawn) as process:
+            yield process.submit(time_tile, case).result()
 
 
-def time_tile(
-    model: str,
-    scale: int | None,
-    device: str,
-    precision: str,
-    tile: int,
-    runs: int,
-    threads: int | None,
-) -> Timing:
-    """Time one case in this process, which should be a new one: its peak of memory is reported."""
-    count = use_threads(threads)
-    upscaler = Upscaler(model, scale, device, precision)
-    # Soft shapes, since neither noise nor a flat field is what pictures are like.
+def time_tile(case: Case) -> Timing:
+    """Measure one case in this process, which should be new: its peak memory use is reported."""
+    threads = use_threads(case.threads)
+    upscaler = Upscaler(case.model, case.scale, device=case.device, precision=case.precision)
+    # Smooth shapes: neither noise nor a flat image is like a photo.
     coarse = torch.rand(1, upscaler.config.in_chans, 9, 9, generator=torch.Generator().manual_seed(0))
+    tile = case.tile
     image = F.interpolate(coarse, (tile, tile), mode="bicubic").clamp(0, 1).to(upscaler.device)
     with torch.inference_mode():
-        seconds = _median(lambda: upscaler.infer(image), runs, upscaler.device)
+        seconds = _median(lambda: upscaler.infer(image), case.runs, upscaler.device)
         peak = peak_memory(upscaler.device)
         result = upscaler.infer(image)
         exact = upscaler.network(image).float()
-        # Where a precision is emulated, a large product would take minutes.
+        # A large product takes minutes in a precision that is emulated.
         side = MATRIX_SIDE // 8 if is_emulated(upscaler.dtype, upscaler.device) else MATRIX_SIDE
         matrix = torch.rand(side, side, device=upscaler.device, dtype=upscaler.dtype)
         product = _median(lambda: matrix @ matrix, 9, upscaler.device)
@@ -110,7 +109,7 @@ def time_tile(
     return Timing(
         model=upscaler.name,
         device=str(upscaler.device),
-        threads=count,
+        threads=threads,
         precision=str(upscaler.dtype).removeprefix("torch.").replace("float", "fp").replace("bfp", "bf"),
         tile=tile,
         seconds=seconds,
@@ -124,7 +123,7 @@ def time_tile(
 
 
 def _median(run: Callable[[], torch.Tensor], runs: int, device: torch.device) -> float:
-    """The median of the seconds of so many runs after one to warm up."""
+    """Return the median seconds of so many runs, after one to warm up."""
     seconds = []
     for _ in range(runs + 1):
         started = time.perf_counter()

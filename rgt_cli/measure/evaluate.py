@@ -1,4 +1,4 @@
-"""The scores of models on benchmarks, by the protocol of the papers."""
+"""Evaluate models on datasets, by the protocol of the papers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rgt_cli.measure.metrics import bicubic_resize, jpeg_roundtrip, luma, psnr, 
 from rgt_cli.measure.vmaf import vmaf
 
 Method = Callable[[np.ndarray], np.ndarray]
-"""(h, w) or (h, w, 3) uint8 -> the same, `scale` times as large."""
+"""Upscales (h, w) or (h, w, 3) uint8 to `scale` times the sides."""
 
 _PAPER = Path(__file__).with_name("paper.toml")
 _USUAL_FOLDERS = ("hr", "gt", "original", "gtmod12")
@@ -24,98 +24,98 @@ _USUAL_FOLDERS = ("hr", "gt", "original", "gtmod12")
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures of ground truth, and where they are given, their reductions."""
+    """Images of ground truth, with their low-resolution inputs if there are any."""
 
     name: str
-    pictures: tuple[tuple[Path, Path | None], ...]
-    """Ground truth, and its low-resolution input; None has it made by MATLAB's bicubic."""
+    images: tuple[tuple[Path, Path | None], ...]
+    """(ground truth, input) of each image. Without an input, it is computed as by MATLAB's bicubic."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How near one result is to the truth, `scale` pixels of border left out."""
+    """The similarity of a result to the ground truth, without a border of `scale` pixels."""
 
     psnr: float
-    """In dB, on luma (BT.601): what papers report."""
+    """PSNR in dB on luma (BT.601), as papers report it."""
     ssim: float
-    """On luma, 0..1: what papers report."""
+    """SSIM on luma, 0..1, as papers report it."""
     psnr_rgb: float
-    """In dB, on all channels."""
+    """PSNR in dB on all channels."""
     ssim_rgb: float
-    """The mean over the channels."""
+    """SSIM, 0..1, averaged over the channels."""
     vmaf: float | None = None
-    """0..100; None if it was not asked for."""
+    """VMAF, 0..100; None if it was not requested."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """One picture of a benchmark, enlarged by one method."""
+    """The scores of one image, upscaled by one method."""
 
-    benchmark: str
+    dataset: str
     method: str
-    picture: str
+    image: str
+    """The file name."""
     scores: Scores
     seconds: float
     megapixels: float
-    """Of the input."""
+    """Size of the input."""
 
 
 def find_dataset(high: Path, low: Path | None, scale: int) -> Dataset:
-    """The pictures of a folder of ground truth, each with its reduction from another folder.
+    """Return the dataset of a folder of ground truth, and of a folder of inputs.
 
     Args:
-        high: a folder of PNG pictures; the benchmark is called like it, or like the folder around
-            a folder called HR.
-        low: a folder with a picture for each, called alike or with x2, x3, x4 after the stem.
+        high: A folder of PNG images. The dataset has its name, or that of its parent if the folder is
+            called HR or the like.
+        low: A folder with an input for each image, of the same name or with x2, x3 or x4 after the stem.
 
     Raises:
-        NoInputError: the folder holds no PNG, or a reduction is missing.
+        NoInputError: There is no PNG image, or an input is missing.
     """
     name = high.resolve().name
     if name.lower() in _USUAL_FOLDERS:
         name = high.resolve().parent.name
-    pictures: list[tuple[Path, Path | None]] = []
+    images: list[tuple[Path, Path | None]] = []
     for path in sorted(high.glob("*.png")):
         if low is None:
-            pictures.append((path, None))
+            images.append((path, None))
             continue
         candidates = [low / f"{path.stem}{mark}.png" for mark in ("", f"x{scale}")]
         found = next((candidate for candidate in candidates if candidate.is_file()), None)
         if found is None:
-            raise NoInputError(f"{low}: neither {candidates[0].name} nor {candidates[1].name} in it")
-        pictures.append((path, found))
-    if not pictures:
-        raise NoInputError(f"{high}: no PNG pictures in it")
-    return Dataset(name, tuple(pictures))
+            raise NoInputError(f"{low}: contains neither {candidates[0].name} nor {candidates[1].name}")
+        images.append((path, found))
+    if not images:
+        raise NoInputError(f"{high}: contains no PNG images")
+    return Dataset(name, tuple(images))
 
 
 def evaluate(
-    benchmarks: list[Dataset],
+    datasets: list[Dataset],
     methods: Mapping[str, Method],
     scale: int,
     with_vmaf: bool = False,
     jpeg: int | None = None,
 ) -> Iterator[Result]:
-    """Score every method on every picture.
+    """Yield the scores of every method on every image.
 
-    The truth is cropped to a multiple of the scale. Results are compared in 8 bits.
+    The ground truth is cropped to a multiple of the scale. Results are compared in 8 bits.
 
     Args:
-        jpeg: the quality that reductions are jpeg_roundtrip with first, as photos on the web are; None
-            leaves them as they are.
+        jpeg: Compress the inputs first, at this JPEG quality.
 
     Raises:
-        InputError: a picture cannot be read, or its reduction is of another size.
-        UsageError: VMAF is asked for, and this ffmpeg has none.
+        InputError: An image cannot be read, or an input has another size than it should.
+        UsageError: VMAF is requested, and this ffmpeg does not have it.
     """
-    for benchmark in benchmarks:
-        for high, low in benchmark.pictures:
+    for dataset in datasets:
+        for high, low in dataset.images:
             truth = _read(high)
             height, width = (side // scale * scale for side in truth.shape[:2])
             truth = truth[:height, :width]
             small = bicubic_resize(truth, 1 / scale) if low is None else _read(low, truth.ndim)
             if small.shape[0] * scale != height or small.shape[1] * scale != width:
-                raise InputError(f"{low}: is not the x{scale} reduction of {high}, by its size")
+                raise InputError(f"{low}: its size is not 1/{scale} of that of {high}; see -s x{scale}")
             if jpeg is not None:
                 small = jpeg_roundtrip(small, jpeg)
             for name, method in methods.items():
@@ -124,7 +124,14 @@ def evaluate(
                 seconds = time.perf_counter() - started
                 scores = score(result, truth, scale, with_vmaf)
                 megapixels = small.shape[0] * small.shape[1] / 1e6
-                yield Result(benchmark.name, name, high.name, scores, seconds, megapixels)
+                yield Result(
+                    dataset=dataset.name,
+                    method=name,
+                    image=high.name,
+                    scores=scores,
+                    seconds=seconds,
+                    megapixels=megapixels,
+                )
 
 
 def _read(path: Path, dimensions: int | None = None) -> np.ndarray:
@@ -137,31 +144,31 @@ def _read(path: Path, dimensions: int | None = None) -> np.ndarray:
 
 
 def score(result: np.ndarray, truth: np.ndarray, border: int, with_vmaf: bool = False) -> Scores:
-    """Compare two pictures of one shape, (H, W) or (H, W, 3) uint8, leaving out a border."""
+    """Compare two images of one shape, (H, W) or (H, W, 3) uint8, without a border of so many pixels."""
     inner = slice(border, -border or None)
     a, b = result[inner, inner], truth[inner, inner]
     a_luma, b_luma = luma(a), luma(b)
     a_planes, b_planes = (x[..., None] if x.ndim == 2 else x for x in (a, b))
     by_channel = [ssim(a_planes[..., c], b_planes[..., c]) for c in range(a_planes.shape[2])]
     return Scores(
-        psnr(a_luma, b_luma),
-        ssim(a_luma, b_luma),
-        psnr(a, b),
-        float(np.mean(by_channel)),
-        vmaf(a, b) if with_vmaf else None,
+        psnr=psnr(a_luma, b_luma),
+        ssim=ssim(a_luma, b_luma),
+        psnr_rgb=psnr(a, b),
+        ssim_rgb=float(np.mean(by_channel)),
+        vmaf=vmaf(a, b) if with_vmaf else None,
     )
 
 
 def mean_scores(results: list[Result]) -> Scores:
-    """The mean of each measure over pictures: what papers report of a benchmark."""
+    """Return the mean of each score over images, as papers report it of a dataset."""
     fields = ("psnr", "ssim", "psnr_rgb", "ssim_rgb")
     means = {name: float(np.mean([getattr(r.scores, name) for r in results])) for name in fields}
-    of_vmaf = [r.scores.vmaf for r in results if r.scores.vmaf is not None]
-    return Scores(**means, vmaf=float(np.mean(of_vmaf)) if of_vmaf else None)
+    vmafs = [r.scores.vmaf for r in results if r.scores.vmaf is not None]
+    return Scores(**means, vmaf=float(np.mean(vmafs)) if vmafs else None)
 
 
 def baselines(scale: int) -> dict[str, Method]:
-    """What every model is measured against: bicubic as MATLAB has it, and Lanczos as Pillow has it."""
+    """Return the methods that models are compared with: MATLAB's bicubic, and Pillow's Lanczos."""
 
     def lanczos(small: np.ndarray) -> np.ndarray:
         size = small.shape[1] * scale, small.shape[0] * scale
@@ -170,12 +177,12 @@ def baselines(scale: int) -> dict[str, Method]:
     return {"bicubic": lambda small: bicubic_resize(small, scale), "lanczos": lanczos}
 
 
-def reported(variant: str, benchmark: str, scale: int) -> tuple[float, float] | None:
-    """PSNR and SSIM that the paper reports of a variant (RGT-S, RGT, RGT+); None if it does not."""
+def paper_scores(variant: str, dataset: str, scale: int) -> tuple[float, float] | None:
+    """Return PSNR and SSIM of a variant (RGT-S, RGT, RGT+) in the paper; None if it has none."""
     paper = tomllib.loads(_PAPER.read_text())
     known = [name.lower() for name in paper["datasets"]]
     row = paper.get(f"x{scale}", {}).get(variant)
-    if row is None or benchmark.lower() not in known:
+    if row is None or dataset.lower() not in known:
         return None
-    at = known.index(benchmark.lower())
+    at = known.index(dataset.lower())
     return row["psnr"][at], row["ssim"][at]

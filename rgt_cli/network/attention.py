@@ -1,9 +1,9 @@
 """The two attentions of RGT: local windows (L-SA) and recursive generalization (RG-SA).
 
-Tokens travel as (B, H, W, C) from the first convolution to the last: a linear layer reads them
-as they are, and a convolution sees the same memory as a channels-last image. Both attentions add
-themselves to the residual stream, a strip of rows or a chunk of windows at a time, so that what
-they need in between stays small enough for a processor's cache.
+Tokens are (B, H, W, C) from the first convolution to the last: a linear layer reads them as they are,
+and a convolution reads the same memory as a channels-last image. Both attentions add their output to the
+residual stream, a strip of rows or a chunk of windows at a time, so that intermediate results fit in the
+cache of a processor.
 """
 
 import functools
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rgt_cli.network.kernels import (
     Channels,
+    State,
     add_strips,
     assemble,
     attend,
@@ -25,27 +26,29 @@ from rgt_cli.network.kernels import (
     convolve_tokens,
     project,
     reorder,
+    side_by_side,
     state_of,
     strip_tokens,
     strips,
 )
 
 MASKED = -100.0
-"""Added to the logit of two tokens that a shifted window joins and the image does not."""
+"""Added to the logits of two tokens that are in one shifted window but not adjacent in the image."""
 
 
 def share(dim: int, ratio: float) -> int:
-    """`dim * ratio` rounded down, forgiving the rounding of a ratio that was read off shapes."""
+    """Return `dim * ratio` rounded down, although a ratio that was derived from shapes is rounded."""
     return int(dim * ratio + 1e-6)
 
 
 def heads_of(blocks: list[int], num_heads: int, head_dim: int, width: int) -> Channels:
-    """Channels of heads, block after block, each widened by zeros to what kernels like.
+    """Return the channels of heads, block after block, each head padded with zeros.
 
     Args:
-        blocks: the first channel of each block; its heads follow one another.
-        head_dim: channels of a head.
-        width: of a head with its zeros, which change no product.
+        blocks: The first channel of each block of consecutive heads.
+        num_heads: Heads of a block.
+        head_dim: Channels of a head.
+        width: Channels of a head with its zeros, which do not change any product.
     """
     heads = [start + head * head_dim for start in blocks for head in range(num_heads)]
     zeros = [-1] * (width - head_dim)
@@ -53,12 +56,12 @@ def heads_of(blocks: list[int], num_heads: int, head_dim: int, width: int) -> Ch
 
 
 def kernel_width(head_dim: int) -> int:
-    """The next multiple of 8: attention and matrix products take whole vectors."""
+    """Return the next multiple of 8, because attention and matrix products work on whole vectors."""
     return head_dim + -head_dim % 8
 
 
 class DynamicPositionBias(nn.Module):
-    """The bias of a window's attention, computed by a small MLP from relative positions.
+    """The position bias of window attention, computed by a small MLP from relative positions.
 
     Source: CrossFormer (Wang et al., 2021), used by L-SA (section 3.2 of the RGT paper).
     """
@@ -76,27 +79,28 @@ class DynamicPositionBias(nn.Module):
         self.pos3 = layer(num_heads)
 
     def forward(self, offsets: Tensor) -> Tensor:
-        """(M, 2) offsets in pixels -> (M, heads) biases."""
-        return self.pos3(self.pos2(self.pos1(self.pos_proj(offsets))))
+        """Return (M, heads) biases for (M, 2) offsets in pixels."""
+        biases: Tensor = self.pos3(self.pos2(self.pos1(self.pos_proj(offsets))))
+        return biases
 
 
 @dataclass(frozen=True)
 class WindowLayout:
-    """Where the tokens of an image lie when they are ordered by window, windows of one kind together.
+    """The order of an image's tokens by window, with windows of one kind together.
 
-    A shifted window that wraps around an edge holds pixels of both edges, which must not see each
-    other. Only the last row and the last column of windows wrap, so interior, right edge, bottom
-    edge and corner are all the kinds there are, each with one bias for all its windows.
+    A shifted window that wraps around an edge has pixels of both edges, which must not attend to each
+    other. Only the last row and the last column of windows wrap, so there are four kinds: interior,
+    right edge, bottom edge and corner. All windows of a kind share one bias.
     """
 
     order: Tensor
-    """(P,) the place in the image of each token, P counting padding, which stands at place 0."""
+    """(P,) The position in the image of each token. P includes padding, which has position 0."""
     back: Tensor
-    """(H * W,) the place of each pixel in `order`."""
+    """(H * W,) The position in `order` of each pixel."""
     real: Tensor | None
-    """(P, 1) 0.0 for tokens of padding, else 1.0; None where there is no padding."""
+    """(P, 1) 0.0 for tokens of padding, otherwise 1.0; None if there is no padding."""
     kinds: tuple[tuple[int, Tensor | None], ...]
-    """(number of windows, (n, n) pairs that must not see each other) of each kind, in order."""
+    """(number of windows, (n, n) pairs of tokens that are masked) of each kind, in order."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -104,11 +108,15 @@ def window_layout(
     height: int, width: int, window: tuple[int, int], shift: tuple[int, int], multiple: int,
     device: torch.device,
 ) -> WindowLayout:  # fmt: skip
-    """Order the tokens of an image, padded to a `multiple` in pixels, by window.
+    """Order the tokens of an image by window.
 
     Args:
-        window: height and width of a window, in pixels.
-        shift: how far windows are moved down and right, in pixels; (0, 0) for a plain turn.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        window: Height and width of a window in pixels.
+        shift: Shift of the windows down and right in pixels; (0, 0) in blocks without a shift.
+        multiple: Pad both sides of the image to a multiple of this number of pixels.
+        device: The device of the tensors.
     """
     (win_h, win_w), (down, right) = window, shift
     tall, wide = height + -height % multiple, width + -width % multiple
@@ -145,11 +153,11 @@ class WindowAttention(nn.Module):
     """Self-attention inside the rectangular windows of one branch of L-SA.
 
     Args:
-        dim: channels of this branch.
-        num_heads: heads of this branch.
-        window: height and width of a window, in pixels.
-        shift: how far windows are moved down and right, in pixels; (0, 0) for a plain turn.
-        first: the first of this branch's channels among those of the queries of both branches.
+        dim: Channels of this branch.
+        num_heads: Heads of this branch.
+        window: Height and width of a window in pixels.
+        shift: Shift of the windows down and right in pixels; (0, 0) in blocks without a shift.
+        first: The first channel of this branch among the query channels of both branches.
     """
 
     def __init__(
@@ -160,23 +168,24 @@ class WindowAttention(nn.Module):
         self.window = window
         self.shift = shift
         self.head_dim = dim // num_heads
-        blocks = [first, first + 2 * dim, first + 4 * dim]  # among those of both branches: q, k, v
+        blocks = [first, first + 2 * dim, first + 4 * dim]  # q of both branches, then k, then v
         self.width = kernel_width(self.head_dim)
         self.rows = heads_of(blocks, num_heads, self.head_dim, self.width)
         self.pos = DynamicPositionBias(dim // 4, num_heads)
-        self._folded: tuple[tuple, Tensor] | None = None
+        self._folded: tuple[State, Tensor] | None = None
 
     def forward(
         self, x: Tensor, qkv: nn.Linear, layout: WindowLayout
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Attend in all windows, some at a time.
+        """Attend in all windows, a chunk of them at a time.
 
         Args:
             x: (B, H * W, 2 * dim) tokens of both branches.
-            qkv: the projection to queries, keys and values of both branches.
+            qkv: The projection to queries, keys and values of both branches.
+            layout: The order of the tokens by window.
 
         Yields:
-            What was attended to, and the values: each (B, n, heads * width) in the order of `layout`.
+            The output of attention and the values, each (B, n, heads * width) in the order of `layout`.
         """
         size = self.window[0] * self.window[1]
         bias, scale, start = self._bias(), self.head_dim**-0.5, 0
@@ -186,7 +195,7 @@ class WindowAttention(nn.Module):
             for first in range(0, count, step):
                 end = start + min(step, count - first) * size
                 parts = project(qkv, reorder(x, layout.order[start:end], layout.back), self.rows)
-                if layout.real is not None:  # padding is zero after the projection, bias and all
+                if layout.real is not None:  # padding is zero after the projection and its bias
                     parts = parts * layout.real[start:end].to(parts.dtype)
                 windows = parts.view(-1, size, 3, self.num_heads, self.width)
                 q, k, v = windows.permute(2, 0, 3, 1, 4)
@@ -195,7 +204,7 @@ class WindowAttention(nn.Module):
                 start = end
 
     def _bias(self) -> Tensor:
-        """The (heads, N, N) position bias: computed anew under autograd, folded once otherwise."""
+        """Return the (heads, n, n) position bias, which is cached unless autograd needs it."""
         if torch.is_grad_enabled():
             return self._compute_bias()
         state = state_of(*self.pos.parameters())
@@ -209,7 +218,7 @@ class WindowAttention(nn.Module):
         y = torch.arange(1 - win_h, win_h, device=weight.device)
         x = torch.arange(1 - win_w, win_w, device=weight.device)
         with torch.autocast(weight.device.type, enabled=False):
-            table = self.pos(torch.cartesian_prod(y, x).to(weight.dtype))
+            table: Tensor = self.pos(torch.cartesian_prod(y, x).to(weight.dtype))
         row = torch.arange(win_h, device=weight.device).repeat_interleave(win_w)
         column = torch.arange(win_w, device=weight.device).repeat(win_h)
         dy = row[:, None] - row + win_h - 1
@@ -218,15 +227,16 @@ class WindowAttention(nn.Module):
 
 
 class LocalSelfAttention(nn.Module):
-    """L-SA: half of the channels attend in H_sp x W_sp windows, the other half in W_sp x H_sp ones.
+    """L-SA: half of the channels attend in H_sp x W_sp windows, the other half in W_sp x H_sp windows.
 
     Source: section 3.2 of the RGT paper; the windows are those of CAT (Chen et al., 2022).
 
     Args:
-        dim: channels of a token.
-        num_heads: heads of both branches together.
-        split_size: (H_sp, W_sp), the window of the first branch, in pixels.
-        shifted: whether this block takes the shifted turn (by half a window).
+        dim: Channels of a token.
+        num_heads: Heads of both branches together.
+        split_size: (H_sp, W_sp), the window of the first branch in pixels.
+        qkv_bias: Give the projection to queries, keys and values a bias.
+        shifted: Shift the windows of this block by half a window.
     """
 
     def __init__(
@@ -247,7 +257,13 @@ class LocalSelfAttention(nn.Module):
         self.columns = heads_of([0], num_heads, head_dim, kernel_width(head_dim))
 
     def forward(self, x: Tensor, norm: nn.LayerNorm, out: Tensor | None = None) -> Tensor:
-        """(B, H, W, C) residual stream -> the same with L-SA of `norm(x)` added, in `out` if given."""
+        """Return `x` plus L-SA of `norm(x)`.
+
+        Args:
+            x: (B, H, W, C) residual stream.
+            norm: The normalization before the attention.
+            out: Memory for the result; None allocates it.
+        """
         height, width = x.shape[1:3]
         dtype = compute_dtype(x)
         parts = (norm(x[:, top:end]).to(dtype) for top, end in strips(x))
@@ -263,7 +279,13 @@ class LocalSelfAttention(nn.Module):
         return add_strips(x, self._strips(x, layouts, both), out)
 
     def _strips(self, x: Tensor, layouts: list[WindowLayout], both: Tensor) -> Iterator[Tensor]:
-        """What L-SA adds to strips of rows; `both`: the windows of one branch, then of the other."""
+        """Yield the output of L-SA for strips of rows.
+
+        Args:
+            x: (B, H, W, C) residual stream, for its shape.
+            layouts: The order of the tokens in each branch.
+            both: (B, P1 + P2, 2, C / 2) outputs of attention and values, branch after branch.
+        """
         first, second = layouts
         places = torch.stack([first.back, second.back + len(first.order)], dim=1)
         order = torch.cat([2 * first.order, 2 * second.order + 1])
@@ -280,24 +302,12 @@ class LocalSelfAttention(nn.Module):
             )
 
 
-def side_by_side(chunks: Iterator[tuple[Tensor, Tensor]], x: Tensor, length: int) -> Tensor:
-    """Put pairs of (B, n, C) tokens of a batch like `x` into one (B, length, 2, C)."""
-    if torch.is_grad_enabled():
-        return torch.cat([torch.stack(pair, dim=2) for pair in chunks], dim=1)
-    whole, done = x.new_empty(0), 0
-    for pair in chunks:
-        if not done:
-            whole = pair[0].new_empty(len(x), length, 2, pair[0].shape[2])
-        rows = slice(done, done + pair[0].shape[1])
-        whole[:, rows, 0], whole[:, rows, 1] = pair
-        done = rows.stop
-    return whole
-
-
 def recursions(height: int, width: int) -> int:
-    """How often the recursive generalization module reduces an image of this size (in pixels).
+    """Return how many times the recursive generalization module reduces an image of this size in pixels.
 
-    max(2, floor(log4(H / 16)), floor(log4(W / 16))), in integers: section 4.1 of the RGT paper.
+    This is max(2, floor(log4(H / 16)), floor(log4(W / 16))), computed in integers.
+
+    Source: section 4.1 of the RGT paper.
     """
     times, side = 2, max(height, width) // 16
     while side >= 4 ** (times + 1):
@@ -306,16 +316,18 @@ def recursions(height: int, width: int) -> int:
 
 
 class RecursiveGeneralizationSelfAttention(nn.Module):
-    """RG-SA: every pixel attends to a representative map a few pixels wide.
+    """RG-SA: every pixel attends to a representative map that is a few pixels wide.
 
-    The recursive generalization module applies one stride-4 depth-wise convolution again and
-    again until the map is of nearly constant size, so the cost stays linear in pixels.
+    The recursive generalization module repeats one depth-wise convolution of stride 4 until the map has
+    a nearly constant size, so the cost is linear in the pixels of the image.
 
     Source: section 3.3 of the RGT paper.
 
     Args:
-        dim: channels of a token.
-        c_ratio: channels of queries and keys as a share of `dim`.
+        dim: Channels of a token.
+        num_heads: Attention heads.
+        qkv_bias: Give the projections to queries, keys and values a bias.
+        c_ratio: Channels of queries and keys as a share of `dim`.
     """
 
     def __init__(self, dim: int, num_heads: int, qkv_bias: bool, c_ratio: float) -> None:
@@ -324,7 +336,7 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         self.num_heads = num_heads
         self.head_dim = dim // num_heads
         self.scale = (self.head_dim * c_ratio) ** -0.5
-        # Fused attention wants queries and keys as wide as values: zeros in the weights make them so.
+        # Fused attention needs queries and keys as wide as values, so the weights are padded with zeros.
         self.width = kernel_width(self.head_dim)
         self.rows = heads_of([0], num_heads, reduced // num_heads, self.width)
         self.columns = heads_of([0], num_heads, self.head_dim, self.width)
@@ -339,9 +351,12 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, norm: nn.LayerNorm, out: Tensor | None = None) -> Tensor:
-        """(B, H, W, C) residual stream -> the same with RG-SA of `norm(x)` added, in `out` if given.
+        """Return `x` plus RG-SA of `norm(x)`.
 
-        The shorter side must be 4 ** recursions or more.
+        Args:
+            x: (B, H, W, C) residual stream. Both sides are 4 ** recursions(H, W) or more.
+            norm: The normalization before the attention.
+            out: Memory for the result; None allocates it.
         """
         representative = self._generalize(x, norm)
         v = self.v(representative)
@@ -352,7 +367,7 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         return add_strips(x, self._strips(x, norm, k, v), out)
 
     def _generalize(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """The recursive generalization module: (B, H, W, C) -> (B, h, w, c_ratio * C)."""
+        """Reduce (B, H, W, C) tokens to a (B, h, w, c_ratio * C) map: recursive generalization."""
         height, width = x.shape[1:3]
         times = recursions(height, width)
         parts = (
@@ -362,9 +377,12 @@ class RecursiveGeneralizationSelfAttention(nn.Module):
         reduced = assemble(parts, height // 4).permute(0, 3, 1, 2)
         for _ in range(times - 1):
             reduced = self.reduction1(reduced)
-        return self.norm_act(self.conv(self.dwconv(reduced)).permute(0, 2, 3, 1))
+        representative: Tensor = self.conv(self.dwconv(reduced)).permute(0, 2, 3, 1)
+        normed: Tensor = self.norm_act(representative)
+        return normed
 
     def _strips(self, x: Tensor, norm: nn.LayerNorm, k: Tensor, v: Tensor) -> Iterator[Tensor]:
+        """Yield the output of RG-SA for strips of rows of `x`."""
         for top, bottom in strips(x):
             part = x[:, top:bottom]
             q = project(self.q, norm(part), self.rows)

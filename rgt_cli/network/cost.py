@@ -1,4 +1,4 @@
-"""What one forward pass of an RGT costs, by arithmetic alone."""
+"""The cost of a forward pass of RGT in multiply-adds, by arithmetic alone."""
 
 from rgt_cli.network.attention import recursions, share
 from rgt_cli.network.rgt import RGT, RGTConfig
@@ -7,11 +7,13 @@ from rgt_cli.network.rgt import RGT, RGTConfig
 def multiply_adds(config: RGTConfig, height: int, width: int) -> int:
     """Count the multiply-adds of convolutions, linear layers and attention for one input image.
 
-    This is how the paper counts (193.08 G for RGT-S and 251.07 G for RGT at x4 for 128 x 128 input,
-    its complexity table); biases, norms and activations are left out.
+    Biases, normalization and activations do not count. The paper counts in the same way: its complexity
+    table has 193.08 G for RGT-S and 251.07 G for RGT at x4 with an input of 128 x 128 pixels.
 
     Args:
-        height, width: of the input, in pixels.
+        config: The hyper-parameters.
+        height: Height of the input in pixels.
+        width: Width of the input in pixels.
     """
     pixels, dim, channels = height * width, config.embed_dim, config.in_chans
     per_pixel = 9 * channels * dim
@@ -26,16 +28,19 @@ def multiply_adds(config: RGTConfig, height: int, width: int) -> int:
 
 
 def _mlp(config: RGTConfig) -> int:
+    """Return the multiply-adds of an MLP for each pixel."""
     hidden = share(config.embed_dim, config.mlp_ratio)
     return config.embed_dim * hidden + 9 * (hidden // 2) + (hidden // 2) * config.embed_dim
 
 
 def _local_attention(config: RGTConfig) -> int:
+    """Return the multiply-adds of L-SA for each pixel."""
     dim, window = config.embed_dim, config.split_size[0] * config.split_size[1]
     return 3 * dim * dim + 9 * dim + 2 * window * dim + dim * dim
 
 
 def _recursive_attention(config: RGTConfig, height: int, width: int) -> int:
+    """Return the multiply-adds of RG-SA for an image."""
     dim, reduced = config.embed_dim, share(config.embed_dim, config.c_ratio)
     pixels, total = height * width, 0
     left = pixels
@@ -47,6 +52,7 @@ def _recursive_attention(config: RGTConfig, height: int, width: int) -> int:
 
 
 def _residual_connection(config: RGTConfig) -> int:
+    """Return the multiply-adds of the convolution after a residual group for each pixel."""
     dim = config.embed_dim
     if config.resi_connection == "1conv":
         return 9 * dim * dim
@@ -54,7 +60,7 @@ def _residual_connection(config: RGTConfig) -> int:
 
 
 def _tail(config: RGTConfig) -> int:
-    """Multiply-adds of the upsampler for each input pixel."""
+    """Return the multiply-adds of the upsampler for each pixel of the input."""
     dim, channels, scale = config.embed_dim, config.in_chans, config.upscale
     if config.upsampler == "direct":
         return 9 * dim * channels * scale**2

@@ -1,51 +1,61 @@
-"""The few operations that RGT spends its time in, each done in the fastest way PyTorch has for it.
+"""The few operations that dominate the time of RGT, each in the fastest way that PyTorch offers.
 
-Under autograd, and wherever a fast way is missing, all of them are what their names say, plainly.
+Under autograd, and if the fast way is not available, each one is the plain operation of its name.
 """
 
 import itertools
 import weakref
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 STRIP_VALUES = {"cpu": 180 << 12, "cuda": 180 << 18, "mps": 180 << 18}
-"""How many numbers of the residual stream are worked on at a time: few enough for the caches of a
-processor, many enough for the cost of a call to be small beside what it does."""
+"""Numbers of the residual stream to process at a time, for each type of device. They are few enough for
+the caches of a processor, and enough that the overhead of a call is small."""
 
 Channels = tuple[int, ...]
-"""Chosen channels of a layer, in the order wanted; -1 is a channel that is always zero."""
+"""Indices of channels of a layer, in order; -1 is a channel that is always zero."""
 
 Weights = tuple[Tensor, Tensor | None]
-_kept_weights: weakref.WeakKeyDictionary[nn.Module, dict[tuple, tuple[tuple, Weights]]]
-_kept_weights = weakref.WeakKeyDictionary()
+"""Weight and bias of a layer."""
+
+has_onednn: Callable[[], bool] = torch.backends.mkldnn.is_available  # has no annotations
+
+State = tuple[object, ...]
+"""A value that changes when weights change: see `state_of`."""
+
+_cached_weights: weakref.WeakKeyDictionary[nn.Module, dict[State, tuple[State, Weights]]]
+_cached_weights = weakref.WeakKeyDictionary()
 
 
 def convolve_tokens(conv: nn.Module, x: Tensor) -> Tensor:
     """Run a convolution over (B, H, W, C) tokens and return tokens."""
-    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    image: Tensor = conv(x.permute(0, 3, 1, 2))
+    return image.permute(0, 2, 3, 1)
 
 
 def convolve_channels(conv: nn.Conv2d, x: Tensor, channels: Channels) -> Tensor:
-    """Run a depth-wise 3x3 convolution over (B, H, W, C) tokens that hold these channels of it."""
-    weight, bias = _kept(conv, (channels,), lambda: _pick(conv, channels, None))
+    """Run a depth-wise 3x3 convolution over (B, H, W, C) tokens that have these of its channels."""
+    weight, bias = _cached(conv, (channels,), lambda: _pick(conv, channels, None))
     image = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=1, groups=len(channels))
     return image.permute(0, 2, 3, 1)
 
 
 def strip_tokens(x: Tensor) -> int:
-    """About how many of the (..., C) tokens of `x` are worked on at a time."""
+    """Return about how many of the (..., C) tokens of `x` are processed at a time."""
     return max(1, STRIP_VALUES[x.device.type] // x.shape[-1])
 
 
 def strips(x: Tensor, multiple: int = 1, tokens: int | None = None) -> Iterator[tuple[int, int]]:
-    """Cut the rows of (B, H, W, C) tokens into (first, last + 1) strips; one strip under autograd.
+    """Yield (first row, last row + 1) of strips of (B, H, W, C) tokens; a single strip under autograd.
 
     Args:
-        multiple: all strips but the last have a multiple of so many rows.
-        tokens: about how many tokens of an image a strip has; None is `strip_tokens`.
+        x: The tokens.
+        multiple: The number of rows of all strips but the last is a multiple of this.
+        tokens: About how many tokens of an image a strip has; None is `strip_tokens`.
     """
     height, width = x.shape[1:3]
     rows = height
@@ -57,13 +67,15 @@ def strips(x: Tensor, multiple: int = 1, tokens: int | None = None) -> Iterator[
 
 
 def lagging(parts: Iterator[Tensor], height: int) -> Iterator[tuple[Tensor, slice]]:
-    """Prepend to each strip of rows the last two of the one before, so that a 3x3 convolution goes on.
+    """Prepend to each strip the last two rows of the previous strip, which a 3x3 convolution needs.
 
     Args:
-        parts: (B, n, ...) strips of an image of `height` rows, the first of two rows or more.
+        parts: (B, n, ...) strips of an image; the first has at least two rows.
+        height: Rows of the image.
 
     Yields:
-        A strip, and which of its rows have both neighbors in it: all rows of the image, once each.
+        A strip, and the slice of its rows that have both neighbors in it. The slices cover every row of
+        the image once.
     """
     carried, done = None, 0
     for part in parts:
@@ -73,8 +85,8 @@ def lagging(parts: Iterator[Tensor], height: int) -> Iterator[tuple[Tensor, slic
         carried = rows[:, -2:]
 
 
-def state_of(*tensors: Tensor | None) -> tuple:
-    """Something that changes when any of these weights does."""
+def state_of(*tensors: Tensor | None) -> State:
+    """Return a value that changes when any of these weights changes."""
     return tuple(
         (t.data_ptr(), t.dtype, t.device, 0 if t.is_inference() else t._version)
         for t in tensors
@@ -83,7 +95,7 @@ def state_of(*tensors: Tensor | None) -> tuple:
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:
-    """The dtype that matrix products have: that of autocast where it is on, else that of `x`."""
+    """Return the dtype of matrix products: that of autocast if it is enabled, otherwise that of `x`."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
@@ -95,29 +107,32 @@ def project(
     columns: Channels | None = None,
     gelu: bool = False,
 ) -> Tensor:
-    """`linear(x)`, then GELU if asked for.
+    """Return `linear(x)`.
 
     Args:
+        linear: The layer.
         x: (..., C) tokens.
-        rows: which outputs, and in what order; None is all of them as they are.
-        columns: which inputs `x` holds, and in what order.
+        rows: The outputs of the layer to compute, in order; None is all of them.
+        columns: The inputs of the layer that `x` has, in order; None is all of them.
+        gelu: Apply GELU to the result.
     """
     dtype = compute_dtype(x)
     packed = None
     if x.device.type == "cpu" and not torch.is_grad_enabled() and _can_pack(dtype):
         key = (rows, columns, dtype)
-        packed = _kept(linear, key, lambda: _pack(*_pick(linear, rows, columns), dtype))
+        packed = _cached(linear, key, lambda: _pack(*_pick(linear, rows, columns), dtype))
     if packed is None:
-        y = F.linear(x, *_kept(linear, (rows, columns), lambda: _pick(linear, rows, columns)))
-        return F.gelu(y) if gelu else y
+        plain = F.linear(x, *_cached(linear, (rows, columns), lambda: _pick(linear, rows, columns)))
+        return F.gelu(plain) if gelu else plain
     weight, bias = packed
     flat = x.to(dtype).reshape(-1, x.shape[-1])
-    y = torch.ops.mkldnn._linear_pointwise(flat, weight, bias, "gelu" if gelu else "none", [], "none")
+    activation = "gelu" if gelu else "none"
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(flat, weight, bias, activation, [], "none")
     return y.view(*x.shape[:-1], -1)
 
 
 def _pick(layer: nn.Linear | nn.Conv2d, rows: Channels | None, columns: Channels | None) -> Weights:
-    """Weight and bias for chosen outputs and inputs."""
+    """Return weight and bias for these outputs (`rows`) and inputs (`columns`)."""
     weight: Tensor = layer.weight
     bias: Tensor | None = layer.bias
     if rows is not None:
@@ -129,34 +144,39 @@ def _pick(layer: nn.Linear | nn.Conv2d, rows: Channels | None, columns: Channels
     return weight, bias
 
 
-def _kept(layer: nn.Linear | nn.Conv2d, key: tuple, make: Callable[[], Weights]) -> Weights:
-    """What `make` makes of the weights as they are now; kept unless under autograd."""
+def _cached(layer: nn.Linear | nn.Conv2d, key: State, make: Callable[[], Weights]) -> Weights:
+    """Return the result of `make`, cached until the weights change; not cached under autograd."""
     if torch.is_grad_enabled():
         return make()
     state = state_of(layer.weight, layer.bias)
-    known = _kept_weights.setdefault(layer, {})
-    if key not in known or known[key][0] != state:
-        known[key] = state, make()
-    return known[key][1]
+    cache = _cached_weights.setdefault(layer, {})
+    if key not in cache or cache[key][0] != state:
+        cache[key] = state, make()
+    return cache[key][1]
 
 
 def _can_pack(dtype: torch.dtype) -> bool:
-    if not torch.backends.mkldnn.is_available() or dtype not in (torch.float32, torch.bfloat16):
+    """Return whether oneDNN has fast linear layers for this dtype on this processor."""
+    if not has_onednn() or dtype not in (torch.float32, torch.bfloat16):
         return False
     return dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _pack(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Weights:
-    """Weight and bias as oneDNN likes them best."""
+    """Return weight and bias in the layout that is fastest for oneDNN."""
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype).contiguous())
     return packed, None if bias is None else bias.detach().to(dtype)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-    """Scaled dot-product attention of (N, heads, L, D) queries over (N, heads, S, D) keys and values.
+    """Compute scaled dot-product attention.
 
     Args:
-        bias: (heads, L, S), added to the logits.
+        q: (N, heads, L, D) queries.
+        k: (N, heads, S, D) keys.
+        v: (N, heads, S, D) values.
+        bias: (heads, L, S), added to the logits; None adds nothing.
+        scale: The factor of the products of queries and keys.
 
     Returns:
         (N, L, heads, D).
@@ -169,7 +189,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -
 
 
 def _attend_by_products(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-    """The same by two batched products, which oneDNN does faster in bf16 than the fused kernel."""
+    """Compute `attend` by two batched products, which are faster in bf16 than the fused kernel."""
     count, heads, length, _ = q.shape
     out = q.new_empty(count, length, heads, v.shape[-1])
     for head in range(heads):
@@ -184,35 +204,42 @@ def _attend_by_products(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, sc
 
 
 class _Reorder(torch.autograd.Function):
-    """A permutation of tokens, whose gradient is the permutation back."""
+    """A permutation of tokens, whose gradient is simply the inverse permutation."""
 
     @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx, x: Tensor, order: Tensor, back: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, order: Tensor, back: Tensor) -> Tensor:
         ctx.save_for_backward(order, back)
         return x.index_select(1, order)
 
     @staticmethod
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
-    ) -> tuple[Tensor, None, None]:
-        _, back = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        _, back = ctx.saved_tensors
         return gradient.index_select(1, back), None, None
 
 
+_permute: Callable[[Tensor, Tensor, Tensor], Tensor] = _Reorder.apply
+
+
 def reorder(x: Tensor, order: Tensor, back: Tensor) -> Tensor:
-    """Put (B, N, C) tokens into `order`; `back` is its inverse where it is a permutation of them all."""
+    """Return (B, N, C) tokens in another order.
+
+    Args:
+        x: The tokens.
+        order: Indices of the tokens to return.
+        back: The inverse of `order` if it permutes all tokens; otherwise of another length.
+    """
     if torch.is_grad_enabled() and len(order) == len(back):
-        return _Reorder.apply(x, order, back)
+        return _permute(x, order, back)
     return x.index_select(1, order)
 
 
 def assemble(parts: Iterator[Tensor], length: int, out: Tensor | None = None) -> Tensor:
-    """Put (B, n, ...) parts one after the other into one (B, length, ...) tensor.
+    """Concatenate (B, n, ...) parts into one (B, length, ...) tensor.
 
     Args:
-        out: memory of that shape to put them in, used if it has their dtype. Not used under autograd.
+        parts: The parts.
+        length: The sum of their lengths n.
+        out: Memory for the result, used if it has the dtype of the parts and autograd is off.
     """
     if torch.is_grad_enabled():
         return torch.cat(list(parts), dim=1)
@@ -226,11 +253,27 @@ def assemble(parts: Iterator[Tensor], length: int, out: Tensor | None = None) ->
     return out
 
 
+def side_by_side(chunks: Iterator[tuple[Tensor, Tensor]], x: Tensor, length: int) -> Tensor:
+    """Assemble pairs of (B, n, C) tokens into one (B, length, 2, C) tensor, B as in `x`."""
+    if torch.is_grad_enabled():
+        return torch.cat([torch.stack(pair, dim=2) for pair in chunks], dim=1)
+    whole, done = x.new_empty(0), 0
+    for pair in chunks:
+        if not done:
+            whole = pair[0].new_empty(len(x), length, 2, pair[0].shape[2])
+        rows = slice(done, done + pair[0].shape[1])
+        whole[:, rows, 0], whole[:, rows, 1] = pair
+        done = rows.stop
+    return whole
+
+
 def add_strips(x: Tensor, parts: Iterator[Tensor], out: Tensor | None) -> Tensor:
-    """`x` plus the (B, n, ...) parts one after the other.
+    """Return `x` plus the concatenation of (B, n, ...) parts.
 
     Args:
-        out: where the sum goes, `x` itself at choice; None takes new memory. Not used under autograd.
+        x: (B, H, ...).
+        parts: The parts.
+        out: Memory for the sum, which can be `x` itself; None allocates it. Not used under autograd.
     """
     if torch.is_grad_enabled():
         return x + torch.cat(list(parts), dim=1)

@@ -15,6 +15,7 @@ from rgt_cli.network.attention import (
     share,
 )
 from rgt_cli.network.kernels import (
+    State,
     add_strips,
     assemble,
     convolve_tokens,
@@ -25,14 +26,14 @@ from rgt_cli.network.kernels import (
 )
 
 CONVOLUTION_TOKENS = 1 << 15
-"""How many tokens the convolutions outside the blocks take at a time, which keeps them small."""
+"""Tokens that the convolutions outside the blocks process at a time, to limit their memory."""
 TAIL_TOKENS = 1 << 14
-"""The same for the tail, which makes more of each token."""
+"""Tokens that the tail processes at a time. It needs more memory for each token."""
 TAIL_REACH = 3
-"""How many pixels of its input to each side the tail sees: 1 + 1 + 1/2 + 1/4 + ... < 3."""
+"""The reach of the receptive field of the tail, in pixels of its input: 1 + 1 + 1/2 + 1/4 + ... < 3."""
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
-"""Mean RGB of the training set of the paper; subtracted from three-channel input."""
+"""Mean RGB of the training set of the paper, subtracted from three-channel input."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class RGTConfig:
     """The hyper-parameters of one RGT. The defaults are those of the published RGT-S at x4."""
 
     upscale: int = 4
-    """Scale factor: 1, 3 or a power of two."""
+    """Upscaling factor: 1, 3 or a power of two."""
     in_chans: int = 3
     """Channels of the image, in and out."""
     embed_dim: int = 180
@@ -48,15 +49,15 @@ class RGTConfig:
     depth: tuple[int, ...] = (6, 6, 6, 6, 6, 6)
     """Blocks of each residual group; they alternate L-SA, RG-SA, L-SA, ..."""
     num_heads: tuple[int, ...] = (6, 6, 6, 6, 6, 6)
-    """Attention heads of each residual group; an even number, half of them for each L-SA branch."""
+    """Attention heads of each residual group. The number is even: each L-SA branch has half of them."""
     mlp_ratio: float = 2.0
     """Hidden channels of the MLP as a multiple of `embed_dim`; the gate halves them."""
     qkv_bias: bool = True
-    """Whether the projections to queries, keys and values add a bias."""
+    """True if the projections to queries, keys and values have a bias."""
     split_size: tuple[int, int] = (8, 32)
-    """Height and width of the windows of L-SA's first branch, in pixels; the second turns them."""
+    """Height and width of the windows of the first L-SA branch in pixels; the second swaps them."""
     c_ratio: float = 0.5
-    """Channels of RG-SA's queries and keys as a share of `embed_dim`."""
+    """Channels of the queries and keys of RG-SA as a share of `embed_dim`."""
     resi_connection: str = "1conv"
     """The convolution that ends a group: "1conv" (one 3x3) or "3conv" (a bottleneck of three)."""
     upsampler: str = "pixelshuffle"
@@ -72,9 +73,9 @@ class SpatialGate(nn.Module):
         self.conv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, 2 * dim) -> (B, H, W, dim)."""
-        kept, gate = x.chunk(2, dim=-1)
-        return kept * convolve_tokens(self.conv, self.norm(gate))
+        """Return (B, H, W, dim) tokens for (B, H, W, 2 * dim) tokens."""
+        value, gate = x.chunk(2, dim=-1)
+        return value * convolve_tokens(self.conv, self.norm(gate))
 
 
 class GatedMLP(nn.Module):
@@ -88,19 +89,27 @@ class GatedMLP(nn.Module):
         self.fc2 = nn.Linear(hidden // 2, dim)
 
     def forward(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """Add the MLP of `norm(x)` to the (B, H, W, C) residual stream, in place without autograd."""
+        """Return `x` plus the MLP of `norm(x)`; without autograd the sum is in place.
+
+        Args:
+            x: (B, H, W, C) residual stream.
+            norm: The normalization before the MLP.
+        """
         return add_strips(x, self._strips(x, norm), out=x)
 
     def _strips(self, x: Tensor, norm: nn.LayerNorm) -> Iterator[Tensor]:
+        """Yield the output of the MLP for strips of rows of `x`."""
         parts = (project(self.fc1, norm(x[:, top:bottom]), gelu=True) for top, bottom in strips(x))
         for hidden, inner in lagging(parts, x.shape[1]):
             yield project(self.fc2, self.sg(hidden)[:, inner])
 
 
 class Block(nn.Module):
-    """A transformer block around either attention, closed by hybrid adaptive integration (HAI).
+    """A transformer block with either attention, and hybrid adaptive integration (HAI) at its end.
 
-    HAI adds the block's input, scaled per channel by the learned `gamma` (section 3.4 of the paper).
+    HAI adds the input of the block, with each channel scaled by the learned `gamma`.
+
+    Source: section 3.4 of the paper.
     """
 
     def __init__(self, dim: int, attention: nn.Module, mlp_ratio: float) -> None:
@@ -112,7 +121,7 @@ class Block(nn.Module):
         self.gamma = nn.Parameter(torch.full((dim,), 1e-5))
 
     def forward(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C), in the memory of `out` if given."""
+        """Return (B, H, W, C) tokens for (B, H, W, C) tokens, in the memory of `out` if it is given."""
         out = self.mlp(self.attn(x, self.norm1, out), self.norm2)
         if torch.is_grad_enabled():
             return torch.addcmul(out, x, self.gamma)
@@ -122,7 +131,7 @@ class Block(nn.Module):
 class ResidualGroup(nn.Module):
     """Alternating L-SA and RG-SA blocks, a convolution, and a shortcut around them.
 
-    L-SA blocks take plain and shifted turns; odd groups begin with a shifted one.
+    The windows of every other L-SA block are shifted; in odd groups those of the first one are.
     """
 
     def __init__(self, config: RGTConfig, index: int) -> None:
@@ -144,7 +153,7 @@ class ResidualGroup(nn.Module):
         self.conv = residual_connection(config)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> (B, H, W, C), in place without autograd."""
+        """Return (B, H, W, C) tokens for (B, H, W, C) tokens; without autograd in place."""
         shortcut, spare = x, None
         for block in self.blocks:
             out = block(x, spare)
@@ -154,7 +163,7 @@ class ResidualGroup(nn.Module):
 
 
 def residual_connection(config: RGTConfig) -> nn.Module:
-    """The convolution that ends a residual group and the body."""
+    """Return the convolution at the end of a residual group and of the body."""
     dim = config.embed_dim
     if config.resi_connection == "1conv":
         return nn.Conv2d(dim, dim, 3, padding=1)
@@ -170,8 +179,15 @@ def residual_connection(config: RGTConfig) -> nn.Module:
 def add_convolution(
     conv: nn.Module, x: Tensor, shortcut: Tensor, norm: nn.Module | None = None
 ) -> Tensor:
-    """`shortcut` plus a residual connection over (B, H, W, C) tokens, in place without autograd."""
-    height, reach = x.shape[1], 2  # "3conv" sees two pixels to each side
+    """Return `shortcut` plus a residual connection; without autograd the sum is in place.
+
+    Args:
+        conv: A convolution from `residual_connection`.
+        x: (B, H, W, C) tokens.
+        shortcut: (B, H, W, C) tokens.
+        norm: A normalization before the convolution, or None.
+    """
+    height, reach = x.shape[1], 2  # the receptive field of "3conv" reaches two pixels to each side
 
     def parts() -> Iterator[Tensor]:
         for top, bottom in strips(x, tokens=CONVOLUTION_TOKENS):
@@ -184,7 +200,11 @@ def add_convolution(
 
 
 def pixel_shuffle_tail(upscale: int, features: int) -> nn.Sequential:
-    """Convolutions and pixel shuffles that enlarge (N, features, H, W) by `upscale`.
+    """Return convolutions and pixel shuffles that upscale (N, features, H, W).
+
+    Args:
+        upscale: The factor.
+        features: Channels.
 
     Raises:
         ValueError: `upscale` is neither 3 nor a power of two.
@@ -194,7 +214,7 @@ def pixel_shuffle_tail(upscale: int, features: int) -> nn.Sequential:
     elif upscale >= 1 and upscale & (upscale - 1) == 0:
         factors = [2] * int(math.log2(upscale))
     else:
-        raise ValueError(f"no pixel-shuffle tail enlarges by {upscale}")
+        raise ValueError(f"a pixel-shuffle tail cannot upscale by {upscale}: use 3 or a power of two")
     layers: list[nn.Module] = []
     for factor in factors:
         layers.append(nn.Conv2d(features, features * factor**2, 3, padding=1))
@@ -203,14 +223,15 @@ def pixel_shuffle_tail(upscale: int, features: int) -> nn.Sequential:
 
 
 class RGT(nn.Module):
-    """The whole network: (N, in_chans, H, W) in 0..1 -> (N, in_chans, s * H, s * W), not clamped.
+    """The Recursive Generalization Transformer.
 
-    Any size from 1x1 up is accepted: one that the recursive generalization module cannot reduce
-    is extended by reflection and the result cropped. The residual stream stays in fp32 under
-    `torch.autocast`.
+    The residual stream is in fp32 under `torch.autocast`, too.
+
+    Args:
+        config: The hyper-parameters.
 
     Raises:
-        ValueError: `config.upscale` has no tail.
+        ValueError: The tail does not support `config.upscale`.
     """
 
     features = 64
@@ -223,10 +244,10 @@ class RGT(nn.Module):
         self.config = config
         dim, channels = config.embed_dim, config.in_chans
         mean = DIV2K_MEAN if channels == 3 else (0.0,) * channels
-        mean_tensor = torch.tensor(mean, device="cpu").view(1, -1, 1, 1)  # real even in a meta network
+        mean_tensor = torch.tensor(mean, device="cpu").view(1, -1, 1, 1)  # also in a network on "meta"
         self.register_buffer("mean", mean_tensor, persistent=False)
         self.conv_first = nn.Conv2d(channels, dim, 3, padding=1)
-        # Slot 0 of the published sequence holds no weights; the keys of its checkpoints count it.
+        # The keys of published checkpoints count a layer without weights at position 0.
         self.before_RG = nn.Sequential(nn.Identity(), nn.LayerNorm(dim))
         self.layers = nn.ModuleList(ResidualGroup(config, i) for i in range(len(config.depth)))
         self.norm = nn.LayerNorm(dim)
@@ -239,9 +260,18 @@ class RGT(nn.Module):
             self.conv_before_upsample = nn.Sequential(before, nn.LeakyReLU())
             self.upsample = pixel_shuffle_tail(config.upscale, self.features)
             self.conv_last = nn.Conv2d(self.features, channels, 3, padding=1)
-            self._folded: tuple[tuple, Tensor, Tensor] | None = None
+            self._folded: tuple[State, Tensor, Tensor] | None = None
 
     def forward(self, image: Tensor) -> Tensor:
+        """Upscale images.
+
+        Args:
+            image: (N, in_chans, H, W) in 0..1, of any size from 1 x 1 pixels. An image that is too small
+                for recursive generalization is extended by reflection, and the result is cropped.
+
+        Returns:
+            (N, in_chans, s * H, s * W) float32, not clamped.
+        """
         height, width = image.shape[-2:]
         shortest = 4 ** recursions(height, width)
         x = reflect_to(image, max(height, shortest), max(width, shortest))
@@ -252,18 +282,19 @@ class RGT(nn.Module):
             deep = group(deep)
         deep = add_convolution(self.conv_after_body, deep, shallow, self.norm)
         del shallow, x
-        enlarged = self._enlarge(deep)
+        upscaled = self._upscale(deep)
         scale = self.config.upscale
-        return enlarged[..., : height * scale, : width * scale].float() + self.mean
+        return upscaled[..., : height * scale, : width * scale].float() + self.mean
 
-    def _enlarge(self, deep: Tensor) -> Tensor:
-        """Run the tail over (B, H, W, C) tokens: (B, in_chans, s * H, s * W)."""
+    def _upscale(self, deep: Tensor) -> Tensor:
+        """Run the tail: return (B, in_chans, s * H, s * W) for (B, H, W, C) tokens."""
         if self.config.upsampler == "direct":
-            return self._enlarge_strips(deep, self.upsample)
+            return self._upscale_strips(deep, self.upsample)
         if torch.is_grad_enabled():
             return self._tail(deep.permute(0, 3, 1, 2))
-        image = self._enlarge_strips(deep, self._folded_tail)
-        # Around the image each convolution sees zeros; the folded one, what the others make of zeros.
+        image = self._upscale_strips(deep, self._folded_tail)
+        # Every convolution pads with zeros, but the folded one pads only once. So pixels near the edges
+        # differ, and are computed by the plain tail.
         scale, seen = self.config.upscale, TAIL_REACH + 1
         for near, at in (
             (slice(None, seen), slice(None, scale)),
@@ -273,8 +304,8 @@ class RGT(nn.Module):
             image[..., at] = self._tail(deep[:, :, near].permute(0, 3, 1, 2))[..., at]
         return image
 
-    def _enlarge_strips(self, deep: Tensor, tail: Callable[[Tensor], Tensor]) -> Tensor:
-        """Run `tail`, from (B, C, n, W) to (B, in_chans, s * n, s * W), over strips of n rows."""
+    def _upscale_strips(self, deep: Tensor, tail: Callable[[Tensor], Tensor]) -> Tensor:
+        """Run `tail`, which maps (B, C, n, W) to (B, in_chans, s * n, s * W), over strips of n rows."""
         height, scale = deep.shape[1], self.config.upscale
 
         def parts() -> Iterator[Tensor]:
@@ -286,11 +317,12 @@ class RGT(nn.Module):
         return assemble(parts(), height * scale).transpose(1, 2)
 
     def _tail(self, image: Tensor) -> Tensor:
-        """The "pixelshuffle" tail as it is: (B, C, H, W) tokens -> (B, in_chans, s * H, s * W)."""
-        return self.conv_last(self.upsample(self.conv_before_upsample(image)))
+        """Run the "pixelshuffle" tail as it is: from (B, C, H, W) to (B, in_chans, s * H, s * W)."""
+        upscaled: Tensor = self.conv_last(self.upsample(self.conv_before_upsample(image)))
+        return upscaled
 
     def _folded_tail(self, image: Tensor) -> Tensor:
-        """The same in a tenth of the operations, but not for the outermost pixels: see `_enlarge`."""
+        """Run `_tail` in a tenth of the operations, with other results near edges: see `_upscale`."""
         layers = [*self.upsample, self.conv_last]
         state = state_of(*self.upsample.parameters(), *self.conv_last.parameters())
         if self._folded is None or self._folded[0] != state:
@@ -303,12 +335,15 @@ class RGT(nn.Module):
 
 
 def fold_convolutions(layers: list[nn.Module]) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one convolution that, with all pixel shuffles after it, does what `layers` do.
+    """Fold convolutions and pixel shuffles, which are all linear, into one convolution.
 
-    Nothing that is not linear lies between them; only at the edges of the image do they differ.
+    Followed by all the pixel shuffles, it has the results of the layers but for the edges of the image.
 
     Args:
         layers: 3x3 convolutions and pixel shuffles; the last is a convolution.
+
+    Returns:
+        Weight and bias of the convolution.
     """
     weight, bias = _in_double(layers[-1])
     for layer in reversed(layers[:-1]):
@@ -325,20 +360,21 @@ def fold_convolutions(layers: list[nn.Module]) -> tuple[Tensor, Tensor]:
 
 
 def _in_double(conv: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias in double precision, on the processor: MPS has none."""
+    """Return weight and bias in double precision, on the CPU because MPS does not support it."""
     assert isinstance(conv, nn.Conv2d)
     assert conv.bias is not None
     return conv.weight.detach().cpu().double(), conv.bias.detach().cpu().double()
 
 
 def weight_before_shuffle(weight: Tensor, factor: int) -> Tensor:
-    """Weight of a 3x3 convolution that does before a pixel shuffle what a wider one does after it.
+    """Return the weight of a 3x3 convolution before a pixel shuffle that equals a wider one after it.
 
-    A pixel of the enlarged image is one of factor ** 2 channels of a pixel of the small one, and so are
-    its neighbors: of the same pixel, or of the next.
+    A pixel after the shuffle is one of the factor ** 2 channels of a pixel before it. Its neighbors are
+    channels of the same pixel or of the next one.
 
     Args:
-        weight: (out, features, k, k), k <= 2 * factor + 1.
+        weight: (out, features, k, k) of the wider convolution, with k <= 2 * factor + 1.
+        factor: The factor of the pixel shuffle.
     """
     out, features, size, _ = weight.shape
     wide = weight.new_zeros(out, factor, factor, features, factor, factor, 3, 3)
@@ -350,9 +386,9 @@ def weight_before_shuffle(weight: Tensor, factor: int) -> Tensor:
 
 
 def reflect_to(image: Tensor, height: int, width: int) -> Tensor:
-    """Extend (N, C, H, W) at the bottom and the right by mirroring at its edges, as often as needed.
+    """Extend (N, C, H, W) at the bottom and the right by reflection, repeated as often as necessary.
 
-    A side of one pixel has nothing to mirror and is repeated.
+    A side of one pixel is repeated.
     """
     for axis, wanted in ((-2, height), (-1, width)):
         size = image.shape[axis]

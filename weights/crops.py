@@ -1,9 +1,13 @@
-"""Show what the bundled checkpoints make of a piece of a picture, beside bicubic and the truth.
+"""Show a crop of an image, upscaled by several models, beside bicubic and the original.
 
-    python weights/crops.py PICTURE --box 140,60 --model tiny --model tiny-photo --jpeg 60 -o crops.png
+\b
+Example:
+  python weights/crops.py IMAGE --box 140,60 --model tiny --model tiny-photo --jpeg 60 -o crops.png
 
-The picture is reduced as MATLAB's bicubic does, jpeg_roundtrip if asked for, and enlarged again.
+The image is downscaled as MATLAB's bicubic does, compressed if --jpeg is given, and upscaled again.
 """
+
+from __future__ import annotations
 
 from pathlib import Path
 
@@ -15,44 +19,62 @@ from rgt_cli import Upscaler
 from rgt_cli.measure import bicubic_resize, jpeg_roundtrip, psnr_luma
 
 SIDE = 96
-"""Pixels of the picture that are shown, each way."""
+"""Width and height of the crop, in pixels of the original."""
 ZOOM = 2
+"""Factor by which the crop is shown, by repeating pixels."""
 LABEL = 22
+"""Height of the labels in pixels."""
+GAP = 4
+"""Pixels between two crops."""
 
 
 @click.command(help=__doc__)
-@click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--scale", type=click.IntRange(2, 4), default=4, show_default=True)
-@click.option("--box", default="0,0", help="Left and top of the piece.")
-@click.option("--model", "models", multiple=True, default=["tiny"])
-@click.option("--jpeg", type=click.IntRange(1, 100))
-@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--scale", type=click.IntRange(2, 4), default=4, show_default=True, help="Upscaling factor."
+)
+@click.option("--box", default="0,0", show_default=True, help="Left and top of the crop.")
+@click.option("--model", "models", multiple=True, default=["tiny"], help="Model to show. Repeatable.")
+@click.option("--jpeg", type=click.IntRange(1, 100), help="JPEG quality of the input.")
+@click.option(
+    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Image to write."
+)
 def crops(
-    picture: Path, scale: int, box: str, models: tuple[str, ...], jpeg: int | None, out: Path
+    image: Path, scale: int, box: str, models: tuple[str, ...], jpeg: int | None, out: Path
 ) -> None:
-    truth = np.asarray(Image.open(picture).convert("RGB"))
+    """Run the command."""
+    truth = np.asarray(Image.open(image).convert("RGB"))
     height, width = (side // scale * scale for side in truth.shape[:2])
     truth = truth[:height, :width]
     small = bicubic_resize(truth, 1 / scale)
     if jpeg:
         small = jpeg_roundtrip(small, jpeg)
-    shown = {
+    columns = {
         "input": small.repeat(scale, 0).repeat(scale, 1),
         "bicubic": bicubic_resize(small, scale),
         **{Path(name).stem: Upscaler(name, scale).upscale(small) for name in models},
         "truth": truth,
     }
     left, top = (int(n) for n in box.split(","))
-    sheet = Image.new("RGB", (len(shown) * (SIDE * ZOOM + 4) - 4, SIDE * ZOOM + LABEL), "white")
-    draw = ImageDraw.Draw(sheet)
-    for index, (title, pixels) in enumerate(shown.items()):
-        piece = Image.fromarray(pixels[top : top + SIDE, left : left + SIDE])
-        x = index * (SIDE * ZOOM + 4)
-        sheet.paste(piece.resize((SIDE * ZOOM, SIDE * ZOOM), Image.Resampling.NEAREST), (x, LABEL))
+    sheet = {}
+    for title, pixels in columns.items():
         if title not in ("input", "truth"):
-            title += f"  {psnr_luma(pixels, truth, scale):.2f} dB"
+            title = f"{title}  {psnr_luma(pixels, truth, scale):.2f} dB"
+        sheet[title] = pixels[top : top + SIDE, left : left + SIDE]
+    draw_sheet(sheet).save(out)
+
+
+def draw_sheet(columns: dict[str, np.ndarray]) -> Image.Image:
+    """Draw (SIDE, SIDE, 3) uint8 crops side by side, each below its title."""
+    step = SIDE * ZOOM + GAP
+    sheet = Image.new("RGB", (len(columns) * step - GAP, SIDE * ZOOM + LABEL), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, (title, pixels) in enumerate(columns.items()):
+        x = index * step
+        crop = Image.fromarray(pixels)
+        sheet.paste(crop.resize((SIDE * ZOOM, SIDE * ZOOM), Image.Resampling.NEAREST), (x, LABEL))
         draw.text((x + 2, 4), title, fill="black", font=ImageFont.load_default(12))
-    sheet.save(out)
+    return sheet
 
 
 if __name__ == "__main__":

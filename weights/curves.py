@@ -1,7 +1,11 @@
-"""Draw the curves that train.py wrote, a panel each: the PSNR on held-out pictures over the steps.
+"""Draw the curves that train.py wrote, one panel each: the PSNR on held-out images over the steps.
 
-python weights/curves.py weights/curves/*.csv > weights/curves.svg
+\b
+Example:
+  python weights/curves.py weights/curves/*.csv > weights/curves.svg
 """
+
+from __future__ import annotations
 
 import csv
 from pathlib import Path
@@ -9,10 +13,11 @@ from pathlib import Path
 import click
 
 WIDTH, HEIGHT, MARGIN = 260, 150, 42
+"""Size of a panel and the space to the left of its axis, in pixels."""
 
 
 def panel(path: Path, left: int) -> str:
-    """One curve as SVG, its axes named by their ends."""
+    """Return one curve as SVG. The ends of its axes are labeled."""
     with path.open() as file:
         steps, values = zip(*((float(s), float(psnr)) for s, _, psnr in csv.reader(file)), strict=True)
     low, high = min(values), max(values)
@@ -23,7 +28,7 @@ def panel(path: Path, left: int) -> str:
         return f"{x:.1f},{y:.1f}"
 
     line = " ".join(map(place, steps, values))
-    words = [
+    labels = [
         (WIDTH / 2, 14, "middle", path.stem),
         (MARGIN - 6, HEIGHT - 22, "end", f"{low:.2f}"),
         (MARGIN - 6, 36, "end", f"{high:.2f}"),
@@ -36,8 +41,8 @@ def panel(path: Path, left: int) -> str:
             f'<path d="{axes}" fill="none" stroke="#999"/>',
             f'<polyline points="{line}" fill="none" stroke="#06c" stroke-width="1.5"/>',
             *(
-                f'<text x="{left + x}" y="{y}" text-anchor="{at}">{word}</text>'
-                for x, y, at, word in words
+                f'<text x="{left + x}" y="{y}" text-anchor="{at}">{label}</text>'
+                for x, y, at, label in labels
             ),
         ]
     )
@@ -46,6 +51,7 @@ def panel(path: Path, left: int) -> str:
 @click.command(help=__doc__)
 @click.argument("curves", nargs=-1, type=click.Path(exists=True, path_type=Path))
 def draw(curves: tuple[Path, ...]) -> None:
+    """Run the command."""
     panels = [panel(path, index * WIDTH) for index, path in enumerate(sorted(curves))]
     click.echo(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH * len(panels)}" height="{HEIGHT}" '

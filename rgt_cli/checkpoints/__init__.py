@@ -1,9 +1,9 @@
-"""A name -> a file -> a network.
+"""Checkpoints: from a model name to a file, and from a file to a network.
 
-`load_network` reads a file (and needs torch); `resolve` turns a name into a file (and does not).
+`resolve` returns the file of a name and does not import torch. `load.load_network` reads a file.
 """
 
-from rgt_cli.checkpoints.cache import Progress
+from rgt_cli.checkpoints.cache import DownloadProgress
 from rgt_cli.checkpoints.resolve import Resolved, resolve
 
-__all__ = ["Progress", "Resolved", "resolve"]
+__all__ = ["DownloadProgress", "Resolved", "resolve"]

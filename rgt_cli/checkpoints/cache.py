@@ -1,58 +1,64 @@
-"""What is kept of fetched checkpoints: checked once, slimmed, remembered; nothing unchecked is used.
+"""The cache of downloaded checkpoints. Each file is verified once and converted to its slim form.
 
-Each checkpoint has a folder under the Hub's `assets` (HF_HOME, or HF_ASSETS_CACHE):
+Each checkpoint has a folder under `assets` of the Hub's cache (HF_HOME, or HF_ASSETS_CACHE):
 
-    rgt/rgt-s-x4/rgt-s-x4.safetensors   the weights alone, read by memory map
-    rgt/rgt-s-x4/record.json            where they came from, every hash, and how the file looked then
-    rgt/rgt-s-x4/refused                what failed its check last; never read
+    rgt/rgt-s-x4/rgt-s-x4.safetensors   the slim file: weights only, to be read as a memory map
+    rgt/rgt-s-x4/record.json            the origin, every hash, and the state of the slim file
+    rgt/rgt-s-x4/refused                the last download that failed verification; it is never read
 
-Two processes that want the same checkpoint take turns by a lock, which ends with its process.
+Processes that want the same checkpoint wait for each other. The lock ends with its process.
 """
 
-import contextlib
+from __future__ import annotations
+
 import hashlib
 import json
-import os
+import logging
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rgt_cli.checkpoints.catalogue import CatalogueEntry
+from rgt_cli.errors import OutputError
+from rgt_cli.files import FileStamp, exclusive, write_text
 
-Progress = Callable[[str, int, int | None], None]
-"""Called with (what is being fetched, bytes so far, bytes in all where known)."""
+logger = logging.getLogger(__name__)
+
+DownloadProgress = Callable[[str, int, int | None], None]
+"""A callback with the name of the download, the bytes received, and all bytes (None if unknown)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CachedCheckpoint:
-    """What is known of a checkpoint that has been checked."""
+    """The record of a verified checkpoint."""
 
     name: str
-    """What a person calls it."""
-    place: str
-    """Where it came from."""
+    """The name of its catalogue entry."""
+    location: str
+    """The place that it was downloaded from, without secrets."""
     revision: str | None
-    """The commit on the Hub, where there is one."""
+    """The commit on the Hub. None if it came from a URL."""
     sha256: str
-    """Of the file as it was fetched."""
+    """Hash of the downloaded file, in hexadecimal."""
+    bytes: int
+    """Size of the downloaded file."""
     pinned: bool
-    """Whether that hash was not known beforehand: seen first, and trusted from then on."""
+    """True if no hash was known beforehand: the one of the first download is trusted from then on."""
     original: str | None
-    """Path of the file as it was fetched, where it is kept."""
+    """Path of the downloaded file in the Hub's cache. None if it has been removed."""
     slim_sha256: str
-    """Of the slim file."""
-    size: int
-    """Of the slim file, as the next two: whoever looks the same has been checked already."""
-    mtime_ns: int
-    inode: int
+    """Hash of the slim file, in hexadecimal."""
+    stamp: FileStamp
+    """The state of the slim file at its last verification. While it is the same, no hash is computed."""
 
 
-def folder_of(entry: CatalogueEntry) -> Path:
-    """Where all that is kept of `entry` lies."""
+def cache_folder(entry: CatalogueEntry) -> Path:
+    """Return the folder that caches `entry`."""
     slug = re.sub(r"[^\w.-]+", "--", entry.name).strip(".-")
-    if entry.scale is None:  # a name that a person made up: keep look-alikes apart
+    if entry.scale is None:  # a name that a person typed: two that look alike must not share a folder
         slug = f"{slug[:80]}-{hashlib.sha256(entry.name.encode()).hexdigest()[:8]}"
     return _root() / slug
 
@@ -64,109 +70,115 @@ def _root() -> Path:
 
 
 def slim_path(folder: Path) -> Path:
-    """Where the slim file of a folder lies, or would."""
+    """Return the path of the slim file in a folder of the cache. It need not exist."""
     return folder / f"{folder.name}.safetensors"
 
 
 def read_record(folder: Path) -> CachedCheckpoint | None:
-    """The record of a folder; None where there is none or it makes no sense."""
+    """Return the record in a folder of the cache. None if it is missing or invalid."""
     try:
-        return CachedCheckpoint(**json.loads((folder / "record.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        fields = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        return CachedCheckpoint(**fields | {"stamp": FileStamp(*fields["stamp"])})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
+def write_record(folder: Path, record: CachedCheckpoint) -> None:
+    """Write the record of a folder.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    write_text(folder / "record.json", json.dumps(asdict(record), indent=2))
+
+
 def all_records() -> dict[Path, CachedCheckpoint]:
-    """Everything that is kept: folder -> record."""
+    """Return the record of every cached checkpoint by its folder."""
     found = {path.parent: read_record(path.parent) for path in _root().glob("*/record.json")}
     return {folder: record for folder, record in sorted(found.items()) if record}
 
 
 def cached_path(entry: CatalogueEntry) -> Path | None:
-    """The checked slim file of `entry`, without touching the network; None where there is none.
+    """Return the verified slim file of `entry`, without using the network. None if there is none.
 
-    A file that does not look as it did when it was checked is hashed again.
+    A file that has changed since its last verification is hashed again.
     """
-    folder = folder_of(entry)
+    folder = cache_folder(entry)
     path, record = slim_path(folder), read_record(folder)
-    if record is None or not path.is_file() or not _still_accepted(record, entry):
+    stamp = FileStamp.of(path)
+    if record is None or stamp is None or not _is_accepted(record, entry):
         return None
-    if looks_of(path) == {key: getattr(record, key) for key in looks_of(path)}:
+    if stamp == record.stamp:
         return path
+    logger.info("%s: the time or size of the cached file has changed; verifying its hash", entry.name)
     if sha256_of(path) != record.slim_sha256:
+        logger.info("%s: the hash does not match; the cached file is not used", entry.name)
         return None
-    with contextlib.suppress(OSError):
-        write_record(folder, replace(record, **looks_of(path)))
+    with suppress(OutputError):
+        write_record(folder, replace(record, stamp=stamp))
     return path
 
 
-def _still_accepted(record: CachedCheckpoint, entry: CatalogueEntry) -> bool:
-    """Whether the catalogue still names the place of a record, and with no other hash."""
-    hashes = [place.sha256 for place in entry.places if str(place) == record.place]
+def _is_accepted(record: CachedCheckpoint, entry: CatalogueEntry) -> bool:
+    """Return whether the catalogue still lists the origin of a record, with the same hash or none."""
+    hashes = [loc.sha256 for loc in entry.locations if str(loc) == record.location]
     return bool(hashes) and hashes[0] in (None, record.sha256)
 
 
-def looks_of(path: Path) -> dict:
-    found = path.stat()
-    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "inode": found.st_ino}
-
-
-def write_record(folder: Path, record: CachedCheckpoint) -> None:
-    partial = folder / "record.json.part"
-    partial.write_text(json.dumps(asdict(record), indent=2), encoding="utf-8")
-    os.replace(partial, folder / "record.json")
-
-
 def quarantine(original: Path, folder: Path) -> None:
-    """Move what failed its check out of every place that is read, the Hub's cache included."""
+    """Move a file that failed verification to `refused` in `folder`, out of the Hub's cache too."""
     blob = original.resolve()
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         shutil.move(blob, folder / "refused")
     for path in {blob, original}:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             path.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
+@contextmanager
 def cache_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, where the folder can be written at all."""
-    from filelock import FileLock
+    """Create a folder of the cache and lock it. Wait for other processes that have locked it.
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
-        lock.acquire()
-    except OSError:
+    A folder that cannot be written is not locked, so that a read-only cache can be used.
+    """
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(exclusive(folder, wait=True, lock_file=folder / "lock"))
+        except OSError as error:
+            logger.info("%s: not locked: %s", folder, error.strerror)
         yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def verify_cached(folder: Path, record: CachedCheckpoint) -> bool:
-    """Hash the slim file of a folder again, whatever it looks like."""
+    """Hash the slim file in a folder again and return whether it is intact."""
     path = slim_path(folder)
     return path.is_file() and sha256_of(path) == record.slim_sha256
 
 
 def remove(entry: CatalogueEntry) -> int:
-    """Delete all that is kept of `entry`, its file in the Hub's cache too; returns the bytes freed."""
-    folder = folder_of(entry)
+    """Delete all files of `entry`, the one in the Hub's cache too, and return the bytes freed.
+
+    Raises:
+        OutputError: A file cannot be removed.
+    """
+    folder = cache_folder(entry)
     record = read_record(folder)
     freed = 0
-    if record and record.original:
-        freed += _remove_from_hub_cache(Path(record.original))
-    if folder.is_dir():
-        freed += sum(path.stat().st_size for path in folder.iterdir())
-        shutil.rmtree(folder)
+    try:
+        if record and record.original:
+            freed += _remove_from_hub_cache(Path(record.original))
+        if folder.is_dir():
+            freed += sum(path.stat().st_size for path in folder.iterdir())
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise OutputError(f"{entry.name}: cannot be removed: {error.strerror}") from error
     return freed
 
 
 def _remove_from_hub_cache(pointer: Path) -> int:
-    """Delete a file of the Hub's cache, and its blob unless another commit still points there."""
+    """Delete a file in the Hub's cache, and its blob unless another commit still points to it."""
     blob = pointer.resolve()
     freed = 0
     pointer.unlink(missing_ok=True)
@@ -183,6 +195,6 @@ def _remove_from_hub_cache(pointer: Path) -> int:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,6 @@
-"""The checkpoints that have a name: what they are for, who made them, and where their bytes are."""
+"""The catalogue of named checkpoints: purpose, author, license, and where to download each one."""
+
+from __future__ import annotations
 
 import difflib
 import functools
@@ -8,34 +10,35 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from rgt_cli.errors import CheckpointError, UsageError
 
 OWN_CATALOGUE = "RGT_CATALOGUE"
-"""The environment variable that names a TOML file with more entries, in the form of ours."""
+"""The environment variable that names a TOML file with more entries, in the form of `catalogue.toml`."""
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
-"""What the name of a checkpoint ends with."""
+"""File name suffixes of checkpoints, the preferred ones first."""
 _PACKAGE = Path(__file__).parents[1]
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Location:
-    """Somewhere the bytes of a checkpoint can be had: a file on the Hub, or a URL."""
+    """A place that serves a checkpoint: a file on the Hugging Face Hub, or a URL."""
 
     hub: str | None = None
-    """Repository on the Hugging Face Hub."""
+    """Repository on the Hub, as "owner/repo". None if there is a `url` instead."""
     file: str | None = None
-    """Path inside the repository; None where it holds only one checkpoint."""
+    """Path inside the repository. None selects the only checkpoint in it."""
     revision: str | None = None
-    """Full commit, where known."""
+    """Full commit hash. None selects the newest commit."""
     url: str | None = None
-    """A public address, where there is no `hub`."""
+    """A public address. None if there is a `hub` instead."""
     sha256: str | None = None
-    """Of the bytes, where known."""
+    """Hash of the file, in hexadecimal. None if it is unknown."""
     bytes: int | None = None
-    """How many there are, where known."""
+    """Size of the file. None if it is unknown."""
 
     def __str__(self) -> str:
         if self.hub:
@@ -43,52 +46,52 @@ class Location:
         return redact_url(self.url or "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CatalogueEntry:
-    """A checkpoint that can be asked for."""
+    """A checkpoint that is bundled or can be downloaded."""
 
     name: str
-    """The full name, such as "rgt-s-x4", or what a person typed for one outside the catalogue."""
+    """The full name, such as "rgt-s-x4", or the text that was typed for one outside the catalogue."""
     short: str = ""
-    """What a person types; the scale chooses among the entries of one short name."""
+    """The name without a scale. Several entries share it, and the scale selects one of them."""
     variant: str = ""
-    """RGT, RGT-S or RGT-tiny."""
+    """The size of the network: "RGT", "RGT-S" or "RGT-tiny"."""
     scale: int | None = None
-    """How much it enlarges, where known before it is there."""
+    """Upscaling factor. None if it is unknown until the file has been downloaded."""
     purpose: str = ""
-    """What it was trained for: bicubic, photo, general or texture."""
+    """The training goal: "bicubic", "photo", "general" or "texture"."""
     note: str = ""
-    """One line about when to choose it."""
+    """One line about when to choose this checkpoint."""
     license: str = ""
     """SPDX identifier."""
     author: str = ""
-    """Whom to attribute it to."""
-    places: tuple[Location, ...] = ()
-    """Where to fetch it, the ones with a known hash first; empty for a bundled one."""
+    """The author to credit."""
+    locations: tuple[Location, ...] = ()
+    """The places to download it from, those with a known hash first. Empty if it is bundled."""
     bundled: Path | None = None
-    """Its file, where it ships with the package."""
+    """Its file, if it ships with the package."""
     sha256: str | None = None
-    """Of the bundled file."""
+    """Hash of the bundled file, in hexadecimal."""
     tile: int | None = None
-    """The side in pixels up to which larger tiles are worth their time on a processor, where known.
+    """Side in pixels beyond which larger tiles cost time on a CPU and gain nothing, if known.
 
-    What every pixel attends to grows with the tile; a small model has learned to use little of it.
+    Each pixel attends to its whole tile. A small network has learned to use little of that context.
     """
 
     @property
-    def size(self) -> int | None:
-        """Bytes of its file, where known."""
+    def bytes(self) -> int | None:
+        """Size of the bundled file or of the download. None if it is unknown."""
         if self.bundled:
             return self.bundled.stat().st_size
-        return next((place.bytes for place in self.places if place.bytes), None)
+        return next((location.bytes for location in self.locations if location.bytes), None)
 
 
 @functools.cache
 def catalogue() -> Mapping[str, CatalogueEntry]:
-    """Every entry by its full name, in the order of the catalogue.
+    """Return every entry by its full name, in the order of the file.
 
     Raises:
-        UsageError: the file that RGT_CATALOGUE names is missing or cannot be understood.
+        UsageError: The file that RGT_CATALOGUE names is missing or invalid.
     """
     paths = [Path(__file__).with_name("catalogue.toml")]
     if own := os.environ.get(OWN_CATALOGUE):
@@ -99,117 +102,145 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
             entries |= {name: _entry(name, facts) for name, facts in content.items()}
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise UsageError(f"{path}: is no catalogue: {error}") from error
+            reason = f"an entry has no key {error}" if isinstance(error, KeyError) else str(error)
+            raise UsageError(
+                f"{path}: not a valid catalogue: {reason}; correct the file or unset {OWN_CATALOGUE}"
+            ) from error
     return entries
 
 
-def _entry(name: str, facts: Mapping) -> CatalogueEntry:
-    known = {k: facts[k] for k in ("short", "variant", "scale", "purpose", "note", "license", "author")}
+def _entry(name: str, facts: Mapping[str, Any]) -> CatalogueEntry:
+    described = ("short", "variant", "scale", "purpose", "note", "license", "author")
+    entry = functools.partial(
+        CatalogueEntry, name=name, tile=facts.get("tile"), **{key: facts[key] for key in described}
+    )
     if "bundled" in facts:
-        path = _bundled_folder() / facts["bundled"]
-        return CatalogueEntry(
-            name, **known, bundled=path, sha256=facts["sha256"], tile=facts.get("tile")
-        )
-    places = []
-    main = {key: facts.get(key) for key in ("sha256", "bytes")}
+        return entry(bundled=_bundled_folder() / facts["bundled"], sha256=facts["sha256"])
+    known = {key: facts.get(key) for key in ("sha256", "bytes")}
+    locations = []
     if "hub" in facts:
-        places.append(Location(facts["hub"], facts["file"], facts.get("revision"), **main))
+        locations.append(
+            Location(hub=facts["hub"], file=facts["file"], revision=facts.get("revision"), **known)
+        )
     if "url" in facts:
         if "url_sha256" in facts:
-            main = {key: facts.get(f"url_{key}") for key in main}
-        places.append(Location(url=facts["url"], **main))
-    places.sort(key=lambda place: place.sha256 is None)
-    return CatalogueEntry(name, **known, places=tuple(places), tile=facts.get("tile"))
+            known = {key: facts.get(f"url_{key}") for key in known}
+        locations.append(Location(url=facts["url"], **known))
+    locations.sort(key=lambda location: location.sha256 is None)
+    return entry(locations=tuple(locations))
 
 
 def _bundled_folder() -> Path:
-    """`weights/` inside an installed package, or beside it in a checkout."""
+    """Return `weights/` inside an installed package, or beside it in a checkout."""
     installed = _PACKAGE / "weights"
     return installed if installed.is_dir() else _PACKAGE.parent / "weights"
 
 
 def lookup(model: str, scale: int | None) -> CatalogueEntry | Path:
-    """Tell what a person means by `model`, without touching the network.
+    """Return the checkpoint that `model` names, without using the network.
 
     Args:
-        model: a name of the catalogue ("photo", "rgt-s-x4"), `owner/repo`, `owner/repo:file`,
-            `hf://owner/repo/file`, an https address, or a path. Names come first: `./photo` is a path.
-        scale: the wanted factor; a short name takes the smallest scale that reaches it, and
-            None takes x4 or the largest there is.
+        model: A name in the catalogue ("photo", "rgt-s-x4") in upper or lower case, `owner/repo`,
+            `owner/repo:file`, `hf://owner/repo/file`, an https address, or a path. A name in the
+            catalogue has priority over a file, so write `./photo` for a file called `photo`.
+        scale: The wanted factor. A short name selects the smallest scale that reaches it.
+            None selects x4, or the largest scale if there is no x4.
 
     Returns:
         An entry, or the path of an existing file.
 
     Raises:
-        UsageError: the named model reaches no such scale.
-        CheckpointError: no such name and no such file; the nearest name is suggested.
+        UsageError: The named model does not reach this scale.
+        CheckpointError: There is no such name and no such file. The message suggests the nearest name.
     """
     entries = catalogue()
-    aliases = {f"{entry.short}-x{entry.scale}": entry for entry in entries.values()}
-    if exact := entries.get(model) or aliases.get(model):
+    full_names = {name.lower(): entry for name, entry in entries.items()}
+    aliases = {f"{entry.short}-x{entry.scale}".lower(): entry for entry in entries.values()}
+    name = model.lower()
+    if exact := full_names.get(name) or aliases.get(name):
         return exact
-    scales = {entry.scale: entry for entry in entries.values() if entry.short == model}
+    scales = {entry.scale: entry for entry in entries.values() if entry.short.lower() == name}
     if scales:
         return scales[_native_scale(model, [s for s in scales if s], scale)]
-    if entry := _elsewhere(model):
+    if entry := _remote_entry(model):
         return entry
     path = Path(model).expanduser()
     if path.is_file():
         return path
-    names = [*dict.fromkeys(entry.short for entry in entries.values()), *entries, *aliases, "auto"]
-    near = difflib.get_close_matches(model, names, n=1)
-    advice = f"did you mean {near[0]}?" if near else "`rgt models` lists all names"
-    raise CheckpointError(f"{model}: no model of that name and no such file; {advice}")
+    near = _nearest_names(name)
+    hint = f"did you mean {' or '.join(near)}?" if near else "run `rgt models` for a list of the names"
+    raise CheckpointError(f"{model!r} is neither the name of a model nor an existing file: {hint}")
+
+
+def _nearest_names(name: str) -> list[str]:
+    """Return up to two names of different models that look like `name`."""
+    models = {"auto": "auto"}
+    for entry in catalogue().values():
+        for spelling in (entry.short, entry.name, f"{entry.short}-x{entry.scale}"):
+            models[spelling.lower()] = entry.short
+    near: dict[str, str] = {}
+    for spelling in difflib.get_close_matches(name, models, n=4):
+        near.setdefault(models[spelling], spelling)
+    return list(near.values())[:2]
 
 
 def available_scales(model: str) -> list[int]:
-    """The factors that a model of the catalogue has, "auto" included; none of one from elsewhere."""
-    entries = catalogue().values()
-    if model == "auto":
-        model = "tiny"  # as the published one does
-    scales = {entry.scale for entry in entries if entry.short == model and entry.scale}
-    if not scales and isinstance(found := lookup(model, None), CatalogueEntry) and found.scale:
+    """Return the factors of a catalogue model or "auto"; an empty list for any other checkpoint.
+
+    Raises:
+        CheckpointError: As `lookup`.
+    """
+    name = "tiny" if model == "auto" else model.lower()  # the published RGT has the same factors
+    scales = {entry.scale for entry in catalogue().values() if entry.short.lower() == name}
+    if not scales and isinstance(found := lookup(model, None), CatalogueEntry):
         scales = {found.scale}
-    return sorted(scales)
+    return sorted(scale for scale in scales if scale)
 
 
-def _native_scale(name: str, scales: list[int], wanted: int | None) -> int:
+def _native_scale(model: str, scales: list[int], wanted: int | None) -> int:
     if wanted is None:
         return 4 if 4 in scales else max(scales)
     reaching = [scale for scale in scales if scale >= wanted]
     if not reaching:
-        raise UsageError(f"{name} enlarges by {max(scales)} at most, not by {wanted}")
+        raise UsageError(
+            f"{model} upscales by {max(scales)} at most, not by {wanted}: use a smaller scale"
+        )
     return min(reaching)
 
 
-def _elsewhere(model: str) -> CatalogueEntry | None:
-    """An entry for a checkpoint outside the catalogue: on the Hub or at an address."""
+def _remote_entry(model: str) -> CatalogueEntry | None:
+    """Return an entry for a checkpoint outside the catalogue, on the Hub or at a URL, else None."""
     if model.startswith("hf://"):
-        parts = model.removeprefix("hf://").split("/", 2)
-        if len(parts) < 2 or not all(parts):
-            raise CheckpointError(f"{model}: is not of the form hf://owner/repo/file")
-        return CatalogueEntry(
-            model, places=(Location("/".join(parts[:2]), parts[2] if len(parts) > 2 else None),)
-        )
+        owner, repo, file = [*model.removeprefix("hf://").split("/", 2), "", ""][:3]
+        if not (owner and repo) or model.endswith("/"):
+            raise CheckpointError(f"{model}: not an address on the Hub: write hf://owner/repo/file")
+        location = Location(hub=f"{owner}/{repo}", file=file or None)
+        return CatalogueEntry(name=model, locations=(location,))
     if "://" in model:
-        address = urlsplit(model)
-        local = address.hostname in ("localhost", "127.0.0.1", "::1")
-        if address.scheme != "https" and not (address.scheme == "http" and local):
-            raise CheckpointError(f"{redact_url(model)}: only https:// and hf:// addresses are fetched")
-        if not address.path.lower().endswith(SUFFIXES):
-            raise CheckpointError(f"{redact_url(model)}: does not end with {' or '.join(SUFFIXES[:2])}")
-        return CatalogueEntry(redact_url(model), places=(Location(url=model),))
+        return _url_entry(model)
     repo, colon, file = model.partition(":")
     if _REPO.fullmatch(repo) and not repo.startswith((".", "~")) and not Path(model).exists():
         if colon and file:
-            return CatalogueEntry(model, places=(Location(repo, file),))
+            return CatalogueEntry(name=model, locations=(Location(hub=repo, file=file),))
         if not colon and not repo.lower().endswith(SUFFIXES):
-            return CatalogueEntry(model, places=(Location(repo),))
+            return CatalogueEntry(name=model, locations=(Location(hub=repo),))
     return None
 
 
+def _url_entry(model: str) -> CatalogueEntry:
+    address, name = urlsplit(model), redact_url(model)
+    local = address.hostname in ("localhost", "127.0.0.1", "::1")
+    if address.scheme != "https" and not (address.scheme == "http" and local):
+        raise CheckpointError(f"{name}: unsupported address: use one that begins with https:// or hf://")
+    if not address.path.lower().endswith(SUFFIXES):
+        raise CheckpointError(
+            f"{name}: not a checkpoint: its name must end with {' or '.join(SUFFIXES)}"
+        )
+    return CatalogueEntry(name=name, locations=(Location(url=model),))
+
+
 def redact_url(url: str) -> str:
-    """An address without what may be secret in it: user, password, query and fragment."""
+    """Return an address without its parts that may be secret: user, password, query and fragment."""
     address = urlsplit(url)
     host = address.netloc.rpartition("@")[2]
     return f"{address.scheme}://{host}{address.path}"

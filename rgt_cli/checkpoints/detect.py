@@ -1,5 +1,8 @@
-"""Read every hyper-parameter of an RGT off the names and shapes of its tensors."""
+"""Detect every hyper-parameter of an RGT from the names and shapes of its tensors."""
 
+from __future__ import annotations
+
+import math
 import re
 from collections.abc import Mapping
 
@@ -12,33 +15,36 @@ _DERIVED = re.compile(r"\.(attn_mask_[01]|relative_position_index|rpe_biases)$")
 
 
 def is_derived(key: str) -> bool:
-    """Whether `key` is a buffer that follows from the hyper-parameters: no weight."""
+    """Return whether `key` names a buffer that follows from the hyper-parameters, not a weight."""
     return bool(_DERIVED.search(key))
 
 
 def detect_config(state: Mapping[str, Tensor]) -> RGTConfig:
-    """Return the hyper-parameters of the RGT that `state` belongs to.
+    """Return the hyper-parameters of the RGT with this state dict.
 
-    The window is read from `rpe_biases` (offsets of -(H - 1)..H - 1 rows and -(W - 1)..W - 1 columns)
-    or `relative_position_index`. A file with neither is taken to have the published 8 x 32. A network
-    without RG-SA blocks has no c_ratio, one without L-SA no heads: they get the published values.
+    The window size comes from `rpe_biases` (offsets of -(H - 1)..H - 1 rows and -(W - 1)..W - 1 columns)
+    or from `relative_position_index`. A file with neither gets the published 8 x 32. A network without
+    RG-SA blocks gets the published `c_ratio`.
+
+    Args:
+        state: Tensors by the names that the published code gives them, unwrapped.
 
     Raises:
-        CheckpointError: `state` is not that of an RGT; the message names what is missing.
+        CheckpointError: `state` does not belong to an RGT. The message names the tensor that is missing
+            or has the wrong shape.
     """
     try:
         return _detect(state)
-    except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(f"this is no RGT checkpoint: cannot make sense of {error}") from error
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError("not an RGT checkpoint: its tensors have unexpected shapes") from error
 
 
 def _detect(state: Mapping[str, Tensor]) -> RGTConfig:
-    embed_dim, in_chans = state["conv_first.weight"].shape[:2]
+    embed_dim, in_chans, *_ = _shape(state, "conv_first.weight", 4)
     depth = _depth(state)
     first = "layers.0.blocks.0"
-    window_heads = [
-        state[f"layers.{group}.blocks.0.attn.attns.0.pos.pos3.2.weight"].shape[0]
-        for group in range(len(depth))
+    head_keys = [
+        f"layers.{group}.blocks.0.attn.attns.0.pos.pos3.2.weight" for group in range(len(depth))
     ]
     reduced = next((v.shape[0] for k, v in state.items() if k.endswith("attn.conv.weight")), None)
     direct = "conv_before_upsample.0.weight" not in state
@@ -47,8 +53,8 @@ def _detect(state: Mapping[str, Tensor]) -> RGTConfig:
         in_chans=in_chans,
         embed_dim=embed_dim,
         depth=depth,
-        num_heads=tuple(2 * heads for heads in window_heads),
-        mlp_ratio=state[f"{first}.mlp.fc1.weight"].shape[0] / embed_dim,
+        num_heads=tuple(2 * _shape(state, key, 2)[0] for key in head_keys),
+        mlp_ratio=_shape(state, f"{first}.mlp.fc1.weight", 2)[0] / embed_dim,
         qkv_bias=f"{first}.attn.qkv.bias" in state,
         split_size=_split_size(state),
         c_ratio=reduced / embed_dim if reduced is not None else RGTConfig.c_ratio,
@@ -57,7 +63,21 @@ def _detect(state: Mapping[str, Tensor]) -> RGTConfig:
     )
 
 
+def _shape(state: Mapping[str, Tensor], key: str, dimensions: int) -> tuple[int, ...]:
+    """Return the shape of a tensor that every RGT has."""
+    if key not in state:
+        raise CheckpointError(f"not an RGT checkpoint: the tensor {key} is missing")
+    shape = tuple(state[key].shape)
+    if len(shape) != dimensions:
+        raise CheckpointError(
+            f"not an RGT checkpoint: the tensor {key} has the shape {shape}, "
+            f"not one of {dimensions} dimensions"
+        )
+    return shape
+
+
 def _depth(state: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Return the number of blocks in each residual group."""
     blocks = {
         (int(match[1]), int(match[2]))
         for match in (re.match(r"layers\.(\d+)\.blocks\.(\d+)\.gamma$", key) for key in state)
@@ -65,29 +85,36 @@ def _depth(state: Mapping[str, Tensor]) -> tuple[int, ...]:
     }
     groups = 1 + max((group for group, _ in blocks), default=-1)
     if not groups:
-        raise KeyError("layers.0.blocks.0.gamma")
+        raise CheckpointError(
+            "not an RGT checkpoint: it has no residual groups (layers.0.blocks.0.gamma)"
+        )
     return tuple(sum(group == index for group, _ in blocks) for index in range(groups))
 
 
 def _upscale(state: Mapping[str, Tensor], direct_channels: int | None) -> int:
+    """Return the factor of the upsampler. `direct_channels` is set if it is of the direct kind."""
     if direct_channels is not None:
-        weight = state["upsample.0.weight"]
-        return _root(weight.shape[0] // direct_channels, "upsample.0.weight")
+        key = "upsample.0.weight"
+        return _root(_shape(state, key, 4)[0] // direct_channels, key)
     scale = 1
     for key in sorted(k for k in state if re.match(r"upsample\.\d+\.weight$", k)):
-        out, features = state[key].shape[:2]
+        out, features, *_ = _shape(state, key, 4)
         scale *= _root(out // features, key)
     return scale
 
 
 def _root(square: int, key: str) -> int:
-    root = round(square**0.5)
+    """Return the factor of a pixel shuffle that reduces the channels by `square`."""
+    root = math.isqrt(square)
     if root < 1 or root * root != square:
-        raise ValueError(f"the shape of {key}")
+        raise CheckpointError(
+            f"not an RGT checkpoint: the channels of the tensor {key} do not fit any scale"
+        )
     return root
 
 
 def _split_size(state: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Return height and width of the windows of L-SA, in pixels."""
     offsets = next((v for k, v in state.items() if k.endswith("attns.0.rpe_biases")), None)
     if offsets is not None:
         height, width = (int(offsets[:, axis].max()) + 1 for axis in (0, 1))

@@ -1,15 +1,17 @@
-"""From a catalogue entry to a trusted file: fetch a checkpoint, check it, slim it and keep it."""
+"""Download a catalogue entry, decide whether to trust the file, and cache its slim form."""
 
+from __future__ import annotations
+
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from rgt_cli.checkpoints.cache import (
     CachedCheckpoint,
-    Progress,
+    DownloadProgress,
+    cache_folder,
     cache_lock,
     cached_path,
-    folder_of,
-    looks_of,
     quarantine,
     read_record,
     sha256_of,
@@ -18,87 +20,119 @@ from rgt_cli.checkpoints.cache import (
 )
 from rgt_cli.checkpoints.catalogue import CatalogueEntry, Location
 from rgt_cli.checkpoints.transfer import TransferError, fetch_from_hub, fetch_from_url
-from rgt_cli.errors import CheckpointError
+from rgt_cli.errors import CheckpointError, OutputError
+from rgt_cli.files import FileStamp, remove_partials
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """A checkpoint that may be loaded."""
+    """A verified checkpoint file."""
 
     path: Path
+    """The slim file, or the downloaded one if the cache cannot be written."""
     notes: tuple[str, ...] = ()
-    """What a person should know of how it came here."""
+    """Messages for the user about the download."""
 
 
-def download(entry: CatalogueEntry, progress: Progress | None = None) -> Downloaded:
-    """Return a checked file of `entry`, fetching, checking and slimming it where that is to do.
+def download(entry: CatalogueEntry, progress: DownloadProgress | None = None) -> Downloaded:
+    """Return a verified file of `entry`. Download, verify and convert it unless it is cached.
+
+    Args:
+        entry: An entry that is not bundled.
+        progress: A callback for the bytes received.
 
     Raises:
-        CheckpointError: no place delivers it; the message says why, for each.
+        CheckpointError: No location delivers it. The message gives the reason for each one.
     """
     if path := cached_path(entry):
         return Downloaded(path)
-    with cache_lock(folder_of(entry)):
+    folder = cache_folder(entry)
+    with cache_lock(folder):
         if path := cached_path(entry):  # another process was faster
             return Downloaded(path)
+        remove_partials(folder)
         failures = []
-        for place in entry.places:
+        for location in entry.locations:
             try:
-                return _download_from(place, entry, progress or (lambda title, done, total: None))
+                return _download_from(location, entry, progress or (lambda title, done, total: None))
             except TransferError as error:
-                failures.append(f"{place}: {error}")
-    raise CheckpointError(f"{entry.name} cannot be fetched: {'; '.join(failures)}")
+                logger.info("%s: %s", location, error)
+                failures.append(str(error) if str(location) == entry.name else f"{location}: {error}")
+    raise CheckpointError(f"{entry.name}: cannot be downloaded: {'; '.join(failures)}")
 
 
-def _download_from(place: Location, entry: CatalogueEntry, progress: Progress) -> Downloaded:
-    folder, problem = folder_of(entry), ""
-    record = read_record(folder)
-    trusted = place.sha256 or (record.sha256 if record and record.place == str(place) else None)
+def _download_from(location: Location, entry: CatalogueEntry, progress: DownloadProgress) -> Downloaded:
+    """Fetch a file, once more if its hash is wrong, and convert it."""
+    folder = cache_folder(entry)
+    trusted, hint = location.sha256, ""
+    if trusted is None:
+        record = read_record(folder)
+        trusted = record.sha256 if record and record.location == str(location) else None
+        hint = f"; to accept a file that has changed, run: rgt models remove {entry.name}"
+    sha256 = ""
     for again in (False, True):
-        original, revision = _fetch(place, folder, again, progress)
+        logger.info("%s: fetching %s%s", entry.name, location, " again" if again else "")
+        original, revision = _fetch(location, folder, again, progress)
         sha256 = sha256_of(original)
         if trusted in (None, sha256):
-            return _slimmed(original, entry, place, revision, sha256)
+            logger.info("%s: sha256 %s, %s", entry.name, sha256, "as expected" if trusted else "pinned")
+            return _convert(original, entry, location, revision, sha256)
+        logger.info("%s: sha256 %s instead of %s", entry.name, sha256, trusted)
         quarantine(original, folder)
-        problem = f"its sha256 is {sha256[:12]}… instead of {trusted[:12]}…"
-    if place.sha256 is None:
-        problem += f", which it was at first; if it may change: rgt models remove {entry.name}"
-    raise TransferError(f"{problem}, twice; set aside as {folder / 'refused'}")
+    raise TransferError(
+        f"the file has sha256 {sha256[:12]}… instead of {(trusted or '')[:12]}…, in two attempts; "
+        f"it was moved to {folder / 'refused'}{hint}"
+    )
 
 
-def _fetch(place: Location, folder: Path, again: bool, progress: Progress) -> tuple[Path, str | None]:
-    if place.hub:
-        return fetch_from_hub(place, again, progress)
-    target = folder / f"original{Path(str(place)).suffix}"
+def _fetch(
+    location: Location, folder: Path, again: bool, progress: DownloadProgress
+) -> tuple[Path, str | None]:
+    """Return the path of the file as it is served, and its commit if it comes from the Hub."""
+    if location.hub:
+        return fetch_from_hub(location, again, progress)
     if not folder.is_dir():
         raise TransferError(f"{folder} cannot be written; set HF_HOME to another folder")
-    fetch_from_url(place, target, progress)
+    target = folder / f"original{Path(str(location)).suffix}"
+    fetch_from_url(location, target, progress)
     return target, None
 
 
-def _slimmed(
-    original: Path, entry: CatalogueEntry, place: Location, revision: str | None, sha256: str
+def _convert(
+    original: Path, entry: CatalogueEntry, location: Location, revision: str | None, sha256: str
 ) -> Downloaded:
-    """Turn a checked original into the slim file, or use it as it is where that cannot be written."""
-    from rgt_cli.checkpoints.convert import convert  # needs torch
+    """Convert a verified file to the slim one. Use it directly if that cannot be written."""
+    from rgt_cli.checkpoints.convert import convert  # imports torch
 
-    folder, path, notes = folder_of(entry), slim_path(folder_of(entry)), []
+    folder = cache_folder(entry)
+    path = slim_path(folder)
+    pinned = location.sha256 is None
     try:
         convert(original, path)
+        stamp = FileStamp.of(path)
+        assert stamp is not None
+        record = CachedCheckpoint(
+            name=entry.name,
+            location=str(location),
+            revision=revision,
+            sha256=sha256,
+            bytes=original.stat().st_size,
+            pinned=pinned,
+            original=str(original) if location.hub else None,
+            slim_sha256=sha256_of(path),
+            stamp=stamp,
+        )
+        write_record(folder, record)
     except CheckpointError as error:
         quarantine(original, folder)
         raise TransferError(str(error).removeprefix(f"{original}: ")) from error
-    except OSError as error:
-        return Downloaded(
-            original, (f"{folder} cannot be written ({error.strerror or error}): nothing is kept",)
-        )
-    if place.hub is None:
+    except OutputError as error:
+        return Downloaded(original, (f"{entry.name}: used without caching it: {error}",))
+    if location.hub is None:
         original.unlink()
-    kept_original = str(original) if place.hub else None
-    pinned = place.sha256 is None
-    looks = looks_of(path) | {"slim_sha256": sha256_of(path)}
-    record = CachedCheckpoint(entry.name, str(place), revision, sha256, pinned, kept_original, **looks)
-    write_record(folder, record)
-    if pinned:
-        notes.append(f"{entry.name}: trusted on first use, pinned to sha256 {sha256}")
-    return Downloaded(path, tuple(notes))
+    logger.info("%s: cached as %s", entry.name, path)
+    if not pinned:
+        return Downloaded(path)
+    return Downloaded(path, (f"{entry.name}: trusted on first use, pinned to sha256 {sha256}",))

@@ -1,5 +1,8 @@
-"""Read a checkpoint file into a network, strictly, without running anything it carries."""
+"""Load a checkpoint file into a network, strictly, without running any code that it contains."""
 
+from __future__ import annotations
+
+import logging
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -14,96 +17,107 @@ from rgt_cli.checkpoints.detect import detect_config, is_derived
 from rgt_cli.errors import CheckpointError
 from rgt_cli.network import RGT
 
+logger = logging.getLogger(__name__)
+
 _WRAPPERS = ("params_ema", "params", "state_dict", "model")
+"""Keys of the dicts that training frameworks put around a state dict, the preferred ones first."""
 _PREFIXES = ("module.", "net_g.")
+"""Prefixes that training frameworks put before the names of tensors."""
+_MAX_DEFECTS = 5
+"""Defects to list in one message."""
 
 
 def load_network(path: str | Path) -> RGT:
-    """Load the RGT stored in a `.safetensors` or PyTorch (`.pth`) file.
+    """Load the RGT in a `.safetensors` or PyTorch (`.pth`) file.
 
     Returns:
-        The network in fp32 on the CPU, in eval mode, whatever precision the file has.
+        The network in fp32 on the CPU, in eval mode, whatever the precision of the file.
 
     Raises:
-        CheckpointError: the file is missing, damaged, wants to run code, or is not exactly the
-            state dict of an RGT; the message names what is wrong.
+        CheckpointError: The file is missing, damaged, a pickle that could run code, or not exactly the
+            state dict of an RGT. The message names the defect.
     """
     path = Path(path)
     try:
         network = network_from_state_dict(read_state_dict(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    logger.debug("%s: loaded, %s", path, network.config)
     return network
 
 
 def network_from_state_dict(state: Mapping[str, Tensor]) -> RGT:
-    """Build the RGT that an unwrapped state dict describes and fill it.
+    """Build the RGT that an unwrapped state dict describes, and load the weights.
 
     Raises:
-        CheckpointError: a weight is missing, left over, misshapen or not finite.
+        CheckpointError: A weight is missing, unexpected, of the wrong shape, or not finite.
     """
     config = detect_config(state)
     try:
-        with torch.device("meta"):  # no memory and no random numbers for weights that come from a file
+        with torch.device("meta"):  # the weights come from the file: allocate and initialize none
             network = RGT(config)
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
-        raise CheckpointError(f"no RGT can be built with {config}: {error}") from error
+        raise CheckpointError(f"no RGT has these hyper-parameters: {config}: {error}") from error
     weights = {key: value for key, value in state.items() if not is_derived(key)}
-    own = network.state_dict()
-    problems = [f"missing {key}" for key in own if key not in weights]
-    problems += [f"left over {key}" for key in weights if key not in own]
-    problems += [
-        f"{key} is {tuple(weights[key].shape)} instead of {tuple(value.shape)}"
-        for key, value in own.items()
-        if key in weights and weights[key].shape != value.shape
-    ]
-    if not problems:
-        problems = [f"{k} is not finite" for k, v in weights.items() if not v.isfinite().all()]
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise CheckpointError(f"weights do not fit: {', '.join(problems[:5])}{more}")
+    if defects := _defects(weights, network.state_dict()):
+        more = f" and {len(defects) - _MAX_DEFECTS} more" if len(defects) > _MAX_DEFECTS else ""
+        raise CheckpointError(
+            f"the weights do not fit an RGT: {', '.join(defects[:_MAX_DEFECTS])}{more}"
+        )
     network.load_state_dict({key: value.float() for key, value in weights.items()}, assign=True)
     return network.eval().requires_grad_(False)
 
 
+def _defects(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Return the defects of `weights`, a few words for each tensor."""
+    defects = [f"missing {key}" for key in expected if key not in weights]
+    defects += [f"unexpected {key}" for key in weights if key not in expected]
+    defects += [
+        f"{key} is {tuple(weights[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in weights and weights[key].shape != value.shape
+    ]
+    return defects or [f"{k} is not finite" for k, v in weights.items() if not v.isfinite().all()]
+
+
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint file, unwrapped; those of safetensors are memory maps.
+    """Read the tensors of a checkpoint file, unwrapped. Those of safetensors are memory maps.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or wants to run code.
+        CheckpointError: The file is missing, damaged, or a pickle that could run code.
     """
     try:
         if path.suffix.lower() == ".safetensors":
             content = load_file(path)
         else:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of odd pickles, which are refused in our own words
+                warnings.simplefilter("ignore")  # an odd pickle is refused with a message of our own
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError("no such file") from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            "refused: it is damaged, or a pickle that wants to run code; only plain weights are read"
+            "refused: it is damaged, or a pickle that could run code; use a file with plain weights"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else "unexpected end of file"
-        raise CheckpointError(f"damaged or not a checkpoint: {reason}") from error
+        raise CheckpointError(f"damaged, or not a checkpoint: {reason}") from error
     return _unwrap(content)
 
 
 def _unwrap(content: object) -> dict[str, Tensor]:
-    """Take the state dict out of what training frameworks wrap around it."""
+    """Return the state dict inside the content of a checkpoint file, without prefixes."""
     while isinstance(content, Mapping):
         wrapper = next((k for k in _WRAPPERS if isinstance(content.get(k), Mapping)), None)
         if wrapper is None:
             break
         content = content[wrapper]
     if not isinstance(content, Mapping):
-        raise CheckpointError("it holds no state dict")
+        raise CheckpointError("not a checkpoint: it contains no state dict")
     state: dict[str, Tensor] = {}
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise CheckpointError(f"it holds no state dict: {key!r} is no tensor")
+            raise CheckpointError(f"not a checkpoint: {key!r} is not a tensor")
         while key.startswith(_PREFIXES):
             key = key.split(".", 1)[1]
         state[key] = value

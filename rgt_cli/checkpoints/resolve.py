@@ -1,74 +1,86 @@
-"""How a person's `--model` becomes a file that may be loaded."""
+"""Resolve a model name and a scale to a checkpoint file; download it if necessary."""
 
+from __future__ import annotations
+
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from rgt_cli.checkpoints.cache import Progress, cached_path
+from rgt_cli.checkpoints.cache import DownloadProgress, cached_path
 from rgt_cli.checkpoints.catalogue import CatalogueEntry, lookup
 from rgt_cli.errors import CheckpointError
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """The checkpoint that a model name and a scale stand for."""
+    """The checkpoint that a model name and a scale select."""
 
     name: str
-    """What to call it in messages."""
+    """The name to use in messages."""
     path: Path
-    """Where its file lies."""
+    """The checkpoint file."""
     notes: tuple[str, ...] = ()
-    """What a person should know of how it was chosen or got."""
+    """Messages for the user about the choice or the download."""
     tile: int | None = None
-    """See `CatalogueEntry.tile`."""
+    """As `CatalogueEntry.tile`."""
 
 
 def resolve(
-    model: str, scale: int | None, device_type: str = "cpu", progress: Progress | None = None
+    model: str, scale: int | None, device_type: str = "cpu", progress: DownloadProgress | None = None
 ) -> Resolved:
-    """Find the checkpoint that `model` names, and fetch it if it is not there yet.
+    """Return the checkpoint that `model` names; download it if it is not cached.
 
     Args:
-        model: what `find` understands, or "auto": on CUDA the published RGT, or the bundled model
-            where that cannot be had; the bundled model elsewhere.
-        scale: the wanted factor; None leaves it to the model.
+        model: As for `lookup`, or "auto". On CUDA, "auto" selects the published RGT, or the bundled
+            model if that cannot be downloaded. On other devices, it selects the bundled model.
+        scale: The wanted factor. None leaves the choice to the model.
         device_type: "cuda", "mps" or "cpu".
-        progress: told of the bytes of a download.
+        progress: A callback for the bytes received.
 
     Raises:
-        UsageError: the named model reaches no such scale.
-        CheckpointError: no such name and no such file, or it cannot be fetched.
+        UsageError: The named model does not reach this scale.
+        CheckpointError: There is no such name and no such file, or the download failed.
     """
     if model == "auto":
         return _automatic(scale, device_type, progress)
     found = lookup(model, scale)
     if isinstance(found, Path):
-        return Resolved(found.name, found)
-    return _resolved(found, progress)
+        logger.info("model %s: the file %s", model, found)
+        return Resolved(name=found.name, path=found)
+    return _resolve_entry(found, progress)
 
 
-def _automatic(scale: int | None, device_type: str, progress: Progress | None) -> Resolved:
+def _automatic(scale: int | None, device_type: str, progress: DownloadProgress | None) -> Resolved:
     bundled = lookup("tiny", scale)
     assert isinstance(bundled, CatalogueEntry)
     if device_type != "cuda":
         note = (
-            f"no CUDA device, so the bundled {bundled.name}; -m tiny-photo is for compressed photos, "
-            "-m rgt far better and far slower"
+            f"no CUDA device selected; using the bundled model {bundled.name} "
+            "(try -m tiny-photo for JPEG photos, -m rgt for the best quality, much slower)"
         )
-        return _resolved(bundled, progress, note)
+        return _resolve_entry(bundled, progress, note)
     published = lookup("rgt", scale)
     assert isinstance(published, CatalogueEntry)
     try:
-        return _resolved(published, progress)
+        return _resolve_entry(published, progress)
     except CheckpointError as error:
-        return _resolved(bundled, progress, f"{error}; the bundled {bundled.name} is used instead")
+        note = f"{error}; using the bundled model {bundled.name} instead"
+        return _resolve_entry(bundled, progress, note)
 
 
-def _resolved(entry: CatalogueEntry, progress: Progress | None, *notes: str) -> Resolved:
+def _resolve_entry(entry: CatalogueEntry, progress: DownloadProgress | None, *notes: str) -> Resolved:
     if entry.bundled:
-        return Resolved(entry.name, entry.bundled, notes, entry.tile)
+        logger.info("model %s: bundled, %s", entry.name, entry.bundled)
+        return Resolved(name=entry.name, path=entry.bundled, notes=notes, tile=entry.tile)
     if path := cached_path(entry):
-        return Resolved(entry.name, path, notes, entry.tile)
-    from rgt_cli.checkpoints.download import download  # only now wait for the Hub's client
+        logger.info("model %s: cached, %s", entry.name, path)
+        return Resolved(name=entry.name, path=path, notes=notes, tile=entry.tile)
+    from rgt_cli.checkpoints.download import download  # imports the Hub's client, which is slow
 
     downloaded = download(entry, progress)
-    return Resolved(entry.name, downloaded.path, notes + downloaded.notes, entry.tile)
+    logger.info("model %s: downloaded, %s", entry.name, downloaded.path)
+    return Resolved(
+        name=entry.name, path=downloaded.path, notes=notes + downloaded.notes, tile=entry.tile
+    )

@@ -1,17 +1,19 @@
-"""Get the bytes of a checkpoint from the Hugging Face Hub or from an address, by the Hub's own client.
+"""Transfer a checkpoint from the Hugging Face Hub or from a URL, with the Hub's own client.
 
-Cache, resume, proxies, tokens, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and the time-outs
-HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT (10 s without data) are the client's and behave as
-its users expect. Nothing here trusts what it gets: that is the work of `store`.
+The client provides the cache, resumed downloads, proxies, tokens, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE
+and the timeouts HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT (10 s without data), which behave as its
+users expect. Nothing here trusts the bytes: `download` verifies them.
 """
 
+from __future__ import annotations
+
 import errno
-import os
+import logging
 import re
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from huggingface_hub import (
@@ -33,191 +35,226 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.file_download import HfFileMetadata, http_get
-from huggingface_hub.utils import logging
 from tqdm import tqdm
 
-from rgt_cli.checkpoints.cache import Progress
+from rgt_cli.checkpoints.cache import DownloadProgress
 from rgt_cli.checkpoints.catalogue import SUFFIXES, Location
+from rgt_cli.errors import OutputError
+from rgt_cli.files import atomic_write
 
-LARGEST = 2 << 30
-"""Bytes; no RGT comes near, so more is refused before it fills a disk."""
+if TYPE_CHECKING:
+    SilentBar = tqdm[Any]
+else:
+    SilentBar = tqdm
+
+logger = logging.getLogger(__name__)
+
+MAX_BYTES = 2 << 30
+"""Bytes. No RGT is nearly as large, so a larger file is refused before it fills a disk."""
 ATTEMPTS = 3
-"""How often a busy or failing server is asked, all in all."""
-LONGEST_WAIT = 30.0
-"""Seconds; a server that asks for a longer wait is left alone."""
+"""Requests to a busy or failing server before giving up."""
+MAX_WAIT = 30.0
+"""Seconds. A server that asks for a longer wait is not asked again."""
 
 
 class TransferError(Exception):
-    """Why a place did not deliver, in a few words without any secret."""
+    """A location did not deliver a usable file. The text is a short reason without any secret."""
 
 
-def fetch_from_hub(place: Location, again: bool, progress: Progress) -> tuple[Path, str | None]:
-    """Return a file of a repository on the Hub, from the Hub's cache or freshly fetched, and its commit.
+def fetch_from_hub(
+    location: Location, again: bool, progress: DownloadProgress
+) -> tuple[Path, str | None]:
+    """Return a file on the Hub, as its path in the Hub's cache, and its commit.
 
     Args:
-        again: fetch even if it is cached.
+        location: A location with a `hub`.
+        again: Download the file even if it is cached.
+        progress: A callback for the bytes received.
 
     Raises:
-        TransferError: it cannot be had.
+        TransferError: The file cannot be downloaded.
     """
-    logging.set_verbosity_error()  # its retries are told by the error, if it comes to one
-    repo, file = place.hub or "", place.file
+    _silence_client()
+    repo, file = location.hub or "", location.file
     try:
         if file is None:
-            file = _only_checkpoint(repo)
+            file = _find_checkpoint(repo)
         if not again:
-            cached = try_to_load_from_cache(repo, file, revision=place.revision)
+            cached = try_to_load_from_cache(repo, file, revision=location.revision)
             if isinstance(cached, str):
+                logger.info("%s: found in the cache of the Hub: %s", location, cached)
                 return Path(cached), _commit_of(Path(cached))
-        metadata = _ask(hf_hub_url(repo, file, revision=place.revision), token=None)
-        _check_size(metadata.size, place)
-        with warnings.catch_warnings(action="ignore"):  # of little space: the error says it, if it comes
+        metadata = _request_metadata(hf_hub_url(repo, file, revision=location.revision), token=None)
+        _check_size(metadata.size, location)
+        with warnings.catch_warnings(action="ignore"):  # an error follows if the disk really is full
             path = hf_hub_download(
                 repo,
                 file,
-                revision=place.revision,
+                revision=location.revision,
                 force_download=again,
                 tqdm_class=_bar(f"{repo}:{file}", progress),
             )
     except TransferError:
         raise
-    except Exception as error:  # the client raises its own errors, the system's and its transport's
-        raise TransferError(_reason(error)) from error
+    except Exception as error:  # its own errors, those of the system, and those of its HTTP library
+        raise TransferError(_reason(error, location)) from error
     return Path(path), metadata.commit_hash
 
 
-def fetch_from_url(place: Location, target: Path, progress: Progress) -> None:
-    """Write what an address serves to `target`, whole or not at all. No token is sent.
+def fetch_from_url(location: Location, target: Path, progress: DownloadProgress) -> None:
+    """Write the file at a URL to `target`, atomically. No token is sent.
+
+    Args:
+        location: A location with a `url`.
+        target: The path of the file to write.
+        progress: A callback for the bytes received.
 
     Raises:
-        TransferError: it cannot be had.
+        TransferError: The file cannot be downloaded.
     """
-    logging.set_verbosity_error()
-    url, part = place.url or "", target.with_name(f"{target.name}.part")
+    _silence_client()
+    url = location.url or ""
     try:
-        try:
-            size = _ask(url, token=False).size
-        except HfHubHTTPError as error:
-            if error.response is None or error.response.status_code not in (403, 405, 501):
-                raise
-            size = None  # some servers answer GET alone
-        _check_size(size, place)
-        with part.open("wb") as file:
-            http_get(url, file, headers={}, expected_size=size, tqdm_class=_bar(str(place), progress))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
+        size = _size_at(url)
+        _check_size(size, location)
+        with atomic_write(target) as file:
+            bar = _bar(str(location), progress)
+            http_get(url, file, headers={}, expected_size=size, tqdm_class=bar)
     except TransferError:
         raise
+    except OutputError as error:  # around any OSError of the block, those of the client included
+        raise TransferError(_reason(error.__cause__ or error, location)) from error
     except Exception as error:
-        raise TransferError(_reason(error)) from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise TransferError(_reason(error, location)) from error
 
 
-def _only_checkpoint(repo: str) -> str:
-    """The one checkpoint that a repository holds, safetensors before pickles."""
+def _silence_client() -> None:
+    """Silence the warnings of the client. If its retries fail, an error reports the reason."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
+def _size_at(url: str) -> int | None:
+    """Return the size of the file at a URL. None if the server does not report it."""
+    try:
+        return _request_metadata(url, token=False).size
+    except HfHubHTTPError as error:
+        if error.response is None or error.response.status_code not in (403, 405, 501):
+            raise
+        return None  # some servers support GET only
+
+
+def _find_checkpoint(repo: str) -> str:
+    """Return the path of the only checkpoint in a repository. Prefer safetensors to pickles."""
     names = HfApi().list_repo_files(repo)
     for suffix in SUFFIXES:
         found = [name for name in names if name.lower().endswith(suffix)]
         if len(found) == 1:
             return found[0]
         if found:
-            raise TransferError(
-                f"holds {len(found)} checkpoints; write {repo}:FILE ({', '.join(found[:4])})"
-            )
-    raise TransferError("holds no checkpoint")
+            examples = ", ".join(found[:4])
+            raise TransferError(f"has {len(found)} checkpoints; select one as {repo}:FILE ({examples})")
+    raise TransferError("no checkpoint in this repository")
 
 
-def _ask(url: str, token: bool | None) -> HfFileMetadata:
-    """Ask for size and commit; unlike the client's own retries this gives up within a minute."""
-    for attempt in range(1, ATTEMPTS + 1):
+def _request_metadata(url: str, token: bool | None) -> HfFileMetadata:
+    """Request size and commit of a file. Unlike the client's own retries, give up within a minute."""
+    attempt = 1
+    while True:
         try:
             return get_hf_file_metadata(url, token=token, timeout=constants.HF_HUB_ETAG_TIMEOUT)
         except HfHubHTTPError as error:
-            status = error.response.status_code if error.response is not None else 0
+            status = _status_of(error)
             wait = _retry_after(error) if status == 429 else 1.0
-            if (status != 429 and status < 500) or attempt == ATTEMPTS or wait > LONGEST_WAIT:
+            if (status != 429 and status < 500) or attempt == ATTEMPTS or wait > MAX_WAIT:
                 raise
+            logger.info("the server answered with status %d; trying again in %.0f s", status, wait)
             time.sleep(wait)
-    raise AssertionError("unreachable")
+            attempt += 1
+
+
+def _status_of(error: HfHubHTTPError) -> int:
+    return error.response.status_code if error.response is not None else 0
 
 
 def _retry_after(error: HfHubHTTPError) -> float:
+    """Return the seconds that a busy server asks to wait."""
     text = error.response.headers.get("Retry-After", "") if error.response is not None else ""
     return float(text) if text.isdecimal() else 1.0
 
 
-def _check_size(size: int | None, place: Location) -> None:
-    if size is not None and place.bytes is not None and size != place.bytes:
-        raise TransferError(f"offers {size} bytes instead of {place.bytes}")
-    if size is not None and size > LARGEST:
-        raise TransferError(f"offers {size} bytes, more than any RGT has")
+def _check_size(size: int | None, location: Location) -> None:
+    """Refuse a file whose size is wrong or absurd, before it is downloaded."""
+    if size is not None and location.bytes is not None and size != location.bytes:
+        raise TransferError(f"the server offers {size} bytes instead of {location.bytes}")
+    if size is not None and size > MAX_BYTES:
+        raise TransferError(f"the server offers {size} bytes, which is too large for an RGT")
 
 
 def _commit_of(cached: Path) -> str | None:
-    """The commit of a file in the Hub's cache, `.../snapshots/COMMIT/file`."""
+    """Return the commit of a file in the Hub's cache, `.../snapshots/COMMIT/file`."""
     parts = cached.parts
     return parts[parts.index("snapshots") + 1] if "snapshots" in parts else None
 
 
-def _bar(title: str, progress: Progress) -> type[tqdm]:
-    """The client reports through tqdm; this one passes its numbers on and draws nothing."""
+def _bar(title: str, progress: DownloadProgress) -> type[SilentBar]:
+    """Return a class for the client to report to. It forwards the numbers and draws nothing."""
 
-    class Bar(tqdm):
+    class Bar(SilentBar):
         def __init__(self, *, total: int | None = None, initial: int = 0, **ignored: Any) -> None:
             super().__init__(total=total, initial=initial, disable=True)
-            self.seen, self.goal = initial, total
+            self.received, self.expected = initial, total
 
         def update(self, n: float | None = 1) -> None:
-            self.seen += int(n or 0)
-            progress(title, self.seen, self.goal)
+            self.received += int(n or 0)
+            progress(title, self.received, self.expected)
 
     return Bar
 
 
-def _reason(error: Exception) -> str:
-    """Say in a few words why the client failed. Tokens never stand in these words."""
-    host = urlsplit(constants.ENDPOINT).netloc
+def _reason(error: BaseException, location: Location) -> str:
+    """Return a short reason why the client failed, without a token."""
     if isinstance(error, OfflineModeIsEnabled) or "HF_HUB_OFFLINE" in str(error):
-        return "is not in the cache, and offline mode is on (HF_HUB_OFFLINE)"
+        return "not in the cache, and offline mode is on (HF_HUB_OFFLINE)"
     if isinstance(error, GatedRepoError):
-        return "is gated: accept its conditions on the Hub and set HF_TOKEN"
+        return "access is gated: accept the conditions on the Hub and set HF_TOKEN"
     if isinstance(error, RepositoryNotFoundError):
         return "no such repository, or it is private and HF_TOKEN is missing or not accepted"
     if isinstance(error, (RemoteEntryNotFoundError, RevisionNotFoundError)):
-        return "no such file in that repository"
+        return "no such file in this repository"
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         return _status_reason(error)
     if "Timeout" in type(error).__name__ or isinstance(error, TimeoutError):
-        return f"the server sent nothing for {constants.HF_HUB_DOWNLOAD_TIMEOUT} s"
+        return f"the server sent no data for {constants.HF_HUB_DOWNLOAD_TIMEOUT} s"
     if "Connect" in type(error).__name__ or "Proxy" in type(error).__name__:
-        return f"cannot connect ({host} for the Hub)"
+        return f"cannot connect to {urlsplit(location.url or constants.ENDPOINT).hostname}"
     if isinstance(error, LocalEntryNotFoundError):
-        return "is not in the cache, and the server cannot be reached"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space left in {constants.HF_HOME}; free some or set HF_HOME"
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"the cache {constants.HF_HOME} cannot be written; set HF_HOME to another folder"
+        return "not in the cache, and the server cannot be reached"
     if "Consistency check" in str(error):
-        return "the connection ended before all bytes had come"
+        return "the connection closed before the download was complete"
+    return _system_reason(error)
+
+
+def _status_reason(error: HfHubHTTPError) -> str:
+    status = _status_of(error)
+    reasons = {
+        401: "the server requires a token, or does not accept this one (401); set HF_TOKEN",
+        403: "access is forbidden (403)",
+        404: "not found (404)",
+        429: f"too many requests (429); try again in {_retry_after(error):.0f} s",
+    }
+    return reasons.get(status, f"the server failed ({status})")
+
+
+def _system_reason(error: BaseException) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left in {constants.HF_HOME}; free some, or set HF_HOME to another folder"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"the cache {constants.HF_HOME} cannot be written; set HF_HOME to another folder"
     return _without_secrets(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 def _without_secrets(text: str) -> str:
-    """Leave out the user's token, and whatever signs an address."""
+    """Remove the user's token, and user, password and query of an address."""
     text = text.replace(get_token() or "\0", "***")
     return re.sub(r"(https?://)(?:[^\s/@]*@)?([^\s?]+)\?\S*", r"\1\2", text)
-
-
-def _status_reason(error: HfHubHTTPError) -> str:
-    status = error.response.status_code if error.response is not None else 0
-    if status == 401:
-        return "the server wants a token, or does not accept this one (401); set HF_TOKEN"
-    if status == 403:
-        return "access is forbidden (403)"
-    if status == 404:
-        return "not found (404)"
-    if status == 429:
-        return f"too many requests (429); try again in {_retry_after(error):.0f} s"
-    return f"the server failed ({status})"

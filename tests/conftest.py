@@ -1,9 +1,8 @@
-"""Shared by all rooms: the data, a stub network, and the real `rgt` in a subprocess."""
+"""Fixtures for all tests: an image, a small checkpoint, and the real `rgt` in a subprocess."""
+
+from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,63 +10,27 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from torch import nn
 
-from rgt_cli.inference import MultiPassUpscaler, Upscaler
-from rgt_cli.network import RGT, RGTConfig
-from rgt_cli.size import Size
+from rgt_cli.network import RGT
+from tests.helpers import DATA
+from tests.helpers.networks import MICRO
+from tests.helpers.process import RunRGT, run_rgt
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # the others compute as well, and so do the processes it starts
+if "PYTEST_XDIST_WORKER" in os.environ:  # other workers, and the processes they start, compute too
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-
-DATA = Path(__file__).parent / "data"
-WEIGHTS = Path(__file__).parents[1] / "weights"
-MICRO = RGTConfig(
-    upscale=2, embed_dim=64, depth=(2, 3), num_heads=(2, 2), split_size=(4, 8), upsampler="direct"
-)
-
-_DROP = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
-UNPRIVILEGED = _DROP if os.geteuid() == 0 else ()
-"""Put before a command, so that even root may not read and write what nobody may."""
-
-RunRGT = Callable[..., subprocess.CompletedProcess[str]]
-
-
-class Nearest(nn.Module):
-    """A stub network that repeats every pixel, so that whole pipelines are checked bit for bit."""
-
-    def __init__(self, upscale: int = 2, in_chans: int = 3) -> None:
-        super().__init__()
-        self.config = RGTConfig(upscale=upscale, in_chans=in_chans)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        scale = self.config.upscale
-        return x.repeat_interleave(scale, dim=-1).repeat_interleave(scale, dim=-2)
-
-
-class Counting(Nearest):
-    """The same, noting how many pictures it was given at once."""
-
-    def __init__(self) -> None:
-        super().__init__(2)
-        self.seen: list[int] = []
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.seen.append(len(x))
-        return super().forward(x)
 
 
 @pytest.fixture
 def photo() -> np.ndarray:
-    """The cat, (300, 451, 3) uint8."""
+    """A photo of a cat, (300, 451, 3) uint8."""
     with Image.open(DATA / "cat.png") as opened:
         return np.asarray(opened)
 
 
 @pytest.fixture
 def small_png(tmp_path: Path, photo: np.ndarray) -> Path:
-    """A 40 x 30 piece of the cat, `in.png` in a folder of its own."""
+    """A crop of the photo, 40 x 30 pixels: `in.png` in a folder of its own."""
     path = tmp_path / "in.png"
     Image.fromarray(photo[100:130, 150:190]).save(path)
     return path
@@ -75,7 +38,7 @@ def small_png(tmp_path: Path, photo: np.ndarray) -> Path:
 
 @pytest.fixture
 def micro_checkpoint(tmp_path: Path) -> Path:
-    """A random x2 RGT that computes in no time."""
+    """A random RGT for x2 that computes in no time."""
     torch.manual_seed(0)
     path = tmp_path / "micro.safetensors"
     tensors = RGT(MICRO).state_dict()
@@ -86,28 +49,5 @@ def micro_checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def rgt() -> RunRGT:
-    """Run `rgt` as a person would; keywords go to `subprocess.run`, `before` in front of the command."""
-
-    def run(
-        *arguments: str | Path, before: tuple[str, ...] = (), **options: object
-    ) -> subprocess.CompletedProcess[str]:
-        command = [*before, sys.executable, "-m", "rgt_cli", *map(str, arguments)]
-        merged = {"capture_output": True, "text": True, "timeout": 300} | options
-        return subprocess.run(command, **merged)
-
-    return run
-
-
-def leftovers(folder: Path) -> set[str]:
-    """The names in a folder, hidden ones too."""
-    return {path.name for path in folder.iterdir()}
-
-
-def nearest_upscaler(size: Size | None = None, alpha_by_network: bool = True) -> MultiPassUpscaler:
-    """An upscaler of stub networks, whose results are known to the last bit."""
-    return MultiPassUpscaler(
-        size or Size(scale=2),
-        lambda scale: Upscaler(Nearest(scale or 2), device="cpu"),
-        [2, 3, 4],
-        alpha_by_network,
-    )
+    """Run `rgt` as a person would."""
+    return run_rgt

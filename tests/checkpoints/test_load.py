@@ -1,34 +1,27 @@
-"""Checkpoints: every wrapping is understood, every defect is named, nothing is run."""
+"""Every way to wrap a checkpoint is understood, every defect is named, and no code is run."""
 
-import gzip
-import json
-import os
-import pickle
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from rgt_cli.checkpoints import resolve
 from rgt_cli.checkpoints.load import load_network, network_from_state_dict
-from rgt_cli.errors import CheckpointError, UsageError
-from tests.conftest import DATA, MICRO
+from rgt_cli.errors import CheckpointError
+from tests.helpers.checkpoints import OFFICIAL, official_state, save_evil
+from tests.helpers.networks import MICRO
 
-OFFICIAL = json.loads(gzip.decompress((DATA / "official_state_dicts.json.gz").read_bytes()))
 PUBLISHED_MILLIONS = {"RGT_S_x4": 10.20, "RGT_x4": 13.37}
+"""Millions of parameters, from the paper."""
+KEY = "layers.1.blocks.0.mlp.fc2.weight"
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
-def test_official_state_dicts(name: str) -> None:
-    state = {
-        k: torch.zeros(shape, dtype=getattr(torch, dtype))
-        for k, (shape, dtype) in OFFICIAL[name].items()
-    }
-    for key in state:
-        if key.endswith("attns.0.rpe_biases"):
-            state[key] = torch.cartesian_prod(torch.arange(-7.0, 8), torch.arange(-31.0, 32))
-    network = network_from_state_dict(state)
+def test_published_state_dicts(name: str) -> None:
+    network = network_from_state_dict(official_state(name))
     groups = 6 if "_S_" in name else 8
     config = network.config
     assert config.depth == config.num_heads == (6,) * groups
@@ -42,7 +35,9 @@ def test_official_state_dicts(name: str) -> None:
 @pytest.mark.parametrize("wrapper", [None, "params_ema", "params", "state_dict", "model"])
 @pytest.mark.parametrize("prefix", ["", "module.", "net_g.", "net_g.module."])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_wrappings(micro_checkpoint: Path, wrapper: str, prefix: str, dtype: torch.dtype) -> None:
+def test_wrappers_and_prefixes_are_removed(
+    micro_checkpoint: Path, wrapper: str | None, prefix: str, dtype: torch.dtype
+) -> None:
     state = {k: v.to(dtype) for k, v in load_file(micro_checkpoint).items()}
     content = {prefix + k: v for k, v in state.items()}
     path = micro_checkpoint.with_suffix(".pth")
@@ -55,88 +50,75 @@ def test_wrappings(micro_checkpoint: Path, wrapper: str, prefix: str, dtype: tor
         assert torch.equal(value, state[key].float())
 
 
-def test_window_from_position_index(micro_checkpoint: Path) -> None:
-    state = load_file(micro_checkpoint)
-    del state["layers.0.blocks.0.attn.attns.0.rpe_biases"]
-    rows, columns = torch.arange(4).repeat_interleave(8), torch.arange(8).repeat(4)
-    index = (rows[:, None] - rows + 3) * 15 + columns[:, None] - columns + 7
-    state["layers.0.blocks.0.attn.attns.0.relative_position_index"] = index
-    assert network_from_state_dict(state).config.split_size == (4, 8)
-
-
-def test_defects_are_named(micro_checkpoint: Path) -> None:
+@pytest.mark.parametrize(
+    ("defect", "words"),
+    [
+        ("missing", f"missing {KEY}"),
+        ("unexpected", r"unexpected extra\.weight"),
+        ("misshapen", rf"{KEY} is \(3, 3\) instead of"),
+        ("not finite", f"{KEY} is not finite"),
+        ("no first layer", r"conv_first\.weight is missing"),
+    ],
+)
+def test_defects_are_named(micro_checkpoint: Path, defect: str, words: str) -> None:
     good = load_file(micro_checkpoint)
-    key = "layers.1.blocks.0.mlp.fc2.weight"
-    defects = {
-        "missing": {k: v for k, v in good.items() if k != key},
-        "left over": good | {"extra.weight": torch.zeros(1)},
-        "instead of": good | {key: torch.zeros(3, 3)},
-        "not finite": good | {key: good[key] * float("nan")},
-        "conv_first": {k: v for k, v in good.items() if k != "conv_first.weight"},
+    states: dict[str, dict[str, Tensor]] = {
+        "missing": {k: v for k, v in good.items() if k != KEY},
+        "unexpected": good | {"extra.weight": torch.zeros(1)},
+        "misshapen": good | {KEY: torch.zeros(3, 3)},
+        "not finite": good | {KEY: good[KEY] * float("nan")},
+        "no first layer": {k: v for k, v in good.items() if k != "conv_first.weight"},
     }
-    for words, state in defects.items():
-        path = micro_checkpoint.with_name("bad.safetensors")
-        save_file(state, path)
-        with pytest.raises(CheckpointError, match=words) as caught:
-            load_network(path)
-        assert str(path) in str(caught.value)
-        assert any(name in str(caught.value) for name in (key, "extra.weight", "conv_first"))
+    path = micro_checkpoint.with_name("bad.safetensors")
+    save_file(states[defect], path)
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load_network(path)
+    assert str(caught.value).startswith(f"{path}: ")
 
 
-class Evil:
-    def __reduce__(self) -> tuple:
-        return os.mkdir, ("pwned",)
+def test_many_defects_are_summarized(micro_checkpoint: Path) -> None:
+    good = load_file(micro_checkpoint)
+    with pytest.raises(CheckpointError, match="and 3 more"):
+        network_from_state_dict(good | {f"extra{i}": torch.zeros(1) for i in range(8)})
 
 
-@pytest.mark.parametrize("how", ["torch", "pickle"])
-def test_pickle_that_runs_code_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+@pytest.mark.parametrize("by_torch", [True, False])
+def test_pickle_that_would_run_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_torch: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "evil.pth"
-    if how == "torch":
-        torch.save({"params": Evil()}, path)
-    else:
-        path.write_bytes(pickle.dumps({"params": Evil()}))
+    path = save_evil(tmp_path / "evil.pth", by_torch)
     with pytest.raises(CheckpointError, match="refused"):
         load_network(path)
     assert not (tmp_path / "pwned").exists()
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("keep", [0, 10, 2000, -100])
-def test_truncated(micro_checkpoint: Path, suffix: str, keep: int) -> None:
-    path = micro_checkpoint.with_name("cut" + suffix)
+@pytest.mark.parametrize("length", [0, 10, 2000, -100])
+def test_truncated_files_are_refused(micro_checkpoint: Path, suffix: str, length: int) -> None:
+    path = micro_checkpoint.with_name(f"cut{suffix}")
     if suffix == ".pth":
         torch.save(load_file(micro_checkpoint), path)
     else:
         path.write_bytes(micro_checkpoint.read_bytes())
-    path.write_bytes(path.read_bytes()[:keep])
+    path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(CheckpointError, match="cut"):
         load_network(path)
 
 
-def test_other_contents(tmp_path: Path) -> None:
-    for content in ([1, 2], {"params": {"a": 1}}, {"conv_first.weight": torch.zeros(4, 3, 3, 3)}, {}):
-        path = tmp_path / "other.pth"
-        torch.save(content, path)
-        with pytest.raises(CheckpointError):
-            load_network(path)
+@pytest.mark.parametrize(
+    "content",
+    [[1, 2], {"params": {"a": 1}}, {"conv_first.weight": torch.zeros(4, 3, 3, 3)}, {}],
+    ids=["list", "number", "one tensor", "nothing"],
+)
+def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "other.pth"
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"other\.pth: not an? (RGT )?checkpoint"):
+        load_network(path)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_bundled(scale: int) -> None:
-    resolved = resolve("auto", scale)
-    assert resolved.name == f"rgt-tiny-x{scale}"
-    assert "no CUDA" in resolved.notes[0]
-    assert resolve("tiny", scale).path == resolve(resolved.name, scale).path == resolved.path
-    network = load_network(resolved.path)
-    assert network.config.upscale == scale
-    assert network.config.split_size == (8, 16)
-
-
-def test_unknown_models() -> None:
-    with pytest.raises(UsageError, match="8"):
-        resolve("auto", 8)
-    with pytest.raises(CheckpointError, match="nonesuch"):
-        resolve("nonesuch", 4)
+def test_missing_file_is_reported(tmp_path: Path) -> None:
+    for name in ("net.pth", "net.safetensors"):
+        with pytest.raises(CheckpointError, match="no such file"):
+            load_network(tmp_path / name)

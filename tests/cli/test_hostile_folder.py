@@ -1,7 +1,8 @@
-"""A folder of everything that people's folders hold: each file is accounted for."""
+"""A folder of unusual and broken files: each one is accounted for."""
+
+from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import shutil
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import UNPRIVILEGED, RunRGT
+from tests.helpers.process import UNPRIVILEGED, RunRGT
+from tests.helpers.report import read_report
 
 GOOD = 260
 
@@ -25,7 +27,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, bits: int = 8, rows: bytes = b"") -> bytes:
-    """A gray PNG by hand, whatever its header says."""
+    """Return a gray PNG whose header and rows need not agree."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))
     body = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + header + body
@@ -33,7 +35,7 @@ def png(width: int, height: int, bits: int = 8, rows: bytes = b"") -> bytes:
 
 @pytest.fixture
 def hostile(tmp_path: Path, photo: np.ndarray) -> tuple[Path, set[str], set[str]]:
-    """The folder, the names of what is unusual in it, and of what is broken."""
+    """Return a folder, the names of its unusual files, and those of its broken files."""
     folder = tmp_path / "photos"
     folder.mkdir()
     small = Image.fromarray(photo[:8, :10])
@@ -44,7 +46,7 @@ def hostile(tmp_path: Path, photo: np.ndarray) -> tuple[Path, set[str], set[str]
     moving = io.BytesIO()
     small.save(moving, "GIF", save_all=True, append_images=[small.rotate(180)])
     gif = moving.getvalue()
-    place = gif.rindex(b"\x2c\0\0\0\0\x0a\0\x08\0") + 5  # of the size of its last frame
+    place = gif.rindex(b"\x2c\0\0\0\0\x0a\0\x08\0") + 5  # where the size of its last frame stands
     unusual: dict[str, Callable[[Path], object]] = {
         "cmyk.jpg": lambda p: small.convert("CMYK").save(p),
         "bilevel.png": lambda p: small.convert("1").save(p),
@@ -75,7 +77,7 @@ def hostile(tmp_path: Path, photo: np.ndarray) -> tuple[Path, set[str], set[str]
         "cut.png": lambda p: p.write_bytes(whole[:-30]),
         "cut.jpg": lambda p: p.write_bytes(jpeg[: len(jpeg) // 2]),
         "empty.png": lambda p: p.write_bytes(b""),
-        "text.jpg": lambda p: p.write_text("no picture at all"),
+        "text.jpg": lambda p: p.write_text("not an image"),
         "bomb.png": lambda p: p.write_bytes(png(60_000, 60_000, 1, b"\0" * 9000)),
         "wide.webp": lambda p: p.write_bytes(whole[:5]),
         "crc.png": lambda p: p.write_bytes(whole[:45] + b"\xff" * 20 + whole[65:]),
@@ -96,7 +98,7 @@ def hostile(tmp_path: Path, photo: np.ndarray) -> tuple[Path, set[str], set[str]
         make(folder / name)
     (folder / "wide_65536.png").write_bytes(png(65_536, 1, 8, bytes(65_537)))
     (folder / "directory.png").mkdir()
-    (folder / "notes.txt").write_text("left out")
+    (folder / "notes.txt").write_text("ignored")
     (folder / ".hidden.png").write_bytes(whole)
     return folder, {*unusual, "wide_65536.png"}, set(broken)
 
@@ -120,15 +122,16 @@ def test_each_file_is_accounted_for(
     arguments = ("upscale", folder, "-r", "-m", micro_checkpoint, "-o", out, "--report", report_path)
     result = rgt(*arguments, before=UNPRIVILEGED)
     assert result.returncode == 1, result.stderr
-    assert not re.search("Traceback|Warning|Tag|raised|logger", result.stderr), "libraries have no say"
-    report = json.loads(report_path.read_text())
-    outcomes = {Path(picture["source"]).name: picture for picture in report["pictures"]}
-    assert {name for name, picture in outcomes.items() if picture["error"]} == broken
-    made = {name for name, picture in outcomes.items() if not picture["error"]}
+    assert not re.search("Traceback|Warning|Tag|raised|logger", result.stderr), "libraries print nothing"
+    report = read_report(report_path)
+    outcomes = {Path(file["source"]).name: file for file in report["files"]}
+    assert {name for name, file in outcomes.items() if file["error"]} == broken
+    made = {name for name, file in outcomes.items() if not file["error"]}
     assert made == unusual | {path.name for path in folder.glob("good*")}
-    assert report["ignored"] == {"hidden": 1, "no picture by their names": 1}
+    assert report["ignored"]["hidden"] == 1
+    assert sum(report["ignored"].values()) == 2
     assert (report["done"], report["failed"]) == (GOOD + len(unusual), len(broken))
-    targets = [Path(picture["target"]) for picture in outcomes.values() if not picture["error"]]
+    targets = [Path(file["target"]) for file in outcomes.values() if not file["error"]]
     assert len(set(targets)) == len(made)
     assert {path.name for path in out.iterdir()} == {t.name for t in targets} | {".rgt-journal.jsonl"}
     for target in targets:

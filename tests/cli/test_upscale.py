@@ -1,5 +1,7 @@
 """`rgt upscale` as a person runs it: a real process, real files, real exit codes."""
 
+from __future__ import annotations
+
 import io
 import os
 import pickle
@@ -16,10 +18,17 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from tests.checkpoints.test_load import Evil
-from tests.conftest import DATA, UNPRIVILEGED, RunRGT, leftovers
-
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+from tests.helpers import DATA
+from tests.helpers.checkpoints import Evil
+from tests.helpers.process import (
+    AS_ROOT,
+    UNPRIVILEGED,
+    RunRGT,
+    command,
+    names_in,
+    start_rgt,
+)
+from tests.helpers.report import read_events, read_report
 
 
 def assert_one_line_of_error(result: subprocess.CompletedProcess[str], code: int) -> None:
@@ -38,8 +47,8 @@ def test_first_command(rgt: RunRGT, small_png: Path, scale: int) -> None:
     assert f"rgt-tiny-x{scale}" in result.stderr
     with Image.open(small_png.with_name(f"in_x{scale}.png")) as large, Image.open(small_png) as small:
         assert large.size == (40 * scale, 30 * scale)
-        shrunk = np.asarray(large.resize(small.size, Image.Resampling.BOX), float)
-        assert np.abs(shrunk - np.asarray(small)).mean() < 4
+        reduced = np.asarray(large.resize(small.size, Image.Resampling.BOX), float)
+        assert np.abs(reduced - np.asarray(small)).mean() < 4
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 1), (33, 17)])
@@ -51,41 +60,34 @@ def test_extreme_shapes(rgt: RunRGT, tmp_path: Path, size: tuple[int, int]) -> N
         assert np.abs(np.asarray(large, int) - [200, 100, 50]).max() < 40
 
 
-def test_quiet_is_quiet(rgt: RunRGT, small_png: Path) -> None:
+def test_quiet_and_verbose(rgt: RunRGT, small_png: Path) -> None:
     for arguments in (("upscale", small_png, "-q"), ("-q", "upscale", small_png, "--overwrite")):
         result = rgt(*arguments)
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    for verbose in (("-v", "upscale", small_png), ("upscale", small_png, "-v")):
+        result = rgt(*verbose, "--overwrite", "--device", "cpu")
+        assert result.returncode == 0, result.stderr
+        for word in ("cpu", "fp32", "40 x 30"):
+            assert word in result.stderr
 
 
 def test_bar_on_a_terminal(small_png: Path) -> None:
-    """On a terminal the bar is drawn, counting tiles, and is gone at the end."""
-    command = [
-        sys.executable,
-        "-m",
-        "rgt_cli",
-        "upscale",
-        str(small_png),
-        "-s",
-        "2",
-        "--tile",
-        "16",
-        "--overlap",
-        "4",
-    ]
+    """On a terminal, a bar counts the tiles."""
+    arguments = command("upscale", small_png, "-s", "2", "--tile", "16", "--overlap", "4")
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execve(command[0], command, os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"})
-    shown = b""
+        os.execve(arguments[0], arguments, os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"})
+    printed = b""
     while True:
         try:
             part = os.read(terminal, 4096)
-        except OSError:  # how Linux says that the other end of a terminal is closed
+        except OSError:  # the other end of the terminal is closed
             break
         if not part:
             break
-        shown += part
+        printed += part
     assert os.waitpid(pid, 0)[1] == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed.decode())
     assert "━" in text
     assert re.search(r"[1-9]/9 .*tiles/s", text), text
 
@@ -104,33 +106,102 @@ def test_formats_and_metadata(rgt: RunRGT, tmp_path: Path, photo: np.ndarray) ->
         assert 0x0112 not in large.getexif()
     result = rgt("upscale", tmp_path / "a.jpg", "-s", "2", "--format", "bmp")
     assert result.returncode == 0
-    assert "cannot hold EXIF" in result.stderr
+    assert "EXIF" in result.stderr, "a warning"
 
 
-def test_own_checkpoint_and_lanczos(rgt: RunRGT, small_png: Path, micro_checkpoint: Path) -> None:
+def test_a_checkpoint_file_and_factors_between(
+    rgt: RunRGT, small_png: Path, micro_checkpoint: Path
+) -> None:
     result = rgt("upscale", small_png, "-m", micro_checkpoint)
     assert result.returncode == 0, result.stderr
     assert small_png.with_name("in_x2.png").exists()
     result = rgt("upscale", small_png, "-m", "rgt-tiny-x4", "-s", "3")
-    assert "Lanczos" in result.stderr
+    assert "downscaled" in result.stderr
     with Image.open(small_png.with_name("in_x3.png")) as large:
         assert large.size == (120, 90)
     result = rgt(
-        "upscale", small_png, "-m", micro_checkpoint, "-s", "5", "-o", "large.png", cwd=small_png.parent
+        "upscale", small_png, "-m", micro_checkpoint, "-s", "5", "-o", "big.png", cwd=small_png.parent
     )
-    assert "by x2, x2 and x2, and then shrunk" in result.stderr
-    with Image.open(small_png.with_name("large.png")) as large:
+    assert "x2, x2 and x2" in result.stderr
+    with Image.open(small_png.with_name("big.png")) as large:
         assert large.size == (200, 150)
 
 
+def test_one_file_is_reported_like_many(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("not an image")
+    report = tmp_path / "run.json"
+    result = rgt("upscale", small_png, "--json", "--report", report)
+    assert result.returncode == 0, result.stderr
+    events = read_events(result.stdout)
+    assert [event["event"] for event in events] == ["start", "done", "end"]
+    assert events[1]["target_size"] == [160, 120]
+    assert read_report(report)["files"] == [
+        {key: value for key, value in events[1].items() if key != "event"}
+    ]
+
+    result = rgt("upscale", tmp_path / "bad.png", "--json", "--report", report)
+    assert result.returncode == 1, result.stderr
+    assert [event["event"] for event in read_events(result.stdout)] == ["start", "failed", "end"]
+    facts = read_report(report)
+    assert (facts["planned"], facts["done"], facts["failed"]) == (1, 0, 1)
+    assert "bad.png" in facts["files"][0]["error"]
+    assert [line for line in result.stderr.splitlines() if "error" in line] == [
+        f"rgt: error: {facts['files'][0]['error']}"
+    ]
+
+
+def test_existing_outputs_of_one_file(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
+    output, report = tmp_path / "in_x4.png", tmp_path / "run.json"
+    output.write_text("precious")
+    assert_one_line_of_error(rgt("upscale", small_png), 2)
+    assert output.read_text() == "precious"
+    assert rgt("upscale", small_png, "--skip-existing", "--report", report).returncode == 0
+    assert read_report(report)["skipped"] == 1
+    assert output.read_text() == "precious"
+    assert rgt("upscale", small_png, "--update").returncode == 0
+    assert output.read_text() == "precious", "it is newer"
+    os.utime(output, (1, 1))
+    assert rgt("upscale", small_png, "--update").returncode == 0
+    with Image.open(output) as large:
+        assert large.size == (160, 120)
+
+
+def test_options_that_exclude_each_other(rgt: RunRGT, small_png: Path) -> None:
+    for options in (
+        ("--skip-existing", "--overwrite"),
+        ("--update", "--overwrite", "--skip-existing"),
+        ("-s", "2", "--width", "90"),
+        ("--fit", "90x90", "--height", "90"),
+    ):
+        result = rgt("upscale", small_png, *options)
+        assert_one_line_of_error(result, 2)
+        assert "exclude each other" in result.stderr
+
+
+def test_a_second_run_on_one_image_is_refused(rgt: RunRGT, tmp_path: Path) -> None:
+    source = tmp_path / "in.png"
+    Image.new("RGB", (1500, 1500), (50, 60, 70)).save(source)
+    arguments = ("upscale", source, "--tile", "64", "-m", "tiny", "-v")
+    process = start_rgt(*arguments)
+    assert process.stderr
+    while "tile" not in (line := process.stderr.readline()):  # until it is computing
+        assert line
+    second = rgt(*arguments)
+    process.kill()
+    process.wait()
+    assert second.returncode == 2, second.stderr
+    assert "another rgt" in second.stderr
+    assert names_in(tmp_path) == {"in.png"}
+
+
 def test_errors(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "cut.png").write_bytes((DATA / "cat.png").read_bytes()[:9000])
     (tmp_path / "corrupt.safetensors").write_bytes(b"\x10" * 999)
     torch.save({"params": Evil()}, tmp_path / "evil.pth")
     (tmp_path / "raw.pth").write_bytes(pickle.dumps(Evil()))
     (tmp_path / "old.png").write_text("precious")
-    before = leftovers(tmp_path)
+    before = names_in(tmp_path)
     for code, arguments in [
         (3, ("missing.png",)),
         (1, ("text.png",)),
@@ -152,24 +223,33 @@ def test_errors(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
         ("--tile", "32", "--overlap", "32"),
         ("--bad",),
     ):
-        result = rgt("upscale", small_png, *arguments)
-        assert result.returncode == 2
-        assert "Traceback" not in result.stderr
-    assert leftovers(tmp_path) == before
+        assert_one_line_of_error(rgt("upscale", small_png, *arguments), 2)
+    assert names_in(tmp_path) == before
     assert (tmp_path / "old.png").read_text() == "precious"
 
 
-def test_what_a_format_cannot_hold_exits_2(rgt: RunRGT, tmp_path: Path) -> None:
+def test_a_typo_gets_a_suggestion(rgt: RunRGT, small_png: Path) -> None:
+    for arguments, suggestion in (
+        (("upscal", small_png), "upscale"),
+        (("upscale", small_png, "--sclae", "2"), "--scale"),
+        (("upscale", small_png, "-m", "photos"), "photo"),
+    ):
+        result = rgt(*arguments)
+        assert result.returncode in (2, 4)
+        assert suggestion in result.stderr
+
+
+def test_an_output_that_its_format_cannot_hold(rgt: RunRGT, tmp_path: Path) -> None:
     frame = Image.new("RGBA", (20, 20), (9, 8, 7, 100))
     frame.save(tmp_path / "clear.png")
     frame.save(tmp_path / "moving.webp", save_all=True, append_images=[Image.new("RGBA", (20, 20))])
-    before = leftovers(tmp_path)
+    before = names_in(tmp_path)
     for name in ("clear.png", "moving.webp"):
         assert_one_line_of_error(rgt("upscale", tmp_path / name, "--format", "jpeg"), 2)
-    assert leftovers(tmp_path) == before
+    assert names_in(tmp_path) == before
 
 
-def test_sizes_and_their_misuse(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
+def test_sizes(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
     result = rgt("upscale", small_png, "--fit", "100x100", "-o", tmp_path / "fit.png")
     assert result.returncode == 0, result.stderr
     with Image.open(tmp_path / "fit.png") as large:
@@ -179,8 +259,8 @@ def test_sizes_and_their_misuse(rgt: RunRGT, small_png: Path, tmp_path: Path) ->
     with Image.open(tmp_path / "in_w60.png") as large:
         assert large.size == (60, 45)
     for wrong in (
-        ("-s", "2", "--width", "90"), ("--fit", "90"), ("-s", "0"), ("--dpi", "lots"), ("--bits", "12"),
-        ("--background", "wheat-ish"), ("--max-pixels", "many"),
+        ("--fit", "90"), ("-s", "0"), ("--dpi", "lots"), ("--bits", "12"), ("--background", "wheat-ish"),
+        ("--max-pixels", "many"),
     ):  # fmt: skip
         assert rgt("upscale", small_png, *wrong).returncode == 2, wrong
     result = rgt("upscale", small_png, "--max-pixels", "1K")
@@ -189,8 +269,10 @@ def test_sizes_and_their_misuse(rgt: RunRGT, small_png: Path, tmp_path: Path) ->
 
 
 def test_stdin_and_stdout(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
-    def pipe(*arguments: str, data: bytes = small_png.read_bytes()) -> subprocess.CompletedProcess:
-        return rgt("upscale", "-s", "2", *arguments, input=data, text=False, cwd=tmp_path)
+    def pipe(
+        *arguments: str, data: bytes = small_png.read_bytes()
+    ) -> subprocess.CompletedProcess[bytes]:
+        return rgt("upscale", "-s", "2", *arguments, input=data, text=False, cwd=tmp_path)  # type: ignore[return-value]
 
     result = pipe("-")
     assert result.returncode == 0, result.stderr
@@ -201,11 +283,42 @@ def test_stdin_and_stdout(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
     with Image.open(io.BytesIO(pipe("in.png", "-o", "-").stdout)) as large:
         assert large.size == (80, 60)
     assert pipe("-", "-o", "named.jpg").stdout == b""
-    assert leftovers(tmp_path) == {"in.png", "named.jpg"}
-    for data in (b"", b"no picture"):
+    assert names_in(tmp_path) == {"in.png", "named.jpg"}
+    for data in (b"", b"not an image"):
         result = pipe("-", data=data)
         assert (result.returncode, result.stdout) == (1, b"")
-        assert b"stdin" in result.stderr
+        assert b"error: stdin" in result.stderr
+
+
+def test_events_beside_an_image_on_stdout(rgt: RunRGT, small_png: Path) -> None:
+    process = command("upscale", small_png, "-s", "2", "-o", "-", "--json", "-q")
+    result = subprocess.run(process, capture_output=True, check=True)
+    with Image.open(io.BytesIO(result.stdout)) as large:
+        assert large.size == (80, 60)
+    assert [event["event"] for event in read_events(result.stderr.decode())] == ["start", "done", "end"]
+
+
+def test_outputs_that_are_not_ordinary_files(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
+    link, real, pipe = tmp_path / "link.png", tmp_path / "real.png", tmp_path / "pipe.png"
+    real.write_text("old")
+    link.symlink_to(real)
+    assert rgt("upscale", small_png, "-s", "2", "-o", link).returncode == 2
+    assert rgt("upscale", small_png, "-s", "2", "-o", link, "--overwrite").returncode == 0
+    assert link.is_symlink()
+    os.mkfifo(pipe)
+    process = start_rgt("upscale", small_png, "-s", "2", "-o", pipe, "--overwrite")
+    received = pipe.read_bytes()
+    assert process.wait() == 0
+    assert pipe.is_fifo()
+    assert received == real.read_bytes()
+    named = ("--name", "pipe.png", "-o", tmp_path, "--overwrite")
+    assert rgt("upscale", small_png, *named).returncode == 2, "only an output that is named itself"
+    assert pipe.is_fifo()
+    device = subprocess.run(
+        command("upscale", small_png, "-s", "2", "-o", "/dev/stdout", "--format", "png"),
+        capture_output=True,
+    )
+    assert device.stdout == received
 
 
 def test_folder_without_permission(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
@@ -213,7 +326,7 @@ def test_folder_without_permission(rgt: RunRGT, small_png: Path, tmp_path: Path)
     folder.mkdir(mode=0o500)
     result = rgt("upscale", small_png, "-o", folder / "out.png", before=UNPRIVILEGED)
     assert_one_line_of_error(result, 6)
-    assert leftovers(folder) == set()
+    assert names_in(folder) == set()
 
 
 @AS_ROOT
@@ -223,53 +336,54 @@ def test_full_disk(rgt: RunRGT, tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
     try:
         result = rgt("upscale", DATA / "cat.png", "-s", "2", "-o", disk / "out.png", "--tile", "96")
-        assert_one_line_of_error_after_progress(result, 6)
-        assert "space" in result.stderr
-        assert leftovers(disk) == set()
+        assert result.returncode == 6, result.stderr
+        assert "Traceback" not in result.stderr
+        assert "space" in result.stderr.splitlines()[-1]
+        assert names_in(disk) == set()
     finally:
         subprocess.run(["umount", disk], check=True)
 
 
-def assert_one_line_of_error_after_progress(result: subprocess.CompletedProcess[str], code: int) -> None:
-    assert result.returncode == code, result.stderr
-    assert "Traceback" not in result.stderr
-    assert [line.startswith("rgt: error: ") for line in result.stderr.splitlines()][-1:] == [True]
-
-
 @pytest.mark.parametrize(
-    ("signal_sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
 )
-def test_interrupted(tmp_path: Path, signal_sent: signal.Signals, code: int) -> None:
+def test_interrupted(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     source = tmp_path / "in.png"
     Image.new("RGB", (1500, 1500), (50, 60, 70)).save(source)
-    command = [sys.executable, "-m", "rgt_cli", "upscale", str(source), "--tile", "64"]
     # A test run in the background of a shell ignores Ctrl-C, and so would its children.
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    process = start_rgt(
+        "upscale", source, "--tile", "64", preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL)
+    )
     assert process.stderr is not None
     while "tiles" not in (line := process.stderr.readline()):  # until it is computing
         assert line
     deadline = time.monotonic() + 60
     while process.poll() is None:  # a person presses it again and again
-        process.send_signal(signal_sent)
+        process.send_signal(sent)
         time.sleep(0.01)
         assert time.monotonic() < deadline
     assert process.returncode == code
     assert "Traceback" not in process.stderr.read()
-    assert leftovers(tmp_path) == {"in.png"}
+    assert names_in(tmp_path) == {"in.png"}
 
 
 def test_help_starts_without_torch(rgt: RunRGT) -> None:
     code = (
         "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); "
-        "from rgt_cli.cli import main; main(['--help'])"
+        "from rgt_cli.cli import main; main(sys.argv[1:])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines()[-1] == "False"
-    assert "upscale" in result.stdout
+    for arguments in (["--help"], ["upscale", "--help"], ["models"], ["help"]):
+        process = [sys.executable, "-c", code, *arguments]
+        result = subprocess.run(process, capture_output=True, text=True, check=True)
+        assert result.stdout.splitlines()[-1] == "False", arguments
     assert rgt("--version").stdout.startswith("rgt, version ")
+
+
+def test_every_command_begins_with_examples(rgt: RunRGT) -> None:
+    for name in ("upscale", "evaluate", "bench", "models", "help"):
+        text = rgt(name, "--help").stdout
+        assert 0 < text.index("Examples:") < text.index("--help"), name
+        assert f"rgt {name}" in text.split("Examples:")[1]
 
 
 def test_memory_and_threads(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
@@ -288,6 +402,5 @@ def test_memory_and_threads(rgt: RunRGT, small_png: Path, tmp_path: Path) -> Non
     assert result.returncode == 0, "the smallest tile is always tried"
     (tmp_path / "in_x2.png").unlink()
     result = rgt("upscale", small_png, "-s", "2", "--memory", "1M", "--tile", "40")
-    assert result.returncode == 5
-    assert result.stderr.count("\n") == 2  # which model it is, and the error
-    assert leftovers(tmp_path) == {"in.png", "whole.png", "limited.png"}
+    assert_one_line_of_error(result, 5)
+    assert names_in(tmp_path) == {"in.png", "whole.png", "limited.png"}

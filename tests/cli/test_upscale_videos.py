@@ -1,30 +1,30 @@
-"""`rgt upscale` on films: real processes, killed for real, and what a person sees."""
+"""`rgt upscale` on videos: real processes, killed for real, and what a person sees."""
 
+import json
 import os
 import random
+import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.test_upscale import AS_ROOT
-from tests.conftest import RunRGT
-from tests.jobs.test_video import X264, ffmpeg, lavfi, planes, with_everything
+from tests.helpers.process import AS_ROOT, RunRGT, names_in, start_rgt, wait_until
+from tests.helpers.videos import X264, ffmpeg, frame_count, lavfi, planes, with_everything
 
 KILLS = int(os.environ.get("RGT_TEST_KILLS", "2"))
 """How often the run is killed; more are worth the time after a change of the segments."""
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    """40 frames of 32 x 24, with sound."""
-    path = tmp_path / "film.mkv"
+def clip(tmp_path: Path) -> Path:
+    """40 frames of 32 x 24, with audio."""
+    path = tmp_path / "clip.mkv"
     ffmpeg(
         "-f", "lavfi", "-i", "testsrc2=size=32x24:rate=20:duration=2", "-f", "lavfi", "-i",
         "sine=duration=2", *X264, "-bf", "2", "-c:a", "aac", path,
@@ -32,21 +32,23 @@ def film(tmp_path: Path) -> Path:
     return path
 
 
-def count(path: Path) -> int:
-    with av.open(str(path)) as container:
-        return sum(1 for _ in container.decode(video=0))
-
-
 def hidden(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob(".rgt-*") if path.name != ".rgt-journal.jsonl"]
 
 
-def test_killed_at_any_moment(rgt: RunRGT, film: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
+def end_event(stdout: str) -> dict[str, Any]:
+    """Return the last event of a run with --json."""
+    event: dict[str, Any] = json.loads(stdout.splitlines()[-1])
+    assert event["event"] == "end"
+    return event
+
+
+def test_killed_at_any_moment(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
     """Resumed after kill -9, the frames are those of an undisturbed run, and nothing else is left."""
     options = ["-m", str(micro_checkpoint), "--segment-seconds", "0.2", "--device", "cpu"]
     whole = tmp_path / "whole.mkv"
     started = time.monotonic()
-    result = rgt("upscale", film, "-o", whole, *options)
+    result = rgt("upscale", clip, "-o", whole, *options)
     assert result.returncode == 0, result.stderr
     assert "40 frames" in result.stderr
     duration = time.monotonic() - started
@@ -56,8 +58,7 @@ def test_killed_at_any_moment(rgt: RunRGT, film: Path, micro_checkpoint: Path, t
         folder = tmp_path / f"killed{number}"
         folder.mkdir()
         target = folder / "out.mkv"
-        command = [sys.executable, "-m", "rgt_cli", "upscale", str(film), "-o", str(target), *options]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        process = start_rgt("upscale", clip, "-o", target, *options, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + duration
         while not list(folder.rglob("*.mkv")) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -66,64 +67,132 @@ def test_killed_at_any_moment(rgt: RunRGT, film: Path, micro_checkpoint: Path, t
         process.wait()
         resumed += bool(list(folder.rglob("000000.mkv")))
         if not target.exists():
-            result = rgt("upscale", film, "-o", target, *options)
+            result = rgt("upscale", clip, "-o", target, *options)
             assert result.returncode == 0, result.stderr
         np.testing.assert_array_equal(planes(target, "yuv420p"), expected)
         assert hidden(folder) == []
-    assert resumed, "not once was there a segment to go on from"
+    assert resumed, "not once was there a segment to continue after"
+
+
+def pause_after_a_segment(
+    source: Path, target: Path, options: list[str], output: Path | None = None
+) -> subprocess.Popen[str]:
+    """Start a run and stop its process, as Ctrl-Z does, once its first segment is complete."""
+    process = start_rgt("upscale", source, "-o", output or target, *options)
+    wait_until(lambda: list(target.parent.rglob("000000.mkv")), process)
+    process.send_signal(signal.SIGSTOP)
+    return process
+
+
+def test_two_runs_on_one_video(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
+    """The second one is refused, and the first one completes."""
+    options = ["-m", str(micro_checkpoint), "--segment-seconds", "0.2", "--device", "cpu"]
+    (tmp_path / "out").mkdir()
+    target = tmp_path / "out" / "out.mkv"
+    first = pause_after_a_segment(clip, target, options)
+    try:
+        work = {path.name for path in target.parent.rglob("*")}
+        second = rgt("upscale", clip, "-o", target, *options)
+        assert second.returncode == 2, second.stderr
+        assert "another rgt process" in second.stderr
+        assert len(second.stderr.splitlines()) == 1
+        assert {path.name for path in target.parent.rglob("*")} == work
+    finally:
+        first.send_signal(signal.SIGCONT)
+    _, stderr = first.communicate(timeout=60)
+    assert first.returncode == 0, stderr
+    assert frame_count(target) == 40
+    assert names_in(target.parent) == {"out.mkv"}
+
+
+def test_a_folder_and_one_of_its_videos(
+    rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    """A run on a folder and a run on one of its videos never write to the same segments."""
+    options = ["-m", str(micro_checkpoint), "--segment-seconds", "0.2", "--device", "cpu"]
+    folder, out = tmp_path / "clips", tmp_path / "out"
+    folder.mkdir()
+    clip.rename(folder / "clip.mkv")
+    first = pause_after_a_segment(folder, out / "clip_x2.mkv", options, output=out)
+    try:
+        second = rgt("upscale", folder / "clip.mkv", "-o", out / "clip_x2.mkv", *options)
+        assert second.returncode == 2, second.stderr
+        assert "another rgt process" in second.stderr
+    finally:
+        first.send_signal(signal.SIGCONT)
+    _, stderr = first.communicate(timeout=60)
+    assert first.returncode == 0, stderr
+    assert frame_count(out / "clip_x2.mkv") == 40
+    assert hidden(out) == []
+
+
+def test_a_killed_run_blocks_no_other(
+    rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    options = ["-m", str(micro_checkpoint), "--segment-seconds", "0.2", "--device", "cpu"]
+    (tmp_path / "out").mkdir()
+    target = tmp_path / "out" / "out.mkv"
+    first = pause_after_a_segment(clip, target, options)
+    first.kill()
+    first.communicate()
+    second = rgt("upscale", clip, "-o", target, *options, "-v")
+    assert second.returncode == 0, second.stderr
+    assert re.search(r"after \d+ finished segments", second.stderr)
+    assert frame_count(target) == 40
+    assert names_in(target.parent) == {"out.mkv"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_gently(
-    rgt: RunRGT, film: Path, micro_checkpoint: Path, tmp_path: Path, number: signal.Signals
+def test_stopped_gracefully(
+    rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     target = tmp_path / "out.mkv"
     options = ["-m", str(micro_checkpoint), "--segment-seconds", "0.1"]
-    command = [sys.executable, "-m", "rgt_cli", "upscale", str(film), "-o", str(target), *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.rglob("000001.mkv")):
-        time.sleep(0.01)
-        assert process.poll() is None
+    process = start_rgt("upscale", clip, "-o", target, *options)
+    wait_until(lambda: list(tmp_path.rglob("000001.mkv")), process)
     process.send_signal(number)
-    _, shown = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, shown
-    assert "the same command goes on" in shown
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, stderr
+    assert "resume" in stderr
     assert not target.exists()
-    assert rgt("upscale", film, "-o", target, *options).returncode == 0
-    assert count(target) == 40
+    assert rgt("upscale", clip, "-o", target, *options).returncode == 0
+    assert frame_count(target) == 40
     assert hidden(tmp_path) == []
 
 
-def test_folder_of_pictures_and_films(
-    rgt: RunRGT, film: Path, small_png: Path, micro_checkpoint: Path, tmp_path: Path
+def test_folder_of_images_and_videos(
+    rgt: RunRGT, clip: Path, small_png: Path, micro_checkpoint: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "mixed"
     folder.mkdir()
-    film.rename(folder / "a.mkv")
+    clip.rename(folder / "a.mkv")
     small_png.rename(folder / "b.png")
-    (folder / "c.mp4").write_text("no film")
+    (folder / "c.mp4").write_text("not a video")
     data = (folder / "a.mkv").read_bytes()
     (folder / "d.mkv").write_bytes(data[: len(data) // 2])
-    result = rgt("upscale", folder, "-m", micro_checkpoint)
-    assert result.returncode == 1
-    assert "2 done, 2 failed" in result.stderr
-    assert "c.mp4" in result.stderr
-    assert "is damaged" in result.stderr
+    result = rgt("upscale", folder, "-m", micro_checkpoint, "--json")
+    assert result.returncode == 1, result.stderr
+    end = end_event(result.stdout)
+    assert (end["done"], end["failed"]) == (2, 2)
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    failed = {Path(e["source"]).name: e["error"] for e in events if e["event"] == "failed"}
+    assert failed.keys() == {"c.mp4", "d.mkv"}
+    assert "damaged" in failed["d.mkv"]
     made = tmp_path / "mixed_upscaled"
-    assert count(made / "a_x2.mkv") == 40
-    assert 0 < count(made / "d_x2.mkv") < 40
+    assert frame_count(made / "a_x2.mkv") == 40
+    assert 0 < frame_count(made / "d_x2.mkv") < 40
     with Image.open(made / "b_x2.png") as opened:
         assert opened.size == (80, 60)
-    again = rgt("upscale", folder, "-m", micro_checkpoint)
-    assert "3 were there already" in again.stderr
+    again = end_event(rgt("upscale", folder, "-m", micro_checkpoint, "--json").stdout)
+    assert (again["skipped"], again["failed"]) == (3, 1)
 
 
 @AS_ROOT
-def test_full_disk(rgt: RunRGT, film: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
+def test_full_disk(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", disk], check=True)
-    command = ("upscale", film, "-m", micro_checkpoint, "-o", disk / "out.mkv")
+    command = ("upscale", clip, "-m", micro_checkpoint, "-o", disk / "out.mkv")
     try:
         result = rgt(*command, "--segment-seconds", "0.2", "--codec", "ffv1")
         assert result.returncode == 6, result.stderr
@@ -133,45 +202,74 @@ def test_full_disk(rgt: RunRGT, film: Path, micro_checkpoint: Path, tmp_path: Pa
         subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
         result = rgt(*command, "--segment-seconds", "0.2", "--codec", "ffv1")
         assert result.returncode == 0, result.stderr
-        assert count(disk / "out.mkv") == 40
+        assert frame_count(disk / "out.mkv") == 40
+        assert names_in(disk) == {"out.mkv"}
     finally:
         subprocess.run(["umount", disk], check=True)
 
 
-def test_preview_and_dry_run(rgt: RunRGT, film: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
-    result = rgt("upscale", film, "-m", micro_checkpoint, "--preview", "3")
+def test_preview(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
+    result = rgt("upscale", clip, "-m", micro_checkpoint, "--preview", "3")
     assert result.returncode == 0, result.stderr
     for number in (1, 2, 3):
-        with Image.open(tmp_path / f"film_x2_preview{number}.png") as opened:
+        with Image.open(tmp_path / f"clip_x2_preview{number}.png") as opened:
             assert opened.size == (64, 48)
-    result = rgt("upscale", film, "-m", micro_checkpoint, "--dry-run")
+    assert not (tmp_path / "clip_x2.mkv").exists()
+
+
+def test_dry_run(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
+    result = rgt("upscale", clip, "-m", micro_checkpoint, "--dry-run")
     assert result.returncode == 0, result.stderr
     assert "64 x 48, libx264 yuv420p, 40 frames" in result.stdout
-    assert "about 0:00:" in result.stdout
-    assert not (tmp_path / "film_x2.mkv").exists()
+    assert re.search(r"about 0:\d\d:\d\d", result.stdout)
+    assert names_in(tmp_path) == {"clip.mkv", "micro.safetensors"}
 
 
-def test_misuse(rgt: RunRGT, film: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
-    for options, said in (
-        (("--codec", "nonsense"), "no such encoder"),
-        (("--start", "soon"), "is no time"),
-        (("--format", "png"), "frames/%06d.png"),
-        (("--encoder-args", "-bf lots"), "the encoder refuses"),
-    ):
-        result = rgt("upscale", film, "-m", micro_checkpoint, *options)
-        assert result.returncode == 2, (options, result.stderr)
-        assert said in result.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"film.mkv", "micro.safetensors"}
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(("--codec", "nonsense"), "nonsense"), (("--start", "soon"), "soon"),
+     (("-o", "out.png"), "frames/%06d.png"), (("--encoder-args", "-bf lots"), "lots")],
+)  # fmt: skip
+def test_misuse(
+    rgt: RunRGT,
+    clip: Path,
+    micro_checkpoint: Path,
+    tmp_path: Path,
+    options: tuple[str, str],
+    reason: str,
+) -> None:
+    result = rgt("upscale", clip, "-m", micro_checkpoint, *options, cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert reason in result.stderr
+    assert "Traceback" not in result.stderr
+    assert names_in(tmp_path) == {"clip.mkv", "micro.safetensors"}
 
 
 def test_unchanged_frames_are_computed_once(rgt: RunRGT, micro_checkpoint: Path, tmp_path: Path) -> None:
-    """300 frames of a still film take no longer than a few: each would take a while."""
+    """300 frames of a still video take no longer than a few: each would take a while."""
     still = tmp_path / "still.mkv"
     lavfi("-c:v", "ffv1", source="color=red:size=200x120:rate=25:duration=12")(still)
     result = rgt("upscale", still, "-m", micro_checkpoint, "--json", "--codec", "ffv1")
     assert result.returncode == 0, result.stderr
     assert '"frames": 300' in result.stdout
+
+
+def test_streams_that_the_container_does_not_support(
+    rgt: RunRGT, micro_checkpoint: Path, tmp_path: Path
+) -> None:
     with_everything(tmp_path / "all.mkv")
     result = rgt("upscale", tmp_path / "all.mkv", "-m", micro_checkpoint, "-o", tmp_path / "all.mp4")
     assert result.returncode == 0, result.stderr
-    assert "mp4 cannot hold subtitle" in result.stderr
+    assert "subtitle 3" in result.stderr
+    assert "mp4" in result.stderr
+
+
+def test_location_and_metadata_are_left_out(rgt: RunRGT, micro_checkpoint: Path, tmp_path: Path) -> None:
+    place = ("-metadata", "location=+48.8577+002.2950/", "-metadata", "title=Holiday")
+    lavfi("-t", "0.2", *X264, *place)(tmp_path / "in.mp4")
+    for option, left in (("--strip-gps", {b"Holiday"}), ("--strip", set[bytes]())):
+        target = tmp_path / f"out{option}.mp4"
+        result = rgt("upscale", tmp_path / "in.mp4", "-m", micro_checkpoint, "-o", target, option)
+        assert result.returncode == 0, result.stderr
+        content = target.read_bytes()
+        assert {word for word in (b"48.8577", b"Holiday") if word in content} == left

@@ -1,9 +1,12 @@
-"""Feed damaged files to the readers for some minutes: no crash, no hang, no unbounded memory.
+"""Feed damaged files to the readers for some minutes, to find crashes, hangs and unbounded memory use.
 
 Run it as `python -m tests.fuzz.readers --minutes 10`. Files are read in processes that may die. A file
-that kills its reader, keeps it for SECONDS, takes more than MEMORY or raises anything but a clear error
-is kept and named, and the exit code is 1. The test suite does the same for a moment, in its own process.
+that kills its reader, occupies it for SECONDS, needs more than MEMORY or raises anything but an RGTError
+is copied to a folder and its name is printed, and the exit code is 1. The test suite runs the same
+readers for a moment, in its own process.
 """
+
+from __future__ import annotations
 
 import io
 import logging
@@ -15,8 +18,10 @@ import sys
 import time
 import warnings
 from collections import Counter
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
 import numpy as np
@@ -28,6 +33,7 @@ from rgt_cli.errors import RGTError
 from rgt_cli.inference.memory import peak_memory
 from rgt_cli.media import FORMATS, Encoding, ImageSequence, Picture, open_rows, read_images, write_images
 from rgt_cli.media.rows import decoded_bytes
+from tests.helpers.images import deep_png, write_dpx, write_pam
 
 CPU = torch.device("cpu")
 MAX_PIXELS = 1_000_000
@@ -39,7 +45,7 @@ CASES = 300
 
 
 def samples(folder: Path) -> list[bytes]:
-    """Small files of every format, and of what is unusual in them."""
+    """Return small files of every format, with their unusual features."""
     noise = np.random.default_rng(0).integers(0, 256, (24, 31, 4), np.uint8)
     colors, alpha = noise[..., :3].copy(), noise[..., 3].copy()
     deep = colors.astype(np.uint16) * 257
@@ -57,16 +63,16 @@ def samples(folder: Path) -> list[bytes]:
     exif = Image.Exif()
     exif[274], exif[271], exif.get_ifd(0x8769)[36867] = 6, "maker", "2026:01:01 00:00:00"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    carried = {"exif": exif, "icc_profile": profile}
+    metadata = {"exif": exif, "icc_profile": profile}
     second = Image.fromarray(colors[::-1].copy())
 
-    def save(picture: Image.Image, form: str, **options: object) -> None:
+    def save(source: Image.Image, form: str, **options: Any) -> None:
         file = io.BytesIO()
-        picture.save(file, form, **options)
+        source.save(file, form, **options)
         made.append(file.getvalue())
 
     for form in ("PNG", "JPEG", "WEBP", "TIFF", "AVIF"):
-        save(image, form, **carried)
+        save(image, form, **metadata)
     for form in ("GIF", "PNG", "WEBP", "TIFF", "AVIF"):
         save(image, form, save_all=True, append_images=[second], duration=50, loop=0)
     save(image, "JPEG", progressive=True, comment="hello")
@@ -75,6 +81,10 @@ def samples(folder: Path) -> list[bytes]:
     save(image.convert("1"), "TIFF", compression="group4")
     for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
         save(image, "TIFF", compression=compression)
+    write_pam(folder / "sample.pam", deep, "RGB")
+    write_dpx(folder / "sample.dpx", deep, "rgb48le")
+    made += [(folder / f"sample.{suffix}").read_bytes() for suffix in ("pam", "dpx")]
+    made.append(deep_png(deep, interlaced=True))
     for options in ({"tile": (16, 16)}, {"predictor": True, "compression": "zlib"}, {"bigtiff": True}):
         file = io.BytesIO()
         tifffile.imwrite(file, np.tile(deep, (2, 2, 1)), photometric="rgb", **options)
@@ -83,7 +93,7 @@ def samples(folder: Path) -> list[bytes]:
 
 
 def damaged(sample: bytes, chance: random.Random) -> bytes:
-    """A file with bytes changed, inserted or removed, more often near its start; or cut, or spliced."""
+    """Return a copy with some bytes changed, inserted or removed, and maybe cut or spliced."""
     data = bytearray(sample)
     for _ in range(chance.randint(1, 12)):
         at = chance.randrange(len(data) if chance.random() < 0.5 else min(200, len(data)))
@@ -99,19 +109,19 @@ def damaged(sample: bytes, chance: random.Random) -> bytes:
 
 
 def read_whole(path: Path) -> None:
-    """As most pictures are read."""
+    """Read a file as images that fit in memory are read."""
     read_images(path, max_pixels=MAX_PIXELS)
 
 
-def read_in_strips(path: Path) -> None:
-    """As pictures larger than memory are read."""
+def stream(path: Path) -> None:
+    """Read a file as images larger than memory are read."""
     with open_rows(path, MAX_PIXELS, path.parent) as source:
         for top in range(0, source.shape[0], 1000):
             rows = source[top : top + 1000]
             assert rows.shape == (min(1000, source.shape[0] - top), *source.shape[1:])
 
 
-def read_many(made: list[bytes], seed: int, path: Path, told: multiprocessing.SimpleQueue) -> None:
+def read_many(made: list[bytes], seed: int, path: Path, results: SimpleQueue[Counter[str]]) -> None:
     """Read CASES damaged files, one by one at `path`; an alarm kills the process if one hangs."""
     warnings.simplefilter("ignore")
     logging.getLogger().addHandler(logging.NullHandler())
@@ -121,7 +131,7 @@ def read_many(made: list[bytes], seed: int, path: Path, told: multiprocessing.Si
         before = peak_memory(CPU)
         signal.alarm(SECONDS)
         decoded_bytes(path)
-        for name, read in (("read", read_whole), ("read in strips", read_in_strips)):
+        for name, read in (("read", read_whole), ("streamed", stream)):
             try:
                 read(path)
                 found[name] += 1
@@ -131,8 +141,8 @@ def read_many(made: list[bytes], seed: int, path: Path, told: multiprocessing.Si
                     raise
         signal.alarm(0)
         assert [*path.parent.iterdir()] == [path], "left a file"
-        assert peak_memory(CPU) - before < MEMORY, "took too much memory"
-    told.put(found)
+        assert peak_memory(CPU) - before < MEMORY, "needed too much memory"
+    results.put(found)
 
 
 @click.command(help=__doc__)
@@ -148,21 +158,21 @@ def fuzz(minutes: float, seed: int, keep: Path) -> None:
         path = Path(folder) / "alone" / "fuzzed"
         path.parent.mkdir()
         while time.monotonic() < ends:
-            told = multiprocessing.SimpleQueue()
-            process = multiprocessing.Process(target=read_many, args=(made, seed, path, told))
+            results: SimpleQueue[Counter[str]] = multiprocessing.SimpleQueue()
+            process = multiprocessing.Process(target=read_many, args=(made, seed, path, results))
             process.start()
             process.join()
             if process.exitcode:
                 failures += 1
                 keep.mkdir(parents=True, exist_ok=True)
-                kept = keep / f"seed{seed}"
-                os.replace(path, kept)
-                click.echo(f"exit code {process.exitcode}: {kept}")
+                copy = keep / f"seed{seed}"
+                os.replace(path, copy)
+                click.echo(f"exit code {process.exitcode}: {copy}")
             else:
-                found += told.get()
+                found += results.get()
             seed += 1
-    shown = ", ".join(f"{count} files were {what}" for what, count in found.items())
-    click.echo(f"{shown}; {failures} failures")
+    totals = ", ".join(f"{count} files were {what}" for what, count in found.items())
+    click.echo(f"{totals}; {failures} failures")
     sys.exit(1 if failures else 0)
 
 

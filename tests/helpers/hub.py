@@ -1,4 +1,6 @@
-"""A server on loopback that speaks what the Hub's client needs of its protocol, and can misbehave."""
+"""A server on the loopback interface that plays the Hugging Face Hub and can misbehave on demand."""
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -8,45 +10,55 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+"""The only commit of every repository."""
 CHUNK = 1 << 16
+"""Bytes that are sent at once."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Request:
+    """A request that the server received."""
+
     method: str
     path: str
     range: str | None
+    """The value of its Range header."""
     authorized: bool
+    """True if it contained a token."""
 
 
 @dataclass
 class Hub:
-    """Serves `files` (path in "owner/repo/file" form, or "direct/file") until it is closed.
+    """A server that serves `files` until it is closed. Use it as a context manager.
 
-    Large files of repositories are served as the Hub does: HEAD answers with a redirect that carries
-    the commit, the hash as ETag, and the size; GET of the redirect's target honours ranges.
+    Files of repositories are served as the Hub serves large files. HEAD answers with a redirect that
+    contains the commit, the hash as ETag, and the size. GET of the redirect's target supports ranges.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
+    """Contents by path: "owner/repo/file" for the Hub, "direct/file" for a plain URL."""
     requests: list[Request] = field(default_factory=list)
+    """Every request so far."""
     statuses: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    """What the next requests are answered with, one each; the last one stays when `stuck`."""
+    """Statuses and headers with which the next requests are answered, one each."""
     stuck: bool = False
+    """True if the first status answers all requests."""
     cuts: int = 0
-    """How many of the next downloads break off in the middle."""
+    """Number of the next downloads that break off in the middle."""
     corrupt: int = 0
-    """How many of the next downloads have a flipped bit."""
+    """Number of the next downloads in which a bit is flipped."""
     silent: bool = False
-    """Whether requests are never answered."""
+    """True if requests are never answered."""
     seconds_per_chunk: float = 0
+    """Pause after each chunk of a download."""
 
-    def __enter__(self) -> "Hub":
+    def __enter__(self) -> Hub:
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def log_message(self, *arguments: object) -> None:
+            def log_message(self, format: str, *arguments: object) -> None:
                 pass
 
             def do_HEAD(self) -> None:
@@ -63,55 +75,53 @@ class Hub:
         self.cdn = f"http://localhost:{self.server.server_port}/cdn"  # another host for the client
         return self
 
-    def __exit__(self, *ignored: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.closing.set()
         self.server.shutdown()
         self.server.server_close()
 
     def downloads(self) -> list[Request]:
+        """Return the requests for the content of a file."""
         return [
             r for r in self.requests if r.method == "GET" and r.path.startswith(("/cdn/", "/direct/"))
         ]
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        """Answer one request."""
         path, headers = handler.path.split("?")[0], handler.headers
         authorized = "authorization" in headers
         self.requests.append(Request(handler.command, path, headers.get("Range"), authorized))
         if self.silent:
             self.closing.wait(60)
             handler.close_connection = True
-            return
-        if self.statuses:
+        elif self.statuses:
             code, extra = self.statuses[0] if self.stuck else self.statuses.pop(0)
             self._send(handler, code, extra, b"")
-            return
-        if path.startswith("/api/models/"):
-            repo = "/".join(path.split("/")[3:5])
-            names = [n.removeprefix(f"{repo}/") for n in self.files if n.startswith(f"{repo}/")]
-            tree = [{"type": "file", "path": n, "size": 1, "oid": "0" * 40} for n in names]
-            siblings = [{"rfilename": n} for n in names]
-            listing = tree if "/tree/" in path else {"id": repo, "sha": COMMIT, "siblings": siblings}
-            self._send(handler, 200, {}, json.dumps(listing).encode())
+        elif path.startswith("/api/models/"):
+            self._send(handler, 200, {}, self._listing(path))
         elif "/resolve/" in path:
             repo, _, rest = path[1:].partition("/resolve/")
-            self._resolve(handler, f"{repo}/{rest.split('/', 1)[1]}")
+            self._redirect(handler, f"{repo}/{rest.split('/', 1)[1]}")
         else:
-            name = path.removeprefix("/cdn/").removeprefix("/")
-            content = self.files.get(name)
-            if content is None:
-                self._send(handler, 404, {}, b"")
-            else:
-                self._send(handler, 200, {}, content)
+            content = self.files.get(path.removeprefix("/cdn/").removeprefix("/"))
+            self._send(handler, 404 if content is None else 200, {}, content or b"")
 
-    def _resolve(self, handler: BaseHTTPRequestHandler, name: str) -> None:
+    def _listing(self, path: str) -> bytes:
+        """Return the files of a repository as JSON."""
+        repo = "/".join(path.split("/")[3:5])
+        names = [n.removeprefix(f"{repo}/") for n in self.files if n.startswith(f"{repo}/")]
+        tree = [{"type": "file", "path": n, "size": 1, "oid": "0" * 40} for n in names]
+        siblings = [{"rfilename": n} for n in names]
+        listing = tree if "/tree/" in path else {"id": repo, "sha": COMMIT, "siblings": siblings}
+        return json.dumps(listing).encode()
+
+    def _redirect(self, handler: BaseHTTPRequestHandler, name: str) -> None:
+        """Answer a request for a file of a repository."""
         content = self.files.get(name)
         if content is None:
-            code = (
-                "EntryNotFound" if any(n.startswith(name.rsplit("/", 1)[0]) for n in self.files) else ""
-            )
-            self._send(
-                handler, 404, {"X-Error-Code": code or "RepoNotFound", "X-Repo-Commit": COMMIT}, b""
-            )
+            repo = name.rsplit("/", 1)[0]
+            code = "EntryNotFound" if any(n.startswith(repo) for n in self.files) else "RepoNotFound"
+            self._send(handler, 404, {"X-Error-Code": code, "X-Repo-Commit": COMMIT}, b"")
             return
         linked = {
             "X-Repo-Commit": COMMIT,
@@ -135,8 +145,11 @@ class Hub:
             handler.send_header(key, value)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
-        if handler.command == "HEAD":
-            return
+        if handler.command != "HEAD":
+            self._send_body(handler, body)
+
+    def _send_body(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        """Send the content, damaged if that is due."""
         download = handler.path.startswith(("/cdn/", "/direct/"))
         if download and self.corrupt:
             self.corrupt -= 1

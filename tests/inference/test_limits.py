@@ -1,4 +1,4 @@
-"""What control groups allow, read from trees of files like those of the kernel."""
+"""The limits of control groups, read from trees of files like those of the kernel."""
 
 import math
 import os
@@ -12,6 +12,7 @@ GIB = 1 << 30
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
+    """Write files, by their paths below `root`, and return `root`."""
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +26,7 @@ def tree(root: Path, files: dict[str, str]) -> Path:
         ("0::/", {"cpu.max": "max 100000"}, math.inf),
         ("0::/a", {"a/memory.max": str(4 * GIB), "a/memory.current": str(3 * GIB)}, GIB),
         ("0::/a", {"a/memory.max": "max", "a/memory.current": str(3 * GIB)}, math.inf),
-        # The page cache is given up at need.
+        # The page cache is freed when memory is needed.
         (
             "0::/a",
             {
@@ -35,7 +36,7 @@ def tree(root: Path, files: dict[str, str]) -> Path:
             },
             2 * GIB,
         ),
-        # The tightest of all the groups above counts.
+        # The tightest limit of all parent groups counts.
         (
             "0::/a/b",
             {
@@ -46,9 +47,9 @@ def tree(root: Path, files: dict[str, str]) -> Path:
             },
             GIB,
         ),
-        # In a container: the path is the host's, the group is mounted at the top.
+        # In a container: the path is that of the host, and the group is mounted at the top.
         ("0::/host/c1", {"memory.max": str(GIB), "memory.current": "0"}, GIB),
-        # Version 1, which has a tree for each controller.
+        # Version 1 has a tree for each controller.
         (
             "4:memory:/x\n3:cpu,cpuacct:/",
             {"memory/x/memory.limit_in_bytes": str(GIB), "memory/x/memory.usage_in_bytes": "24"},
@@ -58,13 +59,15 @@ def tree(root: Path, files: dict[str, str]) -> Path:
         ("0::/", {"memory.max": "5", "memory.current": "9"}, 0),
     ],
 )
-def test_memory_left(tmp_path: Path, cgroup: str, files: dict[str, str], left: float) -> None:
+def test_memory_that_control_groups_leave(
+    tmp_path: Path, cgroup: str, files: dict[str, str], left: float
+) -> None:
     process = tree(tmp_path / "proc", {"cgroup": cgroup})
     groups = tree(tmp_path / "cgroup", files)
     assert memory_left(process, groups) == left
 
 
-def test_no_control_groups(tmp_path: Path) -> None:
+def test_without_control_groups_nothing_is_limited(tmp_path: Path) -> None:
     assert memory_left(tmp_path, tmp_path) == math.inf
     assert processors(tmp_path, tmp_path) == len(os.sched_getaffinity(0))
 
@@ -87,14 +90,16 @@ def test_no_control_groups(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_processors(tmp_path: Path, cgroup: str, files: dict[str, str], allowed: float) -> None:
+def test_processors_of_control_groups(
+    tmp_path: Path, cgroup: str, files: dict[str, str], allowed: float
+) -> None:
     process = tree(tmp_path / "proc", {"cgroup": cgroup})
     groups = tree(tmp_path / "cgroup", files)
     assert processors(process, groups) == min(allowed, len(os.sched_getaffinity(0)))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
-def test_affinity(tmp_path: Path) -> None:
+def test_affinity_limits_the_processors(tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})

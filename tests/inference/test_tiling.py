@@ -7,60 +7,78 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rgt_cli.inference.tiling import blended_rows, cosine_ramp, smallest_equal_tile, tile_starts
+from rgt_cli.inference.tiling import (
+    TileGrid,
+    blended_rows,
+    cosine_ramp,
+    smallest_equal_tile,
+    tile_starts,
+)
+from rgt_cli.size import Dimensions
+from tests.helpers.networks import repeated
 
 
 @given(st.integers(1, 5000), st.integers(2, 600), st.data())
-def test_tiles_cover_and_overlap(size: int, tile: int, data: st.DataObject) -> None:
+def test_tiles_cover_the_side_and_overlap(length: int, tile: int, data: st.DataObject) -> None:
     overlap = data.draw(st.integers(0, tile - 1))
-    starts = tile_starts(size, tile, overlap)
+    starts = tile_starts(length, tile, overlap)
     assert starts[0] == 0
-    assert starts[-1] + tile >= size
+    assert starts[-1] + tile >= length
     if len(starts) > 1:
-        assert starts[-1] + tile == size
+        assert starts[-1] + tile == length
         assert all(b - a <= tile - overlap for a, b in pairwise(starts))
         assert len(set(starts)) == len(starts)
 
 
 @given(st.integers(1, 5000), st.integers(2, 600), st.data())
-def test_trimmed_tiles_are_as_few_and_as_small_as_can_be(
-    size: int, tile: int, data: st.DataObject
+def test_equal_tiles_are_as_few_and_as_small_as_possible(
+    length: int, tile: int, data: st.DataObject
 ) -> None:
     overlap = data.draw(st.integers(0, tile - 1))
-    count, side = len(tile_starts(size, tile, overlap)), smallest_equal_tile(size, tile, overlap)
-    assert side <= max(tile, 1)
-    assert len(tile_starts(size, side, overlap)) == count
+    count, side = len(tile_starts(length, tile, overlap)), smallest_equal_tile(length, tile, overlap)
+    assert side <= tile
+    assert len(tile_starts(length, side, overlap)) == count
     if overlap < side - 1:
-        assert side == 1 or len(tile_starts(size, side - 1, overlap)) > count
+        assert side == 1 or len(tile_starts(length, side - 1, overlap)) > count
 
 
 @given(
-    st.integers(1, 60), st.integers(1, 60), st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    st.integers(1, 3), st.data(),
-)  # fmt: skip
-def test_nearest_is_exact(
-    height: int, width: int, tile: tuple[int, int], scale: int, data: st.DataObject
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.integers(1, 3),
+    st.data(),
+)
+def test_repeated_pixels_are_exact(
+    size: tuple[int, int], tile: tuple[int, int], scale: int, data: st.DataObject
 ) -> None:
-    overlap = data.draw(st.integers(0, min(tile) - 1))
-    image = np.random.default_rng(height * 61 + width).random((height, width, 3), np.float32)
+    grid = TileGrid(
+        Dimensions(*size), Dimensions(*tile), overlap=data.draw(st.integers(0, min(tile) - 1))
+    )
+    image = np.random.default_rng(0).random((size[1], size[0], 3), np.float32)
+    calls = 0
 
-    def enlarge(part: np.ndarray) -> np.ndarray:
-        assert part.shape[0] <= tile[0]
-        assert part.shape[1] <= tile[1]
-        return part.repeat(scale, 0).repeat(scale, 1)
+    def upscale(part: np.ndarray) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        assert part.shape[0] <= grid.tile.height
+        assert part.shape[1] <= grid.tile.width
+        return repeated(part, scale)
 
-    rows = list(blended_rows(image, scale, tile, overlap, enlarge))
-    np.testing.assert_array_equal(np.concatenate(rows), image.repeat(scale, 0).repeat(scale, 1))
+    rows = list(blended_rows(image, grid, scale, upscale))
+    np.testing.assert_array_equal(np.concatenate(rows), repeated(image, scale))
+    assert calls == grid.count
+    assert grid.equalized().count == grid.count
 
 
 def test_blend_is_smooth() -> None:
-    """Two tiles that disagree by 1 meet in a monotone raised-cosine ramp, without a step."""
+    """Two tiles that differ by 1 meet in a monotone raised-cosine ramp, without a step."""
     values = iter([0.0, 1.0])
 
-    def enlarge(part: np.ndarray) -> np.ndarray:
+    def upscale(part: np.ndarray) -> np.ndarray:
         return np.full((*part.shape[:2], 1), next(values), np.float32)
 
-    (row,) = blended_rows(np.zeros((4, 96, 1), np.float32), 1, (64, 64), 32, enlarge)
+    grid = TileGrid(Dimensions(96, 4), Dimensions(64, 64), overlap=32)
+    (row,) = blended_rows(np.zeros((4, 96, 1), np.float32), grid, 1, upscale)
     line = row[0, :, 0]
     assert line[:32].max() == 0
     assert line[64:].min() == 1
@@ -70,5 +88,5 @@ def test_blend_is_smooth() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 31, 32])
-def test_fade_is_symmetric(length: int) -> None:
+def test_ramp_is_symmetric(length: int) -> None:
     np.testing.assert_allclose(cosine_ramp(length) + cosine_ramp(length)[::-1], 1, atol=1e-6)

@@ -1,344 +1,90 @@
-"""From file to file through a network that repeats pixels: each mode and format, bit for bit.
+"""One image from file to file: sizes, bits, resolution, metadata, and early refusals."""
 
-Results are read by other libraries than those that wrote them: libpng, libwebp, libjxl and the like
-through imagecodecs, and FFmpeg.
-"""
+from __future__ import annotations
 
-import itertools
-import struct
-import zlib
-from dataclasses import replace
-from fractions import Fraction
+import shutil
 from pathlib import Path
+from typing import Any, Literal
 
-import av
-import imagecodecs
 import numpy as np
 import pytest
-import tifffile
-from PIL import Image, ImageCms
+import torch
+from PIL import Image
 
-from rgt_cli.errors import InputError, UsageError
-from rgt_cli.jobs import Job, Outcome, Recipe, run_job
-from rgt_cli.media import Encoding, format_of
+from rgt_cli.errors import InputError, OutOfMemoryError, UsageError
+from rgt_cli.inference import MultiPassUpscaler, Upscaler
+from rgt_cli.jobs import ImageOptions, Job, JobOptions, Outcome, OutputOptions, process
+from rgt_cli.media import format_of
 from rgt_cli.size import Size
-from tests.conftest import nearest_upscaler
+from tests.helpers.images import decoded, doubled, exiftool, sample
+from tests.helpers.jobs import make_context
+from tests.helpers.networks import Nearest, nearest_upscaler
 
-LOSSLESS = Recipe(Encoding(lossless=True))
-
-
-def enlarge(source: Path, target: str, recipe: Recipe = Recipe(), size: Size | None = None) -> Path:  # noqa: B008
-    """Run one job beside its source; the target's path."""
-    path = source.with_name(target)
-    run(source, path, recipe, size)
-    return path
+EXIFTOOL = pytest.mark.skipif(shutil.which("exiftool") is None, reason="needs exiftool")
 
 
-def run(source: Path, target: Path, recipe: Recipe, size: Size | None = None) -> Outcome:
+def run(
+    source: Path,
+    target: Path,
+    *,
+    size: Size | None = None,
+    max_pixels: int = 1 << 28,
+    output: OutputOptions = OutputOptions(),  # noqa: B008
+    **image: Any,
+) -> Outcome:
+    """Run one job with a stub network; keywords are fields of `ImageOptions`."""
+    options = JobOptions(image=ImageOptions(**image), output=output, max_pixels=max_pixels)
     job = Job(source, target, format_of(target))
-    return run_job(job, recipe, nearest_upscaler(size), lambda done, total: None)
+    return process(job, make_context(nearest_upscaler(size), options))
 
 
-def twice(array: np.ndarray) -> np.ndarray:
-    return array.repeat(2, 0).repeat(2, 1)
-
-
-def by_ffmpeg(path: Path, form: str) -> list[np.ndarray]:
-    """Every frame as FFmpeg decodes it."""
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray(format=form) for frame in container.decode(video=0)]
-
-
-def decoded(path: Path) -> np.ndarray:
-    """A still by another library than the one that wrote it."""
-    data = path.read_bytes()
-    if path.suffix == ".png":
-        return imagecodecs.png_decode(data)
-    if path.suffix == ".webp":
-        return imagecodecs.webp_decode(data)
-    if path.suffix == ".jxl":
-        return imagecodecs.jpegxl_decode(data)
-    if path.suffix == ".jpg":
-        return imagecodecs.jpeg_decode(data)
-    if path.suffix == ".avif":
-        return imagecodecs.avif_decode(data)
-    if path.suffix == ".bmp":
-        return imagecodecs.bmp_decode(data)
-    with av.open(str(path)) as container:  # TIFF
-        (frame,) = container.decode(video=0)
-        if frame.format.name not in ("ya8", "ya16le"):
-            return frame.to_ndarray()
-        dtype = np.dtype("u1" if frame.format.name == "ya8" else "<u2")  # PyAV makes no arrays of these
-        rows = np.frombuffer(frame.planes[0], dtype).reshape(frame.height, -1)
-        return rows[:, : 2 * frame.width].reshape(frame.height, frame.width, 2)
-
-
-def made(photo: np.ndarray, mode: str) -> np.ndarray:
-    """A piece of the photo as (H, W[, C]) uint8 of that mode; alpha is 0, 128 and 255 in stripes."""
-    piece = photo[100:131, 150:191]
-    alpha = np.resize(np.repeat([0, 128, 255], 7), piece.shape[:2]).astype(np.uint8)
-    colors = piece[..., 1] if mode.startswith("L") else piece
-    return np.dstack((colors, alpha)) if mode.endswith("A") else colors
-
-
-def visible_equal(one: np.ndarray, other: np.ndarray) -> None:
-    """Equal but for the colors of what cannot be seen."""
-    assert one.shape == other.shape
-    assert one.dtype == other.dtype
-    if one.ndim == 3 and one.shape[2] in (2, 4):
-        np.testing.assert_array_equal(one[..., -1], other[..., -1])
-        seen = other[..., -1] > 0
-        one, other = one[seen], other[seen]
-    np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".bmp", ".jxl", ".heic"])
-@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
-def test_eight_bits_without_loss(tmp_path: Path, photo: np.ndarray, mode: str, suffix: str) -> None:
-    source = tmp_path / "in.png"
-    pixels = made(photo, mode)
-    Image.fromarray(pixels).save(source)
-    if suffix == ".bmp" and mode.endswith("A"):
-        with pytest.raises(UsageError, match="transparency"):
-            enlarge(source, "out.bmp")
-        return
-    path, expected = enlarge(source, f"out{suffix}", LOSSLESS), twice(pixels)
-    if suffix == ".heic":
-        assert_heif_shows(path, mode, expected)
-        return
-    result = decoded(path)
-    if mode.startswith("L") and suffix == ".webp":  # which has no gray
-        gray = expected if mode == "L" else expected[..., 0]
-        expected = np.dstack([gray] * 3 + [expected[..., 1]] * (mode == "LA"))
-    visible_equal(result, expected)
-
-
-def assert_heif_shows(path: Path, mode: str, expected: np.ndarray) -> None:
-    """FFmpeg knows its colors, Pillow's plugin its alpha too."""
-    with Image.open(path) as opened:
-        visible_equal(np.asarray(opened.convert(mode)), expected)
-    (frame,) = by_ffmpeg(path, "gray" if mode == "L" else "rgb24")
-    frame = frame[: expected.shape[0], : expected.shape[1]]  # without what fills its last blocks
-    if mode in ("L", "RGB"):
-        np.testing.assert_array_equal(frame, expected)
-
-
-@pytest.mark.parametrize(("suffix", "decibels"), [(".jpg", 30), (".webp", 30), (".avif", 30)])
-def test_with_loss(tmp_path: Path, photo: np.ndarray, suffix: str, decibels: float) -> None:
-    source = tmp_path / "in.png"
-    Image.fromarray(photo).save(source)
-    errors = []
-    for quality in (30, 95):
-        path = enlarge(source, f"out{quality}{suffix}", Recipe(Encoding(quality=quality)))
-        result = decoded(path)
-        errors.append(np.square(result.astype(float) - twice(photo)).mean())
-    assert 10 * np.log10(255**2 / errors[1]) > decibels
-    assert errors[0] > 2 * errors[1]
-    with av.open(str(tmp_path / "out95.jpg" if suffix == ".jpg" else path)) as container:
-        if suffix == ".jpg":
-            assert "444" in container.streams.video[0].format.name
-
-
-def deep_png(array: np.ndarray, extra: bytes = b"") -> bytes:
-    """(H, W) or (H, W, C) uint16 as a PNG, by hand."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    channels = array.shape[2] if array.ndim == 3 else 1
-    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, color_type, 0, 0, 0)
-    rows = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in array))
-    chunks = chunk(b"IHDR", header) + extra + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
-def test_sixteen_bits(tmp_path: Path, photo: np.ndarray, mode: str, suffix: str) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, made(photo, mode).shape, np.uint16)
-    deep = made(photo, mode).astype(np.uint16) * 257 ^ noise
-    if mode.endswith("A"):
-        deep[..., -1] = made(photo, mode)[..., -1].astype(np.uint16) * 257
-    source = tmp_path / f"in{suffix}"
-    if suffix == ".png":
-        source.write_bytes(deep_png(deep))
-    else:
-        photometric = "rgb" if mode.startswith("RGB") else "minisblack"
-        extra = ["unassalpha"] if mode.endswith("A") else None
-        options = {"planarconfig": "contig"} if deep.ndim == 3 else {}
-        tifffile.imwrite(source, deep, photometric=photometric, extrasamples=extra,
-                         compression="lzw", **options)  # fmt: skip
-    for target in ("out.png", "out.tif"):
-        visible_equal(decoded(enlarge(source, target)), twice(deep))
-    eight = decoded(enlarge(source, "eight.png", Recipe(bits=8)))
-    visible_equal(eight, ((twice(deep).astype(np.uint32) + 128) // 257).astype(np.uint8))
-
-
-def test_sixteen_bits_from_eight(tmp_path: Path, photo: np.ndarray) -> None:
-    source = tmp_path / "in.png"
-    Image.fromarray(photo).save(source)
-    result = decoded(enlarge(source, "out.png", Recipe(bits=16)))
-    np.testing.assert_array_equal(result, twice(photo).astype(np.uint16) * 257)
-    outcome = run(enlarge(source, "deep.png", Recipe(bits=16)), tmp_path / "a.jpg", Recipe())
-    assert any("8 bits" in warning for warning in outcome.warnings)
-
-
-def test_indexed_and_bilevel(tmp_path: Path, photo: np.ndarray) -> None:
-    image = Image.fromarray(photo[:40, :50])
-    indexed = image.quantize(16)
-    indexed.save(tmp_path / "p.png")
-    expected = twice(np.asarray(indexed.convert("RGB")))
-    np.testing.assert_array_equal(decoded(enlarge(tmp_path / "p.png", "p_out.png")), expected)
-    indexed.save(tmp_path / "t.png", transparency=bytes([255, 0, 128] + [255] * 13))
-    with Image.open(tmp_path / "t.png") as opened:
-        expected = twice(np.asarray(opened.convert("RGBA")))
-    visible_equal(decoded(enlarge(tmp_path / "t.png", "t_out.png")), expected)
-    image.convert("1").save(tmp_path / "1.png")
-    expected = twice(np.asarray(image.convert("1").convert("L")))
-    np.testing.assert_array_equal(decoded(enlarge(tmp_path / "1.png", "1_out.png")), expected)
-    image.save(tmp_path / "key.png", transparency=image.getpixel((3, 4)))
-    result = decoded(enlarge(tmp_path / "key.png", "key_out.png"))
-    assert result.shape == (80, 100, 4)
-    assert result[8, 6, 3] == 0
-    np.testing.assert_array_equal(result[result[..., 3] == 255, :3],
-                                  twice(np.asarray(image))[result[..., 3] == 255])  # fmt: skip
-
-
-def test_cmyk_becomes_srgb(tmp_path: Path, photo: np.ndarray) -> None:
-    image = Image.fromarray(photo)
-    image.convert("CMYK").save(tmp_path / "in.jpg", quality=100, subsampling=0)
-    outcome = run(tmp_path / "in.jpg", tmp_path / "out.png", Recipe())
-    assert any("CMYK is converted" in warning for warning in outcome.warnings)
-    difference = decoded(tmp_path / "out.png").astype(int) - twice(photo)
-    assert np.abs(difference).mean() < 3
-    lab = ImageCms.profileToProfile(
-        image, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
-    )
-    assert lab is not None
-    lab.save(tmp_path / "lab.tif")
-    difference = decoded(enlarge(tmp_path / "lab.tif", "lab.png")).astype(int) - twice(photo)
-    assert np.abs(difference).mean() < 3
-
-
-def test_opaque_alpha_costs_nothing_and_stays(tmp_path: Path, photo: np.ndarray) -> None:
-    pixels = np.dstack((photo, np.full(photo.shape[:2], 255, np.uint8)))
-    Image.fromarray(pixels).save(tmp_path / "in.png")
-    np.testing.assert_array_equal(decoded(enlarge(tmp_path / "in.png", "out.png")), twice(pixels))
-    assert decoded(enlarge(tmp_path / "in.png", "out.jpg")).shape == (600, 902, 3)
-
-
-def test_transparency_on_a_background(tmp_path: Path) -> None:
-    pixels = np.zeros((8, 8, 4), np.uint8)
-    pixels[:, 4:] = (200, 100, 50, 255)
-    Image.fromarray(pixels).save(tmp_path / "in.png")
-    with pytest.raises(UsageError, match="--background"):
-        enlarge(tmp_path / "in.png", "out.bmp")
-    result = decoded(enlarge(tmp_path / "in.png", "out.bmp", Recipe(Encoding(background=(9, 8, 7)))))
-    assert {tuple(p) for p in result.reshape(-1, 3).tolist()} == {(9, 8, 7), (200, 100, 50)}
-    Image.fromarray(np.zeros((8, 8, 4), np.uint8)).save(tmp_path / "nothing.png")
-    assert not decoded(enlarge(tmp_path / "nothing.png", "nothing_out.png")).any()
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".avif", ".heic"])
-def test_orientation_is_applied(
-    tmp_path: Path, photo: np.ndarray, orientation: int, suffix: str
-) -> None:
-    source = tmp_path / f"in{suffix}"
-    exif = Image.Exif()
-    exif[274] = orientation
-    options = {".webp": {"lossless": True}, ".heic": {"quality": -1}}.get(suffix, {})
-    Image.fromarray(photo).save(source, exif=exif.tobytes(), **options)
-    turn = {
-        1: photo, 2: photo[:, ::-1], 3: photo[::-1, ::-1], 4: photo[::-1], 5: photo.swapaxes(0, 1),
-        6: np.rot90(photo, -1), 7: photo[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(photo),
-    }  # fmt: skip
-    result = decoded(enlarge(source, "out.png"))
-    difference = result.astype(int) - twice(turn[orientation])
-    assert np.abs(difference).mean() < (0.01 if suffix in (".png", ".tif", ".webp") else 4)
-    with Image.open(tmp_path / "out.png") as opened:
-        assert opened.getexif().get(274, 1) == 1
-
-
-def frames_of(photo: np.ndarray, alpha: bool) -> list[np.ndarray]:
-    """Five frames of few colors: a square that moves over what is transparent or plain."""
-    frames = []
-    for i in range(5):
-        frame = np.zeros((24, 32, 4), np.uint8)
-        if not alpha:
-            frame[:] = (10, 20, 30, 255)
-        frame[4 : 4 + 8, 3 + 4 * i : 11 + 4 * i] = (200 - 20 * i, 30 * i, 99, 255)
-        frames.append(frame)
-    return frames
-
-
-@pytest.mark.parametrize("alpha", [False, True], ids=["opaque", "transparent"])
-@pytest.mark.parametrize("target", ["out.gif", "out.png", "out.webp"])
-@pytest.mark.parametrize("source", ["in.gif", "in.png", "in.webp"])
-@pytest.mark.parametrize("loop", [0, 3])
-def test_animation(
-    tmp_path: Path, photo: np.ndarray, source: str, target: str, alpha: bool, loop: int
-) -> None:
-    frames = frames_of(photo, alpha)
-    images = [Image.fromarray(f if alpha else f[..., :3].copy()) for f in frames]
-    durations = [40, 100, 250, 70, 500]
-    options = {"lossless": True} if source.endswith("webp") else {}
-    if source.endswith("gif"):
-        options = {"disposal": 2 if alpha else 1}
-    images[0].save(tmp_path / source, save_all=True, append_images=images[1:], duration=durations,
-                   loop=loop, **options)  # fmt: skip
-    path = enlarge(tmp_path / source, target, LOSSLESS if target.endswith("webp") else Recipe())
-    if path.suffix == ".webp":  # which FFmpeg cannot read
-        shown = [imagecodecs.webp_decode(path.read_bytes(), index=i, hasalpha=True) for i in range(5)]
-        if not alpha:  # it leaves transparent what stays from the frame before
-            for before, frame in itertools.pairwise(shown):
-                frame[frame[..., 3] == 0] = before[frame[..., 3] == 0]
-    else:
-        shown = by_ffmpeg(path, "rgba")
-    assert len(shown) == 5
-    for result, expected in zip(shown, frames, strict=True):
-        if result.shape[2] == 3:
-            result = np.dstack((result, np.full(result.shape[:2], 255, np.uint8)))
-        visible_equal(result, twice(expected))
-    with Image.open(path) as opened:
-        assert opened.info.get("loop") == loop
-        kept = []
-        for index in range(5):
-            opened.seek(index)
-            opened.load()
-            kept.append(opened.info["duration"])
-        assert kept == durations
-
-
-def test_animations_and_pages_are_not_flattened(tmp_path: Path, photo: np.ndarray) -> None:
-    images = [Image.fromarray(f[..., :3].copy()) for f in frames_of(photo, False)]
-    images[0].save(tmp_path / "in.gif", save_all=True, append_images=images[1:])
-    images[0].save(tmp_path / "in.tif", save_all=True, append_images=images[1:])
-    for source, target in (("in.gif", "out.jpg"), ("in.gif", "out.tif"), ("in.tif", "out.png")):
-        with pytest.raises(UsageError, match="cannot hold"):
-            enlarge(tmp_path / source, target)
-    path = enlarge(tmp_path / "in.tif", "out.tif")
-    with Image.open(path) as opened:
-        assert opened.n_frames == 5
-        for index, image in enumerate(images):
-            opened.seek(index)
-            np.testing.assert_array_equal(np.asarray(opened), twice(np.asarray(image)))
-
-
-def test_gif_of_many_colors(tmp_path: Path, photo: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "suffix", [".png", ".jpg", ".webp", ".tif", ".bmp", ".avif", ".gif", ".heic", ".jxl"]
+)
+def test_every_format(tmp_path: Path, photo: np.ndarray, suffix: str) -> None:
+    source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
     Image.fromarray(photo).save(tmp_path / "in.png")
-    (result,) = by_ffmpeg(enlarge(tmp_path / "in.png", "out.gif"), "rgb24")
-    assert np.abs(result.astype(int) - twice(photo)).mean() < 8
-    assert len(np.unique(result.reshape(-1, 3), axis=0)) <= 256
+    run(tmp_path / "in.png", source, size=Size(scale=1))
+    outcome = run(source, target)
+    assert (outcome.source_size, outcome.target_size, outcome.frames) == ((451, 300), (902, 600), 1)
+    assert outcome.error is None
+    assert outcome.warnings == ()
+    with Image.open(target) as opened:
+        difference = np.asarray(opened.convert("RGB")).astype(int) - doubled(photo)
+    assert np.abs(difference).mean() < (8 if suffix == ".gif" else 3)
 
 
-def test_cover_of_an_animation_stays_one(tmp_path: Path, photo: np.ndarray) -> None:
-    images = [Image.fromarray(f) for f in frames_of(photo, True)]
-    images[0].save(tmp_path / "in.png", save_all=True, append_images=images[1:], duration=50,
-                   default_image=True)  # fmt: skip
-    with Image.open(enlarge(tmp_path / "in.png", "out.png")) as opened:
-        assert (opened.n_frames, opened.default_image) == (5, True)
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+@pytest.mark.parametrize("alpha", ["network", "lanczos"])
+def test_every_mode(
+    tmp_path: Path, photo: np.ndarray, mode: str, alpha: Literal["network", "lanczos"]
+) -> None:
+    pixels = sample(photo, mode)
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    job = Job(tmp_path / "in.png", tmp_path / "out.png", format_of(tmp_path / "out.png"))
+    upscaler = nearest_upscaler(alpha_by_network=alpha == "network")
+    process(job, make_context(upscaler, JobOptions(image=ImageOptions(alpha=alpha))))
+    result, expected = decoded(job.target), doubled(pixels)
+    assert result.shape == expected.shape
+    if not mode.endswith("A"):
+        np.testing.assert_array_equal(result, expected)
+    elif alpha == "network":
+        np.testing.assert_array_equal(result[..., -1], expected[..., -1])
+    else:
+        assert np.abs(result[..., -1].astype(int) - expected[..., -1]).mean() < 20
+
+
+def test_bits(tmp_path: Path, photo: np.ndarray) -> None:
+    eight, deep = tmp_path / "in.png", tmp_path / "deep.png"
+    Image.fromarray(photo).save(eight)
+    run(eight, deep, bits=16)
+    np.testing.assert_array_equal(decoded(deep), doubled(photo).astype(np.uint16) * 257)
+    run(deep, tmp_path / "out.png")
+    assert decoded(tmp_path / "out.png").dtype == np.uint16
+    run(deep, tmp_path / "out.png", bits=8)
+    np.testing.assert_array_equal(decoded(tmp_path / "out.png"), doubled(doubled(photo)))
+    outcome = run(deep, tmp_path / "out.jpg")
+    assert any("8 bits" in warning for warning in outcome.warnings)
 
 
 @pytest.mark.parametrize(
@@ -351,51 +97,135 @@ def test_cover_of_an_animation_stays_one(tmp_path: Path, photo: np.ndarray) -> N
     ids=str,
 )  # fmt: skip
 def test_any_size(small_png: Path, size: Size, expected: tuple[int, int]) -> None:
-    result = decoded(enlarge(small_png, "out.png", size=size))
+    target = small_png.with_name("out.png")
+    assert run(small_png, target, size=size).target_size == expected
+    result = decoded(target)
     assert result.shape[1::-1] == expected
     with Image.open(small_png) as opened:
         same = np.asarray(opened.resize(expected, Image.Resampling.NEAREST)).astype(float)
     assert np.abs(result - same).mean() < 12
 
 
-def test_bombs_are_refused(tmp_path: Path) -> None:
-    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
-    with pytest.raises(InputError, match="--max-pixels"):
-        enlarge(tmp_path / "bomb.png", "out.png")
-    Image.new("L", (100, 100)).save(tmp_path / "small.png")
-    with pytest.raises(InputError, match="100 x 100"):
-        enlarge(tmp_path / "small.png", "out.png", replace(Recipe(), max_pixels=9999))
+def test_animation(tmp_path: Path, photo: np.ndarray) -> None:
+    frames = [photo[:40, 10 * i : 10 * i + 60].copy() for i in range(3)]
+    images = [Image.fromarray(frame) for frame in frames]
+    images[0].save(
+        tmp_path / "in.webp",
+        save_all=True,
+        append_images=images[1:],
+        duration=[40, 80, 120],
+        lossless=True,
+    )
+    progress: list[tuple[int, int]] = []
+    target = tmp_path / "out.png"
+    context = make_context(
+        nearest_upscaler(), on_progress=lambda job, done, total: progress.append((done, total))
+    )
+    outcome = process(Job(tmp_path / "in.webp", target, format_of(target)), context)
+    assert (outcome.frames, outcome.target_size) == (3, (120, 80))
+    assert progress == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    with Image.open(target) as opened:
+        for index, (frame, duration) in enumerate(zip(frames, [40, 80, 120], strict=True)):
+            opened.seek(index)
+            np.testing.assert_array_equal(np.asarray(opened.convert("RGB")), doubled(frame))
+            assert opened.info["duration"] == duration
 
 
-def test_many_kinds_of_tiff(tmp_path: Path, photo: np.ndarray) -> None:
-    piece = photo[:70, :90]
-    for name, options in {
-        "lzw": {"compression": "lzw", "predictor": True}, "packbits": {"compression": "packbits"},
-        "tiled": {"tile": (32, 32), "compression": "zlib"}, "planar": {"planarconfig": "separate"},
-        "big": {"bigtiff": True}, "motorola": {"byteorder": ">"}, "zstd": {"compression": "zstd"},
-    }.items():  # fmt: skip
-        for dtype in (np.uint8, np.uint16):
-            array = piece.astype(dtype) * (257 if dtype == np.uint16 else 1)
-            stored = np.moveaxis(array, 2, 0) if name == "planar" else array
-            source = tmp_path / f"{name}.tif"
-            tifffile.imwrite(source, stored, photometric="rgb", **options)
-            visible_equal(decoded(enlarge(source, "out.png")), twice(array))
-    inverted = tmp_path / "white.tif"
-    tifffile.imwrite(inverted, piece[..., 0].astype(np.uint16) * 257, photometric="miniswhite")
-    expected = 65535 - twice(piece[..., 0]).astype(np.uint16) * 257
-    visible_equal(decoded(enlarge(inverted, "out.png")), expected)
-    floats = tmp_path / "float.tif"
-    tifffile.imwrite(floats, piece.astype(np.float32), photometric="rgb")
-    with pytest.raises((InputError, UsageError), match=r"float\.tif"):
-        enlarge(floats, "out.png")
+@pytest.fixture
+def full_jpeg(tmp_path: Path, photo: np.ndarray) -> Path:
+    """Return a JPEG with a camera, a position, a resolution and a comment."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x011A], exif[0x011B], exif[0x0128] = "Maker", 300.0, 300.0, 2
+    exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 51.0, 29.0)})
+    path = tmp_path / "in.jpg"
+    Image.fromarray(photo).save(path, exif=exif, dpi=(300, 300), comment="Chelsea")
+    return path
 
 
-def test_encoders_agree_on_timing(tmp_path: Path, photo: np.ndarray) -> None:
-    """FFmpeg shows the frames of a GIF when the source did."""
-    images = [Image.fromarray(f) for f in frames_of(photo, True)]
-    durations = [40, 100, 250, 70, 500]
-    images[0].save(tmp_path / "in.gif", save_all=True, append_images=images[1:], duration=durations,
-                   disposal=2, loop=0)  # fmt: skip
-    with av.open(str(enlarge(tmp_path / "in.gif", "out.gif"))) as container:
-        starts = [frame.pts * frame.time_base for frame in container.decode(video=0)]
-    assert starts == [Fraction(sum(durations[:i]), 1000) for i in range(5)]
+@EXIFTOOL
+@pytest.mark.parametrize(("dpi", "expected"), [("keep", 300), ("scale", 600), (72.0, 72)])
+def test_resolution(full_jpeg: Path, dpi: str | float, expected: float) -> None:
+    run(full_jpeg, full_jpeg.with_name("out.jpg"), dpi=dpi)
+    after = exiftool(full_jpeg.with_name("out.jpg"))
+    assert (after["JFIF:XResolution"], after["IFD0:XResolution"]) == (expected, expected)
+    run(full_jpeg, full_jpeg.with_name("out.tif"), dpi=dpi)
+    assert exiftool(full_jpeg.with_name("out.tif"))["IFD0:YResolution"] == expected
+
+
+@EXIFTOOL
+def test_metadata_options(full_jpeg: Path) -> None:
+    target = full_jpeg.with_name("out.jpg")
+    run(full_jpeg, target)
+    retained = exiftool(target)
+    assert (retained["IFD0:Make"], retained["GPS:GPSLatitudeRef"], retained["File:Comment"]) == (
+        "Maker",
+        "N",
+        "Chelsea",
+    )
+    run(full_jpeg, target, output=OutputOptions(strip_gps=True))
+    cleaned = exiftool(target)
+    assert cleaned["IFD0:Make"] == "Maker"
+    assert not [tag for tag in cleaned if "GPS" in tag]
+    run(full_jpeg, target, output=OutputOptions(strip=True))
+    assert not {"IFD0:Make", "File:Comment", "GPS:GPSLatitudeRef"} & exiftool(target).keys()
+
+
+@pytest.fixture
+def forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let any computation fail."""
+
+    def compute(self: Nearest, x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("computed although the output cannot be written")
+
+    monkeypatch.setattr(Nearest, "forward", compute)
+
+
+@pytest.mark.usefixtures("forbidden")
+def test_refusals_come_before_the_computation(tmp_path: Path, photo: np.ndarray) -> None:
+    images = [Image.fromarray(photo), Image.fromarray(photo[::-1].copy())]
+    images[0].save(tmp_path / "in.gif", save_all=True, append_images=images[1:])
+    images[0].save(tmp_path / "in.tif", save_all=True, append_images=images[1:])
+    Image.fromarray(np.zeros((8, 8, 4), np.uint8)).save(tmp_path / "clear.png")
+    Image.new("RGB", (20_000, 2)).save(tmp_path / "wide.png")
+    (tmp_path / "text.png").write_text("not an image")
+    images[0].save(tmp_path / "in.png")
+    refused: list[tuple[str, str, type[Exception], str, dict[str, Any]]] = [
+        ("in.gif", "out.jpg", UsageError, "animation", {}),
+        ("in.tif", "out.png", UsageError, "pages", {}),
+        ("clear.png", "out.bmp", UsageError, "--background", {}),
+        ("wide.png", "out.webp", UsageError, "40000", {}),
+        ("in.png", "out.jpg", UsageError, "--lossless", {"lossless": True}),
+        ("text.png", "out.png", InputError, "known format", {}),
+        ("in.png", "out.png", InputError, "--max-pixels", {"max_pixels": 451 * 300 - 1}),
+    ]
+    for source, target, error, reason, options in refused:
+        with pytest.raises(error, match=reason):
+            run(tmp_path / source, tmp_path / target, **options)
+        assert not (tmp_path / target).exists()
+
+
+@pytest.mark.usefixtures("forbidden")
+def test_animation_that_does_not_fit_in_memory(tmp_path: Path, photo: np.ndarray) -> None:
+    images = [Image.fromarray(photo), Image.fromarray(photo[::-1].copy())]
+    images[0].save(tmp_path / "in.gif", save_all=True, append_images=images[1:])
+
+    def load(scale: int | None) -> Upscaler:
+        return Upscaler(Nearest(2), device="cpu", memory=1 << 20)
+
+    target = tmp_path / "out.gif"
+    context = make_context(MultiPassUpscaler(Size(scale=2), load, [2]))
+    with pytest.raises(OutOfMemoryError, match=r"in\.gif: the 2 upscaled frames"):
+        process(Job(tmp_path / "in.gif", target, format_of(target)), context)
+
+
+def test_failed_job_leaves_the_old_output(small_png: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Nearest, x: torch.Tensor) -> torch.Tensor:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Nearest, "forward", fail)
+    target = small_png.with_name("out.png")
+    target.write_text("precious")
+    with pytest.raises(ZeroDivisionError):
+        run(small_png, target)
+    assert target.read_text() == "precious"
+    assert {path.name for path in small_png.parent.iterdir()} == {"in.png", "out.png"}

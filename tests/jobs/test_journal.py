@@ -1,5 +1,7 @@
 """The journal at every moment at which a process can die."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 
@@ -14,86 +16,100 @@ from rgt_cli.media import format_named
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     source = tmp_path / "a.png"
-    source.write_text("source")
+    source.write_text("input")
     return Job(source, tmp_path / "out" / "a_x4.png", format_named("png"))
 
 
-def test_what_is_done_is_known(job: Job) -> None:
+def test_an_output_is_current_once_it_is_in_place(job: Job) -> None:
     out = job.target.parent
     with Journal(out, {"scale": 4}) as journal:
         assert not journal.resumed
-        assert not journal.has(job)
+        assert not journal.is_current(job)
         journal.begin(job)
     with Journal(out, {"scale": 4}) as journal:
         assert journal.resumed
-        assert not journal.has(job), "died before the target was in place"
+        assert not journal.is_current(job), "died before the output was in place"
         journal.begin(job)
-        job.target.write_text("target")
+        job.target.write_text("output")
     with Journal(out, {"scale": 4}) as journal:
-        assert journal.has(job), "died between the target and its line"
+        assert journal.is_current(job), "died between the output and its line"
         journal.done(job)
     with Journal(out, {"scale": 4}) as journal:
-        assert journal.has(job)
+        assert journal.is_current(job)
         job.target.write_text("somebody else's")
-        assert not journal.has(job)
+        assert not journal.is_current(job)
     assert json.loads((out / JOURNAL).read_text().splitlines()[0]) == {"settings": {"scale": 4}}
 
 
-def test_died_before_an_old_target_was_replaced(job: Job) -> None:
+def test_died_before_an_old_output_was_replaced(job: Job) -> None:
     job.target.parent.mkdir()
     job.target.write_text("old")
     with Journal(job.target.parent, {}) as journal:
         journal.begin(job)
     with Journal(job.target.parent, {}) as journal:
-        assert not journal.has(job)
+        assert not journal.is_current(job)
 
 
-def test_a_source_that_changed(job: Job) -> None:
+def test_an_input_that_changed(job: Job) -> None:
     with Journal(job.target.parent, {}) as journal:
         journal.begin(job)
-        job.target.write_text("target")
+        job.target.write_text("output")
         journal.done(job)
-        job.source.write_text("another source")
-        assert not journal.has(job)
-        assert journal.made(job), "so it may be replaced"
+        job.source.write_text("another input")
+        assert not journal.is_current(job)
+        assert journal.produced(job), "so it may be replaced"
 
 
 def test_power_loss_in_the_middle_of_a_line(job: Job) -> None:
     out = job.target.parent
     with Journal(out, {"scale": 4}) as journal:
         journal.begin(job)
-        job.target.write_text("target")
+        job.target.write_text("output")
         journal.done(job)
     path = out / JOURNAL
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         with Journal(out, {"scale": 4}) as journal:
-            assert journal.has(job) == (whole[:length].count(b"\n") >= 2)
+            assert journal.is_current(job) == (whole[:length].count(b"\n") >= 2)
             journal.begin(job)
         for line in path.read_bytes().splitlines():
             json.loads(line)
 
 
-def test_other_settings_are_not_mixed(job: Job) -> None:
+def test_other_settings_are_refused(job: Job) -> None:
     out = job.target.parent
-    with Journal(out, {"scale": 4}):
+    with Journal(out, {"scale": 4, "tile": "auto"}):
         pass
     with pytest.raises(UsageError, match="scale was 4, now 2"):
-        Journal(out, {"scale": 2})
-    with Journal(out, {"scale": 2}, anew=True) as journal:
+        Journal(out, {"scale": 2, "tile": "auto"})
+    with Journal(out, {"scale": 2}, fresh=True) as journal:
         assert not journal.resumed
+
+
+def test_settings_of_one_run_alone_are_added(job: Job) -> None:
+    out = job.target.parent
+    with Journal(out, {"scale": 4}) as journal:
+        journal.begin(job)
+        job.target.write_text("output")
+        journal.done(job)
+    with Journal(out, {"scale": 4, "video.args": ("-g", "48")}) as journal:
+        assert journal.is_current(job)
+    with Journal(out, {"scale": 4, "video.args": ("-g", "48")}) as journal:
+        assert journal.is_current(job)
+    with pytest.raises(UsageError, match=r"video\.args"):
+        Journal(out, {"scale": 4, "video.args": ()})
 
 
 def test_one_run_at_a_time(job: Job) -> None:
     out = job.target.parent
-    with Journal(out, {}), pytest.raises(UsageError, match="another run"):
+    with Journal(out, {}), pytest.raises(UsageError, match="another"):
         Journal(out, {})
     with Journal(out, {}):
         pass
 
 
-def test_no_folder_can_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "out"):
         with pytest.raises(OutputError):

@@ -1,4 +1,6 @@
-"""Pictures of one size that follow one another share the device; everything else goes by itself."""
+"""Images of one size that follow one another share the device; each job has its own outcome."""
+
+from __future__ import annotations
 
 import threading
 from pathlib import Path
@@ -8,84 +10,110 @@ import numpy as np
 import pytest
 import torch
 
+from rgt_cli.errors import OutputError
 from rgt_cli.inference import MultiPassUpscaler, Upscaler
-from rgt_cli.jobs import Job, Journal, Outcome, Recipe, run_jobs
+from rgt_cli.jobs import Job, Journal, Outcome, run_jobs
 from rgt_cli.media import format_named
 from rgt_cli.size import Size
-from tests.conftest import Counting
+from tests.helpers.jobs import make_context
+from tests.helpers.networks import Counting
 
 PNG = format_named("png")
-SHAPES = {
+SHAPES: dict[str, tuple[int, ...] | None] = {
     "a": (24, 32, 3), "b": (24, 32, 3), "c": (24, 32, 3), "d": (24, 32, 3), "e": (24, 32, 3),
     "f": (32, 24, 3), "g": (32, 24, 4), "h": None, "i": (32, 24), "j": (32, 24), "k": (32, 24, 3),
 }  # fmt: skip
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> dict[str, np.ndarray]:
-    """Some of one size, some of another, with alpha, gray, and one that is broken."""
+def images(tmp_path: Path) -> dict[str, np.ndarray]:
+    """Images of one size, some of another, with alpha, gray, and one that is broken."""
     random = np.random.default_rng(0)
     made = {}
     for name, shape in SHAPES.items():
         path = tmp_path / f"{name}.png"
         if shape is None:
-            path.write_bytes(b"no picture")
+            path.write_bytes(b"not an image")
         else:
             made[name] = random.integers(1, 256, shape, np.uint8)
             path.write_bytes(imagecodecs.png_encode(made[name]))
     return made
 
 
-def run(folder: Path, network: Counting, batch: int, recipe: Recipe) -> list[Outcome]:
+def jobs_in(folder: Path, out: Path) -> list[Job]:
+    return [Job(folder / f"{name}.png", out / f"{name}.png", PNG) for name in SHAPES]
+
+
+def run(folder: Path, network: Counting, batch_size: int) -> list[Outcome]:
     def load(scale: int | None) -> Upscaler:
-        return Upscaler(network, device="cpu", batch=batch)
+        return Upscaler(network, device="cpu", batch_size=batch_size)
 
-    out = folder / "out"
-    jobs = [Job(folder / f"{name}.png", out / f"{name}.png", PNG) for name in SHAPES]
     upscaler = MultiPassUpscaler(Size(scale=2), load, [2])
-    with Journal(out, {}) as journal:
-        return list(run_jobs(jobs, recipe, upscaler, journal, lambda *progress: None, threading.Event()))
+    with Journal(folder / "out", {}) as journal:
+        return list(run_jobs(jobs_in(folder, folder / "out"), make_context(upscaler, journal=journal)))
 
 
-def check(folder: Path, outcomes: list[Outcome], pictures: dict[str, np.ndarray]) -> None:
-    assert [o.job.source.stem for o in outcomes] == list(SHAPES)
-    assert [o.job.source.stem for o in outcomes if o.error] == ["h"]
-    for outcome in outcomes:
-        if not outcome.error:
-            before = pictures[outcome.job.source.stem]
-            after = imagecodecs.png_decode(outcome.job.target.read_bytes())
-            np.testing.assert_array_equal(after, before.repeat(2, 0).repeat(2, 1))
-            assert outcome.target_size == (after.shape[1], after.shape[0])
+def assert_upscaled(outcome: Outcome, before: np.ndarray) -> None:
+    after = imagecodecs.png_decode(outcome.job.target.read_bytes())
+    np.testing.assert_array_equal(after, before.repeat(2, 0).repeat(2, 1))
+    assert outcome.target_size == (after.shape[1], after.shape[0])
 
 
 @pytest.mark.parametrize(
-    ("batch", "seen"), [(1, [1] * 11), (4, [4, 1, 1, 1, 1, 2, 1]), (8, [5, 1, 1, 1, 2, 1])]
+    ("batch_size", "seen"), [(1, [1] * 11), (4, [4, 1, 1, 1, 1, 2, 1]), (8, [5, 1, 1, 1, 2, 1])]
 )
-def test_alike_pictures_are_computed_at_once(
-    tmp_path: Path, pictures: dict[str, np.ndarray], batch: int, seen: list[int]
+def test_images_of_one_size_are_computed_at_once(
+    tmp_path: Path, images: dict[str, np.ndarray], batch_size: int, seen: list[int]
 ) -> None:
     network = Counting()
-    check(tmp_path, run(tmp_path, network, batch, Recipe()), pictures)
+    outcomes = run(tmp_path, network, batch_size)
+    assert [outcome.job.source.stem for outcome in outcomes] == list(SHAPES), "in order"
+    assert [outcome.job.source.stem for outcome in outcomes if outcome.error] == ["h"]
+    for outcome in outcomes:
+        if not outcome.error:
+            assert_upscaled(outcome, images[outcome.job.source.stem])
     assert network.seen == seen
 
 
-def test_what_fails_in_company_is_tried_alone(tmp_path: Path, pictures: dict[str, np.ndarray]) -> None:
-    """A network that cannot take one of them: the others are made, and that one is named."""
-    spoilt = torch.from_numpy(pictures["c"].transpose(2, 0, 1).copy()).float() / 255
+def test_an_image_that_fails_in_a_batch_is_tried_alone(
+    tmp_path: Path, images: dict[str, np.ndarray]
+) -> None:
+    """The network fails for one image: the others are upscaled, and that one is named."""
+    spoilt = torch.from_numpy(images["c"].transpose(2, 0, 1).copy()).float() / 255
 
     class Delicate(Counting):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             bad = any(p.shape == spoilt.shape and torch.equal(p, spoilt) for p in x)
             return super().forward(x) * (float("nan") if bad else 1)
 
-    outcomes = run(tmp_path, Delicate(), 4, Recipe())
-    assert [o.job.source.stem for o in outcomes if o.error] == ["c", "h"]
-    assert "not finite" in str(outcomes[2].error)
+    outcomes = run(tmp_path, Delicate(), 4)
+    assert [outcome.job.source.stem for outcome in outcomes if outcome.error] == ["c", "h"]
+    assert "finite" in str(outcomes[2].error)
     assert not (tmp_path / "out" / "c.png").exists()
-    del pictures["c"]
-    fine = [o for o in outcomes if o.job.source.stem in pictures]
+    fine = [outcome for outcome in outcomes if not outcome.error]
     assert len(fine) == 9
     for outcome in fine:
-        before = pictures[outcome.job.source.stem]
-        after = imagecodecs.png_decode(outcome.job.target.read_bytes())
-        np.testing.assert_array_equal(after, before.repeat(2, 0).repeat(2, 1))
+        assert_upscaled(outcome, images[outcome.job.source.stem])
+
+
+def test_no_job_is_started_after_an_output_failed(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
+    network = Counting()
+    upscaler = MultiPassUpscaler(Size(scale=2), lambda scale: Upscaler(network, device="cpu"), [2])
+    (tmp_path / "file").touch()
+    jobs = [Job(tmp_path / f"{n}.png", tmp_path / "file" / f"{n}.png", PNG) for n in SHAPES]
+    outcomes = list(run_jobs(jobs, make_context(upscaler)))
+    assert isinstance(outcomes[0].error, OutputError)
+    assert 1 <= len(outcomes) < len(jobs)
+    assert {type(outcome.error) for outcome in outcomes} == {OutputError}
+
+
+def test_a_stop_finishes_what_was_started(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
+    stop = threading.Event()
+    upscaler = MultiPassUpscaler(Size(scale=2), lambda scale: Upscaler(Counting(), device="cpu"), [2])
+    outcomes = []
+    for outcome in run_jobs(jobs_in(tmp_path, tmp_path / "out"), make_context(upscaler, stop=stop)):
+        outcomes.append(outcome)
+        stop.set()
+    written = sorted(path.stem for path in (tmp_path / "out").iterdir())
+    assert 1 <= len(written) < len(images)
+    assert written == [outcome.job.source.stem for outcome in outcomes]

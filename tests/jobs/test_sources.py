@@ -1,4 +1,6 @@
-"""What arguments name is found, once, whatever it is called and wherever links lead."""
+"""The inputs that arguments name are found, each once, whatever their names and wherever links lead."""
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
@@ -6,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rgt_cli.errors import NoInputError
-from rgt_cli.jobs import find_sources, read_list
+from rgt_cli.jobs import SourceFilter, find_sources, read_list
 
 
 def touch(folder: Path, *names: str | bytes) -> None:
@@ -16,50 +18,55 @@ def touch(folder: Path, *names: str | bytes) -> None:
         path.touch()
 
 
-def names(folder: Path, **options: object) -> list[str]:
-    return [os.fspath(s.relative) for s in find_sources([folder], **options).sources]
+def names(folder: Path, selection: SourceFilter | None = None) -> list[str]:
+    return [os.fspath(source.relative) for source in find_sources([folder], selection).sources]
 
 
 def test_folder(tmp_path: Path) -> None:
     touch(tmp_path, "b.png", "a.JPG", "c.txt", ".hidden.png", "sub/d.webp", "sub/.x/e.png", "-o.png")
     assert names(tmp_path) == ["-o.png", "a.JPG", "b.png"]
-    found = find_sources([tmp_path], recursive=True)
-    assert [s.relative for s in found.sources] == [
+    scan = find_sources([tmp_path], SourceFilter(recursive=True))
+    assert [source.relative for source in scan.sources] == [
         Path("-o.png"), Path("a.JPG"), Path("b.png"), Path("sub/d.webp"),
     ]  # fmt: skip
-    assert found.ignored == {"hidden": 2, "no picture by their names": 1}
+    assert sorted(scan.ignored.values()) == [1, 2]
+    assert scan.ignored["hidden"] == 2
 
 
 def test_include_and_exclude(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "b.jpg", "keep/a.png", "drop/a.png")
-    assert names(tmp_path, recursive=True, include=("*.png",)) == ["a.png", "drop/a.png", "keep/a.png"]
-    assert names(tmp_path, recursive=True, exclude=("drop/*", "*.jpg")) == ["a.png", "keep/a.png"]
-    found = find_sources([tmp_path], True, ("*.png",), ("drop/*",))
-    assert found.ignored == {"excluded": 2}
+    included = SourceFilter(recursive=True, include=("*.png",))
+    assert names(tmp_path, included) == ["a.png", "drop/a.png", "keep/a.png"]
+    excluded = SourceFilter(recursive=True, exclude=("drop/*", "*.jpg"))
+    assert names(tmp_path, excluded) == ["a.png", "keep/a.png"]
+    both = SourceFilter(recursive=True, include=("*.png",), exclude=("drop/*",))
+    assert find_sources([tmp_path], both).ignored == {"excluded": 2}
 
 
-def test_links_that_lead_back(tmp_path: Path) -> None:
+def test_links_that_form_a_circle(tmp_path: Path) -> None:
     touch(tmp_path, "in/a.png", "in/sub/b.png", "elsewhere/c.png")
     (tmp_path / "in/sub/loop").symlink_to(tmp_path / "in")
     (tmp_path / "in/sub/out").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in/twice.png").symlink_to(tmp_path / "in/a.png")
-    assert names(tmp_path / "in", recursive=True) == ["a.png", "sub/b.png", "sub/out/c.png"]
+    everything = SourceFilter(recursive=True)
+    assert names(tmp_path / "in", everything) == ["a.png", "sub/b.png", "sub/out/c.png"]
 
 
-def test_hostile_names(tmp_path: Path) -> None:
+def test_unusual_names(tmp_path: Path) -> None:
     long = "n" * 251 + ".png"
     touch(tmp_path, b"caf\xe9.png", long, "new\nline.png", "[a].png")
     assert len(names(tmp_path)) == 4
-    # A file that is called like a pattern is that file.
     assert find_sources([tmp_path / "[a].png"]).sources[0].path == tmp_path / "[a].png"
 
 
 def test_patterns_and_lists(tmp_path: Path) -> None:
     touch(tmp_path, "a1.png", "a2.png", "b.png")
-    found = find_sources([tmp_path / "a?.png", tmp_path / "a1.png"])
-    assert [s.path.name for s in found.sources] == ["a1.png", "a2.png"], "each once"
+    scan = find_sources([tmp_path / "a?.png", tmp_path / "a1.png"])
+    assert [source.path.name for source in scan.sources] == ["a1.png", "a2.png"], "each once"
     for nothing in ("c*.png", "none.png"):
         with pytest.raises(NoInputError):
             find_sources([tmp_path / nothing])
+    scan = find_sources([tmp_path / "none.png", tmp_path / "b.png"])
+    assert [source.path.name for source in scan.sources] == ["none.png", "b.png"], "one will fail"
     assert read_list(b"a b.png\r\n\nc.png", b"\n") == [Path("a b.png"), Path("c.png")]
     assert read_list(b"a\nb\0caf\xe9\0", b"\0") == [Path("a\nb"), Path(os.fsdecode(b"caf\xe9"))]

@@ -1,4 +1,8 @@
-"""The measures agree with what they are defined by."""
+"""Metrics agree with their definitions, with other libraries and with MATLAB."""
+
+from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,9 +10,35 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from rgt_cli.measure import bicubic_resize, luma, psnr, psnr_luma, ssim
-from tests.conftest import DATA
+from tests.helpers import DATA
 
 SET5 = DATA.parents[2] / "shared/eval/Set5"
+"""A dataset that the project may not ship."""
+NEEDS_SET5 = pytest.mark.skipif(not SET5.is_dir(), reason="Set5 is not available")
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def pairs(scale: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the images of Set5, cropped to a multiple of the scale, and MATLAB's inputs for them."""
+    found = []
+    for path in sorted((SET5 / "HR").glob("*.png")):
+        truth = read(path)
+        height, width = (side // scale * scale for side in truth.shape[:2])
+        small = read(SET5 / f"LR_bicubic/X{scale}/{path.stem}x{scale}.png")
+        found.append((truth[:height, :width], small))
+    assert len(found) == 5
+    return found
+
+
+def scikit_ssim(a: np.ndarray, b: np.ndarray) -> float:
+    return float(
+        structural_similarity(
+            a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+    )
 
 
 def test_psnr() -> None:
@@ -25,7 +55,7 @@ def test_luma() -> None:
     np.testing.assert_allclose(luma(colors), [[16, 235, 81.481]], atol=1e-3)
 
 
-def test_border_is_left_out() -> None:
+def test_the_border_does_not_count() -> None:
     a = np.zeros((20, 20), np.uint8)
     b = a.copy()
     b[:3] = 255
@@ -38,33 +68,22 @@ def test_psnr_and_ssim_equal_scikit_image(photo: np.ndarray, strength: int) -> N
     noise = np.random.default_rng(strength).normal(0, strength, photo.shape)
     other = np.clip(photo + noise, 0, 255).astype(np.uint8)
     a, b = luma(photo), luma(other)
-    theirs = structural_similarity(
-        a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-    )
-    assert ssim(a, b) == pytest.approx(theirs, abs=1e-4)
+    assert ssim(a, b) == pytest.approx(scikit_ssim(a, b), abs=1e-4)
     assert psnr(a, b) == pytest.approx(peak_signal_noise_ratio(a, b, data_range=255), abs=1e-4)
     assert ssim(a, a) == pytest.approx(1)
     with pytest.raises(ValueError, match="too small"):
         ssim(a[:10], b[:10])
 
 
+@NEEDS_SET5
 @pytest.mark.parametrize(("scale", "expected"), [(2, 33.66), (3, 30.39), (4, 28.42)])
-@pytest.mark.skipif(not SET5.is_dir(), reason="the benchmark is not here")
-def test_bicubic_scores_what_papers_report(scale: int, expected: float) -> None:
+def test_bicubic_has_the_scores_of_papers(scale: int, expected: float) -> None:
     scores = []
-    for path in sorted((SET5 / "HR").glob("*.png")):
-        truth = np.asarray(Image.open(path).convert("RGB"))
-        height, width = (side // scale * scale for side in truth.shape[:2])
-        truth = truth[:height, :width]
-        low = np.asarray(
-            Image.open(SET5 / f"LR_bicubic/X{scale}/{path.stem}x{scale}.png").convert("RGB")
-        )
-        scores.append(psnr_luma(bicubic_resize(low, scale), truth, scale))
-        a, b = luma(truth), luma(bicubic_resize(low, scale))
-        theirs = structural_similarity(
-            a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-        )
-        assert ssim(a, b) == pytest.approx(theirs, abs=1e-4)
+    for truth, small in pairs(scale):
+        upscaled = bicubic_resize(small, scale)
+        scores.append(psnr_luma(upscaled, truth, scale))
+        a, b = luma(truth), luma(upscaled)
+        assert ssim(a, b) == pytest.approx(scikit_ssim(a, b), abs=1e-4)
     assert np.mean(scores) == pytest.approx(expected, abs=0.03)
 
 
@@ -77,7 +96,7 @@ def test_resize_keeps_constants_and_shapes() -> None:
 
 
 def test_resize_has_the_kernel_of_matlab() -> None:
-    """Doubling an impulse shows the kernel's own values: at distance 0.25, 0.75, 1.25, 1.75."""
+    """Doubling an impulse gives the values of the kernel at distances 0.25, 0.75, 1.25 and 1.75."""
     row = np.zeros((1, 11), np.uint8)
     row[0, 5] = 128
     expected = np.array([0.8671875, 0.2265625]) * 128
@@ -85,13 +104,8 @@ def test_resize_has_the_kernel_of_matlab() -> None:
     np.testing.assert_allclose(bicubic_resize(row, 2)[0, 11:13], expected, atol=0.5)
 
 
-@pytest.mark.parametrize("path", sorted((SET5 / "HR").glob("*.png")), ids=lambda path: path.stem)
+@NEEDS_SET5
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_resize_equals_matlab_on_set5(path, scale: int) -> None:
-    """Needs the benchmark, which the project may not ship; collected only where it is there."""
-    truth = np.asarray(Image.open(path).convert("RGB"))
-    height, width = (side // scale * scale for side in truth.shape[:2])
-    expected = np.asarray(
-        Image.open(SET5 / f"LR_bicubic/X{scale}/{path.stem}x{scale}.png").convert("RGB")
-    )
-    np.testing.assert_array_equal(bicubic_resize(truth[:height, :width], 1 / scale), expected)
+def test_resize_equals_matlab_on_set5(scale: int) -> None:
+    for truth, small in pairs(scale):
+        np.testing.assert_array_equal(bicubic_resize(truth, 1 / scale), small)

@@ -1,20 +1,30 @@
-"""What a picture carries besides its pixels, as exiftool sees it before and after."""
+"""Metadata of input and output, as exiftool prints it."""
 
 import functools
 import io
-import json
 import shutil
 import subprocess
-from dataclasses import replace
+import zlib
+from operator import methodcaller
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from rgt_cli.jobs import Recipe
-from tests.jobs.test_image import decoded, enlarge, run, twice
+from rgt_cli.media import strip_metadata
+from tests.helpers.images import (
+    LOSSLESS,
+    convert,
+    converted,
+    decoded,
+    deep_png,
+    deep_sample,
+    doubled,
+    exiftool,
+    png_chunk,
+    with_chunks,
+)
 
 pytestmark = pytest.mark.skipif(shutil.which("exiftool") is None, reason="needs exiftool")
 
@@ -22,31 +32,24 @@ XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
  xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:exif="http://ns.adobe.com/exif/1.0/"
  xmlns:xmp="http://ns.adobe.com/xap/1.0/" tiff:Orientation="6" xmp:Rating="4"
- exif:GPSLatitude="48,51.5N" exif:PixelXDimension="451">
-<exif:PixelYDimension>300</exif:PixelYDimension><exif:GPSLongitude>2,21.0E</exif:GPSLongitude>
-</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
+ exif:PixelXDimension="451">
+<exif:PixelYDimension>300</exif:PixelYDimension></rdf:Description></rdf:RDF></x:xmpmeta>
+<?xpacket end="w"?>"""
 
 
-def seen(path: Path) -> dict[str, Any]:
-    """Every tag with its group, as exiftool prints it."""
-    command = ["exiftool", "-json", "-G1", "-n", "-struct", path]
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(result.stdout)[0]
-
-
-@functools.cache  # it holds the time
+@functools.cache  # it contains the time
 def wide_gamut() -> bytes:
-    """A profile that is not sRGB: half of the channels swapped in name, as far as bytes go."""
+    """Return a profile that is not sRGB: its red primary is another one."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     at = profile.index(b"rXYZ", 0) + 4  # the tag table: offset and size follow
     red = int.from_bytes(profile[at : at + 4], "big")
-    profile[red + 8 : red + 12] = (int(0.6 * 65536)).to_bytes(4, "big")  # another red primary
+    profile[red + 8 : red + 12] = (int(0.6 * 65536)).to_bytes(4, "big")
     return bytes(profile)
 
 
 @pytest.fixture
 def full_jpeg(tmp_path: Path, photo: np.ndarray) -> Path:
-    """A phone's JPEG: turned, placed, with a thumbnail, a profile, XMP, IPTC and a comment."""
+    """Return a JPEG like that of a phone: turned, with all kinds of metadata and a thumbnail."""
     path = tmp_path / "in.jpg"
     Image.fromarray(photo).save(
         path, quality=97, icc_profile=wide_gamut(), xmp=XMP, comment="Chelsea", dpi=(300, 300)
@@ -58,7 +61,7 @@ def full_jpeg(tmp_path: Path, photo: np.ndarray) -> Path:
         "-ExifIFD:DateTimeOriginal=2024:05:06 07:08:09", "-ExposureTime=0.01", "-ISO=200",
         "-GPSLatitude=48.85", "-GPSLatitudeRef=N", "-GPSLongitude=2.35", "-GPSLongitudeRef=E",
         "-ExifImageWidth=451", "-ExifImageHeight=300", "-Copyright=Ann \u00a9", "-IPTC:Keywords=cat",
-        "-IPTC:Keywords=tabby", f"-ThumbnailImage<={thumbnail}", "-UserComment=hello", path,
+        "-IPTC:Keywords=tabby", f"-ThumbnailImage<={thumbnail}", "-UserComment=hello", str(path),
     ]  # fmt: skip
     subprocess.run(command, check=True)
     thumbnail.unlink()
@@ -66,8 +69,8 @@ def full_jpeg(tmp_path: Path, photo: np.ndarray) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif", ".heic", ".jxl"])
-def test_everything_goes_along(full_jpeg: Path, suffix: str) -> None:
-    before, after = seen(full_jpeg), seen(enlarge(full_jpeg, f"out{suffix}"))
+def test_everything_is_copied_or_updated(full_jpeg: Path, suffix: str) -> None:
+    before, after = exiftool(full_jpeg), exiftool(converted(full_jpeg, f"out{suffix}"))
     for name in (
         "IFD0:Make", "IFD0:Model", "IFD0:Copyright", "ExifIFD:DateTimeOriginal", "ExifIFD:ExposureTime",
         "ExifIFD:ISO", "ExifIFD:UserComment", "GPS:GPSLatitude", "GPS:GPSLongitude",
@@ -90,100 +93,117 @@ def test_everything_goes_along(full_jpeg: Path, suffix: str) -> None:
         assert after["IPTC:Keywords"] == ["cat", "tabby"]
         assert after["File:Comment"] == "Chelsea"
         assert after["JFIF:XResolution"] == 300
-        out = full_jpeg.with_name("out.jpg")
-        shown = subprocess.run(
-            ["exiftool", "-b", "-ThumbnailImage", out], check=True, capture_output=True
-        )
-        (out.with_name("thumbnail.jpg")).write_bytes(shown.stdout)
-        with Image.open(out.with_name("thumbnail.jpg")) as small, Image.open(out) as large:
-            assert small.size == (106, 160)  # upright, as the picture is
-            difference = np.asarray(large.resize(small.size)).astype(int) - np.asarray(small)
-            assert np.abs(difference).mean() < 8
+        assert_thumbnail_is_upright(full_jpeg.with_name("out.jpg"))
 
 
-def test_stripped(full_jpeg: Path) -> None:
-    for suffix in (".jpg", ".png", ".webp", ".tif"):
-        after = seen(enlarge(full_jpeg, f"out{suffix}", Recipe(strip=True)))
-        groups = {name.split(":")[0] for name in after}
-        assert not {g for g in groups if g.startswith(("XMP", "GPS", "ExifIFD", "ICC", "IPTC"))}, suffix
-        assert "IFD0:Make" not in after
+def assert_thumbnail_is_upright(path: Path) -> None:
+    command = ["exiftool", "-b", "-ThumbnailImage", str(path)]
+    thumbnail = subprocess.run(command, check=True, capture_output=True).stdout
+    with Image.open(io.BytesIO(thumbnail)) as small, Image.open(path) as large:
+        assert small.size == (106, 160)
+        difference = np.asarray(large.resize(small.size)).astype(int) - np.asarray(small)
+        assert np.abs(difference).mean() < 8
+
+
+def test_stripped_pixels_are_srgb(full_jpeg: Path) -> None:
+    """What is left besides pixels is in test_privacy."""
     with Image.open(full_jpeg) as opened:
-        converted = ImageCms.profileToProfile(
-            opened, ImageCms.ImageCmsProfile(io.BytesIO(opened.info["icc_profile"])),
-            ImageCms.createProfile("sRGB"), renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        )  # fmt: skip
-    assert converted is not None
-    expected = twice(np.rot90(np.asarray(converted), -1))
-    difference = decoded(full_jpeg.with_name("out.png")).astype(int) - expected
-    assert np.abs(difference).max() <= 2
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(opened.info["icc_profile"]))
+        srgb = ImageCms.profileToProfile(
+            opened,
+            profile,
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        )
+    assert srgb is not None
+    expected = doubled(np.rot90(np.asarray(srgb), -1))
+    stripped = decoded(converted(full_jpeg, "out.png", finish=strip_metadata))
+    assert np.abs(stripped.astype(int) - expected).max() <= 2
 
 
-def test_without_the_place(full_jpeg: Path) -> None:
-    for suffix in (".jpg", ".png"):
-        after = seen(enlarge(full_jpeg, f"out{suffix}", Recipe(strip_gps=True)))
-        assert not [name for name in after if "GPS" in name]
-        assert after["IFD0:Make"] == "Maker"
-        assert after["XMP-xmp:Rating"] == 4
-
-
-@pytest.mark.parametrize(("dpi", "expected"), [("keep", 300), ("scale", 600), (72.0, 72)])
-def test_dpi(full_jpeg: Path, dpi: str | float, expected: float) -> None:
-    after = seen(enlarge(full_jpeg, "out.jpg", Recipe(dpi=dpi)))
-    assert (after["JFIF:XResolution"], after["IFD0:XResolution"]) == (expected, expected)
-    after = seen(enlarge(full_jpeg, "out.tif", Recipe(dpi=dpi)))
-    assert after["IFD0:YResolution"] == expected
-
-
-def test_what_only_a_png_holds(tmp_path: Path, photo: np.ndarray) -> None:
+def test_metadata_that_only_png_supports(tmp_path: Path, photo: np.ndarray) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("Title", "A cat")
     info.add_text("Author", "Ann", zip=True)
     info.add_itxt("Comment", "Chelsea \u732b", lang="ja")
     info.add(b"gAMA", (45455).to_bytes(4, "big"))
-    info.add(b"cHRM", b"".join(v.to_bytes(4, "big") for v in
-             (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)))  # fmt: skip
+    primaries = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    info.add(b"cHRM", b"".join(value.to_bytes(4, "big") for value in primaries))
     source = tmp_path / "in.png"
     Image.fromarray(photo[:20, :20]).save(source, pnginfo=info, dpi=(144, 144))
-    before = seen(source)
-    for recipe in (Recipe(), Recipe(bits=16)):
-        after = seen(enlarge(source, "out.png", recipe))
+    before = exiftool(source)
+    for bits in (8, 16):
+        path = converted(source, "out.png", finish=methodcaller("with_bits", bits))
+        after = exiftool(path)
         for name in (
-            "PNG:Title",
-            "PNG:Author",
-            "PNG:Comment-ja",
-            "PNG:Gamma",
+            "PNG:Title", "PNG:Author", "PNG:Comment-ja", "PNG:Gamma", "PNG:WhitePointX",
             "PNG-pHYs:PixelsPerUnitX",
-        ):
+        ):  # fmt: skip
             assert after[name] == before[name], name
-        assert after["PNG:WhitePointX"] == before["PNG:WhitePointX"]
-    outcome = run(source, tmp_path / "out.jpg", Recipe())
-    assert any("texts" in warning for warning in outcome.warnings)
+    warnings = convert(source, tmp_path / "out.jpg")
+    assert any("texts" in warning for warning in warnings)
 
 
-def test_pixels_stay_in_the_encoding_of_their_profile(tmp_path: Path, photo: np.ndarray) -> None:
+@pytest.mark.parametrize("bits", [8, 16])
+def test_metadata_behind_the_pixels_of_a_png(tmp_path: Path, photo: np.ndarray, bits: int) -> None:
+    plain = io.BytesIO()
+    Image.fromarray(photo).save(plain, "PNG")
+    png = plain.getvalue() if bits == 8 else deep_png(deep_sample(photo, "RGB"))
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    chunks = png_chunk(b"eXIf", exif.tobytes()[6:]) + png_chunk(b"tEXt", b"Title\0A cat")
+    chunks += png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)
+    source = tmp_path / "in.png"
+    source.write_bytes(with_chunks(png, after=chunks))
+    after = exiftool(converted(source, "out.png"))
+    assert (after["IFD0:Make"], after["PNG:Title"], after["XMP-xmp:Rating"]) == ("Maker", "A cat", 4)
+    assert "IFD0:Orientation" not in after
+    assert decoded(tmp_path / "out.png").shape[0] > decoded(tmp_path / "out.png").shape[1]
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt"])
+@pytest.mark.parametrize("name", ["exif", "APP1"])
+def test_exif_in_the_texts_of_a_png(tmp_path: Path, photo: np.ndarray, name: str, kind: bytes) -> None:
+    """ImageMagick writes it there. It is updated, and not copied with its old orientation."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    data = exif.tobytes()
+    text = f"\n{name}\n{len(data):8}\n{data.hex()}\n".encode()
+    text = b"\0" + zlib.compress(text) if kind == b"zTXt" else text
+    plain = io.BytesIO()
+    Image.fromarray(photo).save(plain, "PNG")
+    source = tmp_path / "in.png"
+    chunk = png_chunk(kind, b"Raw profile type " + name.encode() + b"\0" + text)
+    source.write_bytes(with_chunks(plain.getvalue(), before=chunk))
+    target = converted(source, "out.png")
+    assert b"Raw profile" not in target.read_bytes()
+    assert exiftool(target)["IFD0:Make"] == "Maker"
+    assert decoded(target).shape == (902, 600, 3)
+
+
+def test_pixels_stay_in_the_color_space_of_their_profile(tmp_path: Path, photo: np.ndarray) -> None:
     source = tmp_path / "in.png"
     Image.fromarray(photo).save(source, icc_profile=wide_gamut())
-    np.testing.assert_array_equal(decoded(enlarge(source, "out.png")), twice(photo))
-    bmp = decoded(enlarge(source, "out.bmp"))  # which has no profiles: converted
-    assert np.abs(bmp.astype(int) - twice(photo)).max() > 2
+    np.testing.assert_array_equal(decoded(converted(source, "out.png")), doubled(photo))
+    bmp = decoded(converted(source, "out.bmp"))  # BMP has no profiles
+    assert np.abs(bmp.astype(int) - doubled(photo)).max() > 2
 
 
 def test_gray_profile_on_color(tmp_path: Path, photo: np.ndarray) -> None:
     gray = tmp_path / "in.tif"
     Image.fromarray(photo[..., 1]).save(gray, icc_profile=gray_profile())
-    after = enlarge(gray, "out.png")
-    np.testing.assert_array_equal(decoded(after), twice(photo[..., 1]))
+    after = converted(gray, "out.png")
+    np.testing.assert_array_equal(decoded(after), doubled(photo[..., 1]))
     with Image.open(after) as opened:
         assert opened.info["icc_profile"] == gray_profile()
-    lossless = replace(Recipe(), encoding=replace(Recipe().encoding, lossless=True))
-    result = decoded(enlarge(gray, "out.webp", lossless))
-    linear = (twice(photo[..., 1]) / 255.0)[..., None] ** 1.8
+    result = decoded(converted(gray, "out.webp", LOSSLESS))
+    linear = (doubled(photo[..., 1]) / 255.0)[..., None] ** 1.8
     expected = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     assert np.abs(result - 255 * expected).max() <= 2
 
 
 def gray_profile() -> bytes:
-    """ICC.1: the least that describes gray of gamma 1.8."""
+    """Return the smallest profile of gray with a gamma of 1.8 that ICC.1 allows."""
 
     def entry(kind: bytes, content: bytes) -> bytes:
         return kind + b"\0\0\0\0" + content
@@ -210,13 +230,19 @@ def gray_profile() -> bytes:
     return bytes(header) + table + body
 
 
-def test_damaged_metadata_is_left_out(full_jpeg: Path, photo: np.ndarray) -> None:
+def test_damaged_metadata_is_left_out(full_jpeg: Path) -> None:
     data = full_jpeg.read_bytes()
     at = data.index(b"Exif\0\0") + 14
-    (full_jpeg.with_name("exif.jpg")).write_bytes(data[:at] + b"\xff" * 60 + data[at + 60 :])
+    full_jpeg.with_name("exif.jpg").write_bytes(data[:at] + b"\xff" * 60 + data[at + 60 :])
     at = data.index(b"ICC_PROFILE") + 14
-    (full_jpeg.with_name("icc.jpg")).write_bytes(data[:at] + b"\xff" * 200 + data[at + 200 :])
-    for name, what in (("exif.jpg", None), ("icc.jpg", "ICC profile is damaged")):
-        outcome = run(full_jpeg.with_name(name), full_jpeg.with_name("out.png"), Recipe())
-        assert outcome.target_size in ((600, 902), (902, 600))
-        assert what is None or any(what in warning for warning in outcome.warnings)
+    full_jpeg.with_name("icc.jpg").write_bytes(data[:at] + b"\xff" * 200 + data[at + 200 :])
+    target = full_jpeg.with_name("out.png")
+    convert(full_jpeg.with_name("exif.jpg"), target)
+    after = exiftool(target)
+    assert "IFD0:Model" not in after
+    assert sorted(decoded(target).shape[:2]) == [600, 902]
+    warnings = convert(full_jpeg.with_name("icc.jpg"), target)
+    assert any("ICC profile is damaged" in warning for warning in warnings)
+    assert exiftool(target)["IFD0:Make"] == "Maker"
+    with Image.open(target) as opened:
+        assert "icc_profile" not in opened.info

@@ -1,48 +1,43 @@
-"""The network equals the published one, number for number."""
+"""The network and its reference equal the published code, number for number, on golden vectors."""
 
-import ast
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 
 from rgt_cli.checkpoints.load import network_from_state_dict
 from rgt_cli.network import rgt
 from rgt_cli.network.kernels import STRIP_VALUES
-from tests.conftest import DATA
-
-FILES = sorted((DATA / "golden").glob("*.safetensors"))
-# The larger vectors (deep recursion, full width) lie beside the project where it is developed.
-FILES += sorted(
-    file
-    for file in (DATA.parents[2] / "shared/reference/golden").glob("*.safetensors")
-    if file.name not in {f.name for f in FILES}
-)
+from tests.helpers.golden import golden_files, load_golden
+from tests.network.reference_rgt import reference_rgt
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", golden_files())
 @pytest.mark.parametrize("tokens", [1 << 17, 500], ids=["whole", "in-strips"])
 def test_output_equals_published(path: Path, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    with safe_open(path, "pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        metadata = file.metadata()
-    weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
-    network = network_from_state_dict(weights)
-    for name, stored in metadata.items():
-        found = getattr(network.config, name)
-        if name in ("depth", "num_heads", "split_size"):
-            assert found == tuple(ast.literal_eval(stored)), name
-        elif name == "resi_connection":
-            assert found == stored
-        else:
-            assert found == pytest.approx(ast.literal_eval(stored)), name
+    golden = load_golden(path)
+    network = network_from_state_dict(golden.weights)
     monkeypatch.setattr(rgt, "TAIL_TOKENS", tokens)
     monkeypatch.setitem(STRIP_VALUES, "cpu", tokens * network.config.embed_dim)
-    inputs = [key for key in tensors if key.startswith("input.")]
-    assert inputs
-    for key in inputs:
+    for image, expected in golden.pairs:
         with torch.inference_mode():
-            output = network(tensors[key].float())
-        expected = tensors[key.replace("input.", "output.")]
+            torch.testing.assert_close(network(image), expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("path", golden_files())
+def test_hyper_parameters_are_detected(path: Path) -> None:
+    golden = load_golden(path)
+    config = network_from_state_dict(golden.weights).config
+    for name, expected in golden.config.items():
+        found = getattr(config, name)
+        assert found == (pytest.approx(expected) if isinstance(expected, float) else expected), name
+
+
+@pytest.mark.parametrize("path", golden_files())
+def test_reference_equals_published(path: Path) -> None:
+    """So it is an oracle for what no golden vector covers."""
+    golden = load_golden(path)
+    network = network_from_state_dict(golden.weights)
+    for image, expected in golden.pairs:
+        output = reference_rgt(network.state_dict(), network.config, image)
         torch.testing.assert_close(output, expected, rtol=0, atol=2e-5)

@@ -1,0 +1,389 @@
+"""`rgt upscale` over many files: real processes, killed for real."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rgt_cli.jobs.journal import JOURNAL
+from tests.helpers.process import UNPRIVILEGED, RunRGT, start_rgt, wait_until
+from tests.helpers.report import read_events, read_report
+
+KILLS = int(os.environ.get("RGT_TEST_KILLS", "2"))
+"""How often the run is killed; after a change of the journal, try more."""
+
+Photos = Callable[..., Path]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, photo: np.ndarray) -> Photos:
+    """Return a function that makes a folder of so many small images, a third of them in a subfolder."""
+
+    def make(count: int, size: int = 20) -> Path:
+        folder = tmp_path / "photos"
+        (folder / "sub").mkdir(parents=True)
+        for i in range(count):
+            crop = photo[3 * i : 3 * i + size, 5 * i : 5 * i + size]
+            name = f"sub/{i:02}.png" if i % 3 == 0 else f"{i:02}.jpg"
+            Image.fromarray(crop).save(folder / name)
+        return folder
+
+    return make
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder but the journal."""
+    return {
+        os.fspath(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != JOURNAL
+    }
+
+
+def started(arguments: tuple[object, ...], out: Path, outputs: int = 1) -> subprocess.Popen[str]:
+    """Return a run that has just written its first outputs into `out`."""
+    process = start_rgt(*arguments)
+    wait_until(lambda: len(list(out.glob("*.jpg"))) >= outputs, process)
+    return process
+
+
+def test_folder(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path) -> None:
+    folder, out = photos(9), tmp_path / "photos_upscaled"
+    (folder / "note.txt").write_text("not an image")
+    (folder / "bad.png").write_text("not an image either")
+    command = ("upscale", folder, "-r", "-m", micro_checkpoint, "--report", tmp_path / "run.json")
+    result = rgt(*command, "--json")
+    assert result.returncode == 1, result.stderr
+    made = content(out)
+    assert set(made) == {f"sub/{i:02}_x2.png" for i in (0, 3, 6)} | {
+        f"{i:02}_x2.jpg" for i in range(9) if i % 3
+    }
+    for name in made:
+        with Image.open(out / name) as large:
+            assert large.size == (40, 40)
+
+    report = read_report(tmp_path / "run.json")
+    assert {key: report[key] for key in ("planned", "done", "failed", "skipped")} == {
+        "planned": 10, "done": 9, "failed": 1, "skipped": 0,
+    }  # fmt: skip
+    assert sum(report["ignored"].values()) == 1
+    failed = [file for file in report["files"] if file["error"]]
+    assert [Path(file["source"]).name for file in failed] == ["bad.png"]
+    assert report["files"][-1]["target_size"] == [40, 40]
+    events = read_events(result.stdout)
+    assert [event["event"] for event in events].count("done") == 9
+    assert (events[0]["event"], events[-1]["event"]) == ("start", "end")
+    assert {name: events[-1][name] for name in report if name != "files"} == {
+        name: value for name, value in report.items() if name != "files"
+    } | {name: events[-1][name] for name in ("seconds", "device_busy")}
+    assert "bad.png" in result.stderr
+
+    assert rgt(*command).returncode == 1
+    report = read_report(tmp_path / "run.json")
+    assert (report["done"], report["failed"], report["skipped"]) == (0, 1, 9)
+    assert content(out) == made
+    (out / "01_x2.jpg").unlink()
+    rgt(*command)
+    assert read_report(tmp_path / "run.json")["done"] == 1
+    assert content(out) == made
+
+    other = rgt(*command, "--format", "webp")
+    assert other.returncode == 2
+    assert "format was None, now webp" in other.stderr
+    assert rgt(*command, "--format", "webp", "--overwrite").returncode == 1
+    assert len(content(out)) == 18
+
+
+def test_segment_length_does_not_matter_to_images(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    command = ("upscale", photos(3), "-m", micro_checkpoint, "--report", tmp_path / "run.json")
+    assert rgt(*command).returncode == 0
+    assert rgt(*command, "--segment-seconds", "5").returncode == 0
+    assert read_report(tmp_path / "run.json")["skipped"] == 2
+
+
+def test_results_of_earlier_runs_are_not_inputs(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    """Whether the outputs lie beside their inputs, or in a folder inside of theirs."""
+    folder, report = photos(3), tmp_path / "run.json"
+    common = ("-m", micro_checkpoint, "--report", report)
+    for arguments in (
+        ("upscale", folder, "-o", folder),
+        ("upscale", folder / "*.jpg"),
+        ("upscale", folder, "-o", folder / "numbered", "-r", "--name", "{index}_{stem}.png"),
+    ):
+        assert rgt(*arguments, *common).returncode == 0
+        made = content(folder)
+        again = rgt(*arguments, *common)
+        assert again.returncode == 0, again.stderr
+        assert content(folder) == made
+        assert read_report(report)["done"] == 0
+    assert not [name for name in content(folder) if "_x2_x2_x2" in name]
+
+
+def test_watching_a_folder_that_outputs_go_to(
+    photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = photos(3)
+    process = start_rgt("upscale", folder, "-o", folder, "-m", micro_checkpoint, "--watch")
+    wait_until(lambda: len(list(folder.glob("*_x2.jpg"))) == 2, process)
+    time.sleep(4)  # longer than a file takes to count as complete
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert {name for name in content(folder) if "/" not in name} == {
+        "01.jpg", "02.jpg", "01_x2.jpg", "02_x2.jpg",
+    }  # fmt: skip
+
+
+def test_a_missing_input_among_others_fails_alone(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder, report = photos(3), tmp_path / "run.json"
+    named = (folder / "01.jpg", folder / "none.jpg", folder / "02.jpg", folder / "no*.png")
+    result = rgt("upscale", *named, "-m", micro_checkpoint, "-o", tmp_path / "out", "--report", report)
+    assert result.returncode == 1, result.stderr
+    errors = {Path(file["source"]).name: file["error"] for file in read_report(report)["files"]}
+    assert errors.pop("01.jpg") is errors.pop("02.jpg") is None
+    assert all("no such file" in error for error in errors.values())
+    assert set(errors) == {"none.jpg", "no*.png"}
+
+
+def test_no_input(rgt: RunRGT, photos: Photos, tmp_path: Path) -> None:
+    folder = photos(1)  # in a subfolder
+    result = rgt("upscale", folder)
+    assert result.returncode == 3
+    assert "add -r" in result.stderr
+    assert rgt("upscale", "", cwd=folder).returncode == 2, "an unset shell variable"
+
+
+def test_a_second_run_on_a_folder_is_refused(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ("upscale", photos(6), "-m", micro_checkpoint, "-o", out)
+    process = started((*arguments, "--watch"), out)
+    second = rgt(*arguments)
+    process.send_signal(signal.SIGTERM)
+    _, printed = process.communicate(timeout=60)
+    assert second.returncode == 2, second.stderr
+    assert "another rgt" in second.stderr
+    assert process.returncode == 128 + signal.SIGTERM, printed
+    assert len(content(out)) == 4
+
+
+def test_killed_at_any_moment(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    """After kill -9 and a second run, the folder is that of an undisturbed run."""
+    folder = photos(60)
+    arguments = ("upscale", folder, "-r", "-m", micro_checkpoint, "--device", "cpu")
+    beginning = time.monotonic()
+    assert rgt(*arguments, "-o", tmp_path / "whole").returncode == 0
+    duration = time.monotonic() - beginning
+    expected = content(tmp_path / "whole")
+    assert len(expected) == 60
+    chance = random.Random(0)
+    killed = 0
+    for number in range(KILLS):
+        out = tmp_path / f"killed{number}"
+        process = start_rgt(*arguments, "-o", out, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + duration
+        while not list(out.glob("*.jpg")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(chance.random() * 0.8)
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+        before = len(content(out))
+        result = rgt(*arguments, "-o", out)
+        assert result.returncode == 0, result.stderr
+        assert content(out) == expected, f"killed after {before} outputs"
+    assert killed >= KILLS // 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_finishes_the_current_image(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    folder, out = photos(60, size=40), tmp_path / "out"
+    arguments = ("upscale", folder, "-r", "-m", micro_checkpoint, "-o", out)
+    process = started(arguments, out)
+    process.send_signal(number)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, printed
+    assert "Traceback" not in printed
+    assert "repeat the command" in printed
+    made = content(out)
+    assert 0 < len(made) < 60
+    assert all(name.endswith((".jpg", ".png")) for name in made)
+    result = rgt(*arguments, "--report", tmp_path / "run.json")
+    assert result.returncode == 0, result.stderr
+    assert read_report(tmp_path / "run.json")["done"] == 60 - len(made)
+    assert made.items() <= content(out).items()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_again_and_again(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """The run ends without a traceback, and the next one completes it."""
+    folder, out = photos(30, size=40), tmp_path / "out"
+    arguments = ("upscale", folder, "-r", "-m", micro_checkpoint, "-o", out)
+    process = started(arguments, out)
+    deadline = time.monotonic() + 60
+    while process.poll() is None:
+        process.send_signal(number)
+        time.sleep(0.01)
+        assert time.monotonic() < deadline
+    assert process.stderr is not None
+    printed = process.stderr.read()
+    # The first signal may have ended the run before the second one came.
+    assert process.returncode in (130, 128 + number), printed
+    assert "Traceback" not in printed
+    assert all(name.endswith((".jpg", ".png")) for name in content(out))
+    assert rgt(*arguments).returncode == 0
+    assert len(content(out)) == 30
+
+
+def test_full_disk_stops_the_batch(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    """Every output is whole, and with room again the next run does the rest."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    folder, out = photos(30, size=60), tmp_path / "disk"
+    out.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", out], check=False)
+    if mounted.returncode:
+        pytest.skip("no disk can be mounted here")
+    arguments = ("upscale", folder, "-r", "-m", micro_checkpoint, "-o", out)
+    try:
+        result = rgt(*arguments)
+        assert result.returncode == 6, result.stderr
+        assert "No space left" in result.stderr
+        assert "Traceback" not in result.stderr
+        made = content(out)
+        assert 0 < len(made) < 30
+        for name in made:
+            with Image.open(out / name) as large:
+                large.load()
+        subprocess.run(["mount", "-o", "remount,size=4m", out], check=True)
+        result = rgt(*arguments)
+        assert result.returncode == 0, result.stderr
+        assert len(content(out)) == 30
+        assert made.items() <= content(out).items()
+    finally:
+        subprocess.run(["umount", out], check=True)
+
+
+def test_inputs_of_all_kinds(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder, out = photos(6), tmp_path / "out"
+    common = ("-m", micro_checkpoint, "--name", "{stem}{ext}", "-o", out)
+    listed = "\n".join(str(folder / name) for name in ("01.jpg", "02.jpg"))
+    result = rgt("upscale", "--from-file", "-", *common, input=listed)
+    assert result.returncode == 0, result.stderr
+    assert set(content(out)) == {"01.jpg", "02.jpg"}
+    result = rgt("upscale", folder / "0[45].jpg", *common, "--fail-fast")
+    assert result.returncode == 0, result.stderr
+    assert set(content(out)) == {"01.jpg", "02.jpg", "04.jpg", "05.jpg"}
+    raw = os.fsdecode(b"caf\xe9.png")
+    (folder / "sub" / "00.png").rename(folder / raw)
+    result = rgt("upscale", folder, *common, "--include", "caf*")
+    assert result.returncode == 0, result.stderr
+    assert raw in content(out)
+    for nothing in (("upscale",), ("upscale", tmp_path / "no*.png", *common)):
+        assert rgt(*nothing).returncode == 3
+    (tmp_path / "empty").mkdir()
+    assert rgt("upscale", tmp_path / "empty").returncode == 3
+
+
+def test_fail_fast(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path) -> None:
+    folder, out, report = photos(12), tmp_path / "out", tmp_path / "run.json"
+    (folder / "02.jpg").write_text("bad")
+    result = rgt("upscale", folder, "-m", micro_checkpoint, "-o", out, "--fail-fast", "--report", report)
+    assert result.returncode == 1
+    files = read_report(report)["files"]
+    assert [Path(file["source"]).name for file in files if file["error"]] == ["02.jpg"]
+    assert [Path(file["source"]).name for file in files] == ["01.jpg", "02.jpg"]
+    # Images that were read ahead may have been finished, but none was started afterwards.
+    assert {"01_x2.jpg"} <= set(content(out)) <= {"01_x2.jpg", "04_x2.jpg", "05_x2.jpg"}
+
+
+def test_the_exit_code_of_a_common_cause(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    """One cause has the same exit code for one file and for many; several causes are exit 1."""
+    folder = photos(3)
+    Image.new("RGBA", (8, 8)).save(folder / "clear.png")
+    command = ("upscale", "-m", micro_checkpoint, "--format", "jpeg")
+    assert rgt(*command, folder / "clear.png").returncode == 2
+    assert rgt(*command, folder).returncode == 2
+    (folder / "bad.png").write_text("not an image")
+    assert rgt(*command, folder / "bad.png").returncode == 1
+    assert rgt(*command, folder).returncode == 1
+
+
+def test_watch(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path) -> None:
+    folder, out, report = photos(3), tmp_path / "out", tmp_path / "run.json"
+    process = start_rgt(
+        "upscale", folder, "-m", micro_checkpoint, "-o", out, "--watch", "--report", report
+    )
+    wait_until((out / "01_x2.jpg").exists, process)
+    (folder / "bad.png").write_text("not an image")
+    shutil.copy(folder / "01.jpg", folder / "late.jpg")
+    wait_until((out / "late_x2.jpg").exists, process)
+    time.sleep(2.5)  # the bad one is tried once, not at every scan
+    process.send_signal(signal.SIGTERM)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, printed
+    facts = read_report(report)
+    assert (facts["done"], facts["failed"]) == (3, 1)
+    assert set(content(out)) == {"01_x2.jpg", "02_x2.jpg", "late_x2.jpg"}
+
+
+def test_files_that_vanish(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path) -> None:
+    """An input and the output folder are removed during the run."""
+    folder, out, report = photos(40, size=90), tmp_path / "out", tmp_path / "run.json"
+    arguments = ("upscale", folder, "-m", micro_checkpoint, "-o", out, "--report", report)
+    process = started(arguments, out)
+    (folder / "38.jpg").unlink()
+    _, printed = process.communicate(timeout=120)
+    assert process.returncode == 1, printed
+    facts = read_report(report)
+    assert (facts["done"], facts["failed"]) == (25, 1)
+    assert "no such file" in next(file["error"] for file in facts["files"] if file["error"])
+
+    shutil.rmtree(out)
+    process = started(arguments, out, outputs=3)
+    out.rename(tmp_path / "elsewhere")
+    _, printed = process.communicate(timeout=120)
+    assert process.returncode == 6, printed
+    assert "Traceback" not in printed
+    assert "vanished" in printed
+    assert not out.exists()
+    (tmp_path / "elsewhere").rename(out)
+    result = rgt(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert len(content(out)) == 25
+
+
+def test_read_only_output(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path) -> None:
+    folder, out = photos(4), tmp_path / "out"
+    out.mkdir(mode=0o500)
+    result = rgt("upscale", folder, "-m", micro_checkpoint, "-o", out, before=UNPRIVILEGED)
+    assert result.returncode == 6, result.stderr
+    assert "Traceback" not in result.stderr
+    assert content(out) == {}

@@ -1,7 +1,7 @@
 """Files that are whole or absent: atomic writes, scratch files, stamps, append-only logs, locks.
 
-A file that is being written has a hidden name in the folder of its target and is locked by the process
-that writes it. What a dead process left behind can therefore be told from the work of a living one.
+A file that is being written has a hidden name in the folder of its target, and is locked by the process
+that writes it. So files that a dead process left can be removed without touching those of a living one.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ def exclusive(resource: Path, wait: bool = False, lock_file: Path | None = None)
     Args:
         resource: What is locked.
         wait: Wait for another process that holds the lock, instead of refusing.
-        lock_file: The file that represents the lock. By default, it lies in the folder for temporary
+        lock_file: The file that represents the lock. By default, it is in the folder for temporary
             files, so that nothing is left beside `resource`.
 
     Raises:

@@ -58,7 +58,7 @@ def _automatic(scale: int | None, device_type: str, progress: DownloadProgress |
     if device_type != "cuda":
         note = (
             f"no CUDA device selected; using the bundled model {bundled.name} "
-            "(try -m tiny-photo for JPEG photos, -m rgt for the best quality, much slower)"
+            "(-m tiny-photo suits JPEG photos; see `rgt help models`)"
         )
         return _resolve_entry(bundled, progress, note)
     published = lookup("rgt", scale)

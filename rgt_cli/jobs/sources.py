@@ -58,7 +58,7 @@ class SourceFilter:
     exclude: tuple[str, ...] = ()
     """Shell patterns, none of which may match."""
     output: Path | None = None
-    """The output folder, whose files are not inputs where it lies inside a folder of inputs."""
+    """The output folder, whose files are not inputs if it is inside a folder of inputs."""
 
     def reason_to_ignore(self, relative: Path) -> str | None:
         """Return why a file, given by its path inside the folder, is not an input; None if it is one."""

@@ -14,7 +14,7 @@ def test_it_fits_on_a_few_screens() -> None:
 
 
 @pytest.mark.parametrize("heading", ["Install", "Development"])
-def test_the_blocks_that_are_run_elsewhere_are_there(heading: str) -> None:
+def test_ci_finds_the_blocks_that_it_runs(heading: str) -> None:
     (block,) = code_blocks(section(TEXT, heading), "sh")
     assert all(line.startswith((".venv/bin/", "python3 -m venv")) for line in block.splitlines())
 

@@ -95,6 +95,8 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
     sources += inputs.listed()
     if not sources:
         raise NoInputError("no input files given: `rgt upscale --help` shows examples")
+    if len(sources) == 2 and sources[0].exists() and not (sources[1].exists() or is_pattern(sources[1])):
+        raise NoInputError(f"{sources[1]}: no such file: to name the output, use -o {sources[1]}")
     command = _Command(
         console=console,
         inputs=inputs,

@@ -34,8 +34,9 @@ def needs_streaming(job: Job, context: RunContext) -> bool:
         return False
     if job.is_video or job.format.name not in STREAMABLE:
         return False
-    # The input as decoded and as an array; the output as an array and as it is encoded.
-    needed = decoded_bytes(job.source) * (2 + 2 * scale**2)
+    from rgt_cli.inference.memory import bytes_in_memory  # imports torch, which planning does not need
+
+    needed = bytes_in_memory(decoded_bytes(job.source), scale)
     free = context.upscaler.free_memory()
     if needed > _SHARE * free:
         logger.info("%s: streaming, since it needs %.0f of %.0f MB", job.name, needed / 1e6, free / 1e6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,12 @@ def jobs(tmp_path: Path) -> list[Job]:
     [(Existing.SKIP, "c"), (Existing.UPDATE, "bc"), (Existing.OVERWRITE, "abc")],
 )
 def test_existing_outputs(jobs: list[Job], journaled: bool, existing: Existing, expected: str) -> None:
-    journal = Journal(jobs[0].target.parent, {}) if journaled else None
-    pending, skipped = partition(jobs, journal, existing)
-    assert "".join(job.source.stem for job in pending) == expected
-    assert len(pending) + len(skipped) == 3
-    with pytest.raises(UsageError, match="--skip-existing"):
-        partition(jobs, journal, Existing.REFUSE)
+    with Journal(jobs[0].target.parent, {}) if journaled else nullcontext() as journal:
+        pending, skipped = partition(jobs, journal, existing)
+        assert "".join(job.source.stem for job in pending) == expected
+        assert len(pending) + len(skipped) == 3
+        with pytest.raises(UsageError, match="--skip-existing"):
+            partition(jobs, journal, Existing.REFUSE)
 
 
 def test_only_files_of_dead_processes_are_removed(jobs: list[Job]) -> None:

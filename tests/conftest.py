@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ from safetensors.torch import save_file
 
 from rgt_cli.network import RGT
 from tests.helpers import DATA
+from tests.helpers.checkpoints import save_as_published
+from tests.helpers.hub import Hub
 from tests.helpers.networks import MICRO
 from tests.helpers.process import RunRGT, run_rgt
+from tests.helpers.sandbox import Sandbox
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # other workers, and the processes they start, compute too
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -51,3 +55,16 @@ def micro_checkpoint(tmp_path: Path) -> Path:
 def rgt() -> RunRGT:
     """Run `rgt` as a person would."""
     return run_rgt
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    """`rgt` between an empty server and an empty cache."""
+    with Hub() as hub:
+        yield Sandbox(hub, tmp_path)
+
+
+@pytest.fixture
+def published(micro_checkpoint: Path) -> bytes:
+    """A small x2 checkpoint, wrapped and with derived buffers as published."""
+    return save_as_published(micro_checkpoint).read_bytes()

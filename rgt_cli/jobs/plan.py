@@ -208,6 +208,8 @@ class _Naming:
                 "use {stem}, {ext}, {name}, {size}, {scale} or {index}"
             ) from error
         relative = source.relative.parent / name
+        if Path(name).name and not relative.suffix:
+            raise UsageError(f"--name {template!r}: gives a name without a suffix: add {{ext}}")
         if not Path(name).name or Path(name).is_absolute() or ".." in relative.parts:
             raise UsageError(f"--name {template!r}: leads out of the output folder")
         return relative

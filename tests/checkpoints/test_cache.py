@@ -12,7 +12,7 @@ import pytest
 
 from rgt_cli.checkpoints.cache import read_record
 from tests.helpers.checkpoints import flip_last_bit
-from tests.helpers.process import AS_ROOT, UNPRIVILEGED, start_rgt, wait_until
+from tests.helpers.process import UNPRIVILEGED, start_rgt, wait_until
 from tests.helpers.sandbox import NAME, SERVED, Sandbox, read_only, small_disk
 
 SOURCES = pytest.mark.parametrize("source", ["hub", "url"])
@@ -88,7 +88,6 @@ def test_original_in_a_read_only_cache_is_used_directly(
     assert [r for r in sandbox.hub.requests if "owner" in r.path] == []
 
 
-@AS_ROOT
 @SOURCES
 def test_full_disk(sandbox: Sandbox, published: bytes, source: str) -> None:
     model = serve(sandbox, published, source)
@@ -96,7 +95,6 @@ def test_full_disk(sandbox: Sandbox, published: bytes, source: str) -> None:
         sandbox.assert_refused(sandbox.run("models", "download", model), "no space left")
 
 
-@AS_ROOT
 @SOURCES
 def test_disk_with_room_for_the_original_only(
     sandbox: Sandbox, published: bytes, small_png: Path, source: str

@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import json
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ import pytest
 from rgt_cli.checkpoints.catalogue import catalogue
 from rgt_cli.cli.models import models
 from tests.helpers import WEIGHTS
-from tests.helpers.checkpoints import flip_last_bit, save_as_published
-from tests.helpers.hub import COMMIT, Hub
+from tests.helpers.checkpoints import flip_last_bit
+from tests.helpers.hub import COMMIT
 from tests.helpers.process import run_rgt
 from tests.helpers.sandbox import NAME, SERVED, Sandbox
 
@@ -31,19 +30,6 @@ FILE_KEYS = {
 }  # fmt: skip
 """The keys of the file that `rgt models info` adds."""
 COMMANDS = {"convert", "download", "info", "path", "remove", "verify"}
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    """Return `rgt` between an empty server and an empty cache."""
-    with Hub() as hub:
-        yield Sandbox(hub, tmp_path)
-
-
-@pytest.fixture
-def published(micro_checkpoint: Path) -> bytes:
-    """Return the content of a small x2 checkpoint, wrapped and with derived buffers as published."""
-    return save_as_published(micro_checkpoint).read_bytes()
 
 
 def listed(sandbox: Sandbox, **options: Any) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,6 @@ from PIL import Image, ImageCms
 from tests.helpers import DATA
 from tests.helpers.checkpoints import Evil
 from tests.helpers.process import (
-    AS_ROOT,
     UNPRIVILEGED,
     RunRGT,
     command,
@@ -29,6 +28,7 @@ from tests.helpers.process import (
     start_rgt,
 )
 from tests.helpers.report import read_events, read_report
+from tests.helpers.sandbox import small_disk
 
 
 def assert_one_line_of_error(result: subprocess.CompletedProcess[str], code: int) -> None:
@@ -332,19 +332,14 @@ def test_folder_without_permission(rgt: RunRGT, small_png: Path, tmp_path: Path)
     assert names_in(folder) == set()
 
 
-@AS_ROOT
 def test_full_disk(rgt: RunRGT, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
-    try:
+    with small_disk(disk, 64 << 10):
         result = rgt("upscale", DATA / "cat.png", "-s", "2", "-o", disk / "out.png", "--tile", "96")
         assert result.returncode == 6, result.stderr
         assert "Traceback" not in result.stderr
         assert "space" in result.stderr.splitlines()[-1]
         assert names_in(disk) == set()
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 @pytest.mark.parametrize(

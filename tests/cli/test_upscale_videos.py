@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.process import AS_ROOT, RunRGT, names_in, start_rgt, wait_until
+from tests.helpers.process import RunRGT, names_in, start_rgt, wait_until
+from tests.helpers.sandbox import resize_disk, small_disk
 from tests.helpers.videos import X264, ffmpeg, frame_count, lavfi, planes, with_everything
 
 KILLS = int(os.environ.get("RGT_TEST_KILLS", "2"))
@@ -187,25 +188,20 @@ def test_folder_of_images_and_videos(
     assert (again["skipped"], again["failed"]) == (3, 1)
 
 
-@AS_ROOT
 def test_full_disk(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", disk], check=True)
     command = ("upscale", clip, "-m", micro_checkpoint, "-o", disk / "out.mkv")
-    try:
+    with small_disk(disk, 48 << 10):
         result = rgt(*command, "--segment-seconds", "0.2", "--codec", "ffv1")
         assert result.returncode == 6, result.stderr
         assert "space" in result.stderr
         assert "Traceback" not in result.stderr
         assert not (disk / "out.mkv").exists()
-        subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+        resize_disk(disk, 4 << 20)
         result = rgt(*command, "--segment-seconds", "0.2", "--codec", "ffv1")
         assert result.returncode == 0, result.stderr
         assert frame_count(disk / "out.mkv") == 40
         assert names_in(disk) == {"out.mkv"}
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_preview(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def golden_files() -> list[ParameterSet]:
     shipped = sorted((DATA / "golden").glob("*.safetensors"))
     assert len(shipped) == 4
     larger = [SHARED / f"{name}.safetensors" for name in ("x2-deep-recursion", "x4-wide")]
-    skip = pytest.mark.skip(reason="the larger golden vectors are not available")
+    skip = pytest.mark.skip(reason="the project does not ship the larger golden vectors")
     return [
         pytest.param(path, id=path.stem, marks=[] if path.is_file() else [skip])
         for path in [*shipped, *larger]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,9 @@ RunRGT = Callable[..., subprocess.CompletedProcess[str]]
 _DROP = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 UNPRIVILEGED = _DROP if os.geteuid() == 0 else ()
 """Put before a command so that even root respects file permissions."""
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+NEEDS_EXIFTOOL = pytest.mark.skipif(
+    shutil.which("exiftool") is None, reason="exiftool, the independent reader, is not installed"
+)
 
 
 def command(*arguments: object) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +18,7 @@ from rgt_cli.size import Size
 from tests.helpers.images import decoded, doubled, exiftool, sample
 from tests.helpers.jobs import make_context
 from tests.helpers.networks import Nearest, nearest_upscaler
-
-EXIFTOOL = pytest.mark.skipif(shutil.which("exiftool") is None, reason="needs exiftool")
+from tests.helpers.process import NEEDS_EXIFTOOL
 
 
 def run(
@@ -142,7 +140,7 @@ def full_jpeg(tmp_path: Path, photo: np.ndarray) -> Path:
     return path
 
 
-@EXIFTOOL
+@NEEDS_EXIFTOOL
 @pytest.mark.parametrize(("dpi", "expected"), [("keep", 300), ("scale", 600), (72.0, 72)])
 def test_resolution(full_jpeg: Path, dpi: str | float, expected: float) -> None:
     run(full_jpeg, full_jpeg.with_name("out.jpg"), dpi=dpi)
@@ -152,7 +150,7 @@ def test_resolution(full_jpeg: Path, dpi: str | float, expected: float) -> None:
     assert exiftool(full_jpeg.with_name("out.tif"))["IFD0:YResolution"] == expected
 
 
-@EXIFTOOL
+@NEEDS_EXIFTOOL
 def test_metadata_options(full_jpeg: Path) -> None:
     target = full_jpeg.with_name("out.jpg")
     run(full_jpeg, target)

@@ -131,6 +131,11 @@ def test_wrong_templates(template: str) -> None:
         outputs("a.png", template=template)
 
 
+def test_a_template_without_a_suffix() -> None:
+    with pytest.raises(UsageError, match=r"\{ext\}"):
+        outputs("a.png", template="{stem}")
+
+
 def test_a_template_that_gives_one_name_to_all() -> None:
     with pytest.raises(UsageError, match="same"):
         outputs("a.png", "b.png", template="same.png")

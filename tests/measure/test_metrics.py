@@ -14,7 +14,7 @@ from tests.helpers import DATA
 
 SET5 = DATA.parents[2] / "shared/eval/Set5"
 """A dataset that the project may not ship."""
-NEEDS_SET5 = pytest.mark.skipif(not SET5.is_dir(), reason="Set5 is not available")
+NEEDS_SET5 = pytest.mark.skipif(not SET5.is_dir(), reason="the project may not ship Set5")
 
 
 def read(path: Path) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import functools
 import io
-import shutil
 import subprocess
 import zlib
 from operator import methodcaller
@@ -25,8 +24,9 @@ from tests.helpers.images import (
     png_chunk,
     with_chunks,
 )
+from tests.helpers.process import NEEDS_EXIFTOOL
 
-pytestmark = pytest.mark.skipif(shutil.which("exiftool") is None, reason="needs exiftool")
+pytestmark = NEEDS_EXIFTOOL
 
 XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""

@@ -5,7 +5,6 @@ exiftool puts places into files of every format, and looks for them in the outpu
 
 import io
 import re
-import shutil
 import struct
 import subprocess
 import zlib
@@ -21,8 +20,8 @@ from PIL import Image, PngImagePlugin
 from rgt_cli.media import Metadata, Picture, read_images, strip_gps, strip_metadata
 from rgt_cli.media.iptc import PHOTOSHOP, strip_photoshop_gps
 from tests.helpers.images import LOSSLESS, converted, png_chunk, stream, with_chunks
+from tests.helpers.process import NEEDS_EXIFTOOL
 
-EXIFTOOL = pytest.mark.skipif(shutil.which("exiftool") is None, reason="needs exiftool")
 PLACE_TAG = re.compile(
     r"GPS|^(?!Creator).*City|^(?!Creator).*Country|Location|Province|State|Lat|Long|Coverage"
 )
@@ -122,7 +121,7 @@ def assert_others_stay(path: Path) -> None:
     assert {name: found.get(name) for name in OTHERS} == OTHERS
 
 
-@EXIFTOOL
+@NEEDS_EXIFTOOL
 @SOURCES
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".avif", ".heic"])
 def test_no_place_is_left(located: Callable[[str], Path], name: str, suffix: str) -> None:
@@ -137,7 +136,7 @@ def test_no_place_is_left(located: Callable[[str], Path], name: str, suffix: str
         assert {tag: found.get(tag) for tag in IPTC_OTHERS} == IPTC_OTHERS
 
 
-@EXIFTOOL
+@NEEDS_EXIFTOOL
 @SOURCES
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_no_place_is_left_in_streamed_images(
@@ -150,7 +149,7 @@ def test_no_place_is_left_in_streamed_images(
     assert_others_stay(target)
 
 
-@EXIFTOOL
+@NEEDS_EXIFTOOL
 @SOURCES
 def test_places_stay_unless_they_are_to_be_removed(located: Callable[[str], Path], name: str) -> None:
     """Else the tests above prove nothing."""
@@ -161,7 +160,7 @@ def test_places_stay_unless_they_are_to_be_removed(located: Callable[[str], Path
     assert_others_stay(target)
 
 
-@EXIFTOOL
+@NEEDS_EXIFTOOL
 @pytest.mark.parametrize(
     ("name", "suffix"),
     [("in.jpg", suffix) for suffix in (".jpg", ".png", ".tif", ".webp", ".avif", ".heic", ".jxl")]
@@ -198,7 +197,7 @@ LAYOUT_GROUPS = {
 """The groups of tags that describe the file itself."""
 
 
-@EXIFTOOL
+@NEEDS_EXIFTOOL
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
 def test_xmp_with_other_prefixes(tmp_path: Path, photo: np.ndarray, suffix: str) -> None:
     """RDF allows any prefix, and properties as attributes, elements and structures."""
@@ -225,7 +224,7 @@ def test_xmp_with_other_prefixes(tmp_path: Path, photo: np.ndarray, suffix: str)
     assert tags(target)["XMP-photoshop:Credit"] == "Ann"
 
 
-@EXIFTOOL
+@NEEDS_EXIFTOOL
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
 def test_texts_of_a_png(tmp_path: Path, photo: np.ndarray, kind: bytes, bits: int) -> None:

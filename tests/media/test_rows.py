@@ -203,7 +203,7 @@ def test_png_with_a_wrong_byte(tmp_path: Path, photo: np.ndarray) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the size of files is limited as on Unix")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot limit the size of files")
 @pytest.mark.parametrize("name", ["in.tif", "in.png"])
 def test_no_room_for_the_decoded_rows(tmp_path: Path, name: str) -> None:
     import resource

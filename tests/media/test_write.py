@@ -281,7 +281,7 @@ def test_failed_write_leaves_the_old_target(tmp_path: Path, photo: np.ndarray) -
     assert [path.name for path in tmp_path.iterdir()] == ["out.webp"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the size of files is limited as on Unix")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot limit the size of files")
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp", "tiff", "bmp", "avif", "gif", "heif", "jxl"])
 def test_disk_that_fills_up_leaves_no_target(tmp_path: Path, photo: np.ndarray, name: str) -> None:
     import resource

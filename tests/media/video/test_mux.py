@@ -1,7 +1,6 @@
 """Which tags and streams reach the output; exiftool and ffmpeg are the independent readers."""
 
 import json
-import shutil
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +16,7 @@ from rgt_cli.media.video.metadata import MetadataPolicy
 from rgt_cli.media.video.mux import Segment, assemble
 from rgt_cli.media.video.probe import Video, probe
 from rgt_cli.media.video.streams import StreamPlan, plan_streams
-from tests.helpers.process import names_in
+from tests.helpers.process import NEEDS_EXIFTOOL, names_in
 from tests.helpers.videos import (
     CHAPTERS,
     SMALL,
@@ -32,7 +31,6 @@ from tests.helpers.videos import (
 
 PLACE = "+48.8577+002.2950/"
 TELEMETRY = "1\n00:00:00,000 --> 00:00:01,000\nF/2.8, ISO 100, GPS (2.2950, 48.8577, 15)\n"
-needs_exiftool = pytest.mark.skipif(not shutil.which("exiftool"), reason="needs exiftool")
 
 
 def phone_video(path: Path) -> None:
@@ -68,7 +66,7 @@ def places_in(path: Path) -> set[str]:
     return {key for key, value in exif_of(path).items() if any(part in str(value) for part in digits)}
 
 
-@needs_exiftool
+@NEEDS_EXIFTOOL
 @pytest.mark.parametrize("output", [OutputOptions(strip_gps=True), OutputOptions(strip=True)])
 @pytest.mark.parametrize("suffix", ["mov", "mp4", "mkv"])
 def test_location_is_left_out(tmp_path: Path, suffix: str, output: OutputOptions) -> None:
@@ -95,7 +93,7 @@ def test_other_tags_survive_without_the_location(tmp_path: Path, suffix: str) ->
     assert facts(target).streams == facts(source).streams
 
 
-@needs_exiftool
+@NEEDS_EXIFTOOL
 @pytest.mark.parametrize("suffix", ["mov", "mp4", "mkv"])
 def test_strip_leaves_out_all_tags(tmp_path: Path, suffix: str) -> None:
     source, target = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"

@@ -1,7 +1,7 @@
 """Upscale arrays: device, precision, memory, tiles and their blending, transparency, any size."""
 
-from rgt_cli.inference.device import use_threads
 from rgt_cli.inference.multipass import MultiPassUpscaler
+from rgt_cli.inference.threads import use_threads
 from rgt_cli.inference.upscaler import Upscaler
 
 __all__ = ["MultiPassUpscaler", "Upscaler", "use_threads"]

@@ -1,4 +1,4 @@
-"""The device and the precision that the network computes in, its threads, and the memory allocator."""
+"""The device and the precision that the network computes in, and the memory allocator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Literal
 import torch
 
 from rgt_cli.errors import UsageError
-from rgt_cli.inference.limits import processors
 from rgt_cli.network.kernels import has_onednn
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
@@ -88,21 +87,6 @@ def safer_precisions(dtype: torch.dtype, device: torch.device) -> list[torch.dty
     if dtype == torch.float16 and device.type == "cuda" and torch.cuda.is_bf16_supported():
         steps.append(torch.bfloat16)  # the range of fp32 at the speed of fp16
     return steps if dtype == torch.float32 else [*steps, torch.float32]
-
-
-def use_threads(count: int | None = None) -> int:
-    """Set the number of threads that PyTorch computes on.
-
-    Args:
-        count: The number; None uses the processors that this process may use, but no more threads than
-            PyTorch chose itself, which depends on physical cores and OMP_NUM_THREADS.
-
-    Returns:
-        The number of threads.
-    """
-    threads = min(torch.get_num_threads(), processors()) if count is None else count
-    torch.set_num_threads(threads)
-    return threads
 
 
 def reuse_freed_memory() -> None:

@@ -40,6 +40,9 @@ MAX_AUTO_BATCH = 8
 MAX_AUTO_BATCH_PIXELS = 1 << 20
 """The most input pixels that are computed at once, unless `batch_size` is given. More do not make a
 device any faster, and their outputs fill the memory."""
+MAX_CPU_BATCH_IMAGE = 64 * 64
+"""The most pixels of an image that a CPU computes at once with others, unless `batch_size` is given. A
+single larger one keeps its threads as busy."""
 
 AnyImage = TypeVar("AnyImage", np.ndarray, Image.Image)
 
@@ -69,7 +72,8 @@ class Upscaler:
         self_ensemble: Compute the mean over the 8 flips and rotations of each tile, at 8 times the cost:
             the RGT+ of the paper.
         batch_size: How many images of one size `upscale_batch` computes at once. None is as many as fit
-            in memory, at most 8 and a megapixel, on CUDA, and 1 elsewhere, where more are not faster.
+            in memory, at most 8 and a megapixel, on CUDA, and 8 images of at most 64x64 pixels on a CPU
+            if the results are the same to the last bit.
 
     Raises:
         UsageError: An argument is not valid, or not for this model or machine.
@@ -114,6 +118,8 @@ class Upscaler:
         self.scale = self.native_scale if scale is None else scale
         if not 1 <= self.scale <= self.native_scale:
             raise UsageError(f"{self.name} upscales by {self.native_scale}, not by {self.scale}")
+        self._batchable: dict[tuple[int, ...], bool] = {}
+        """Whether a batch of this shape has the same results as its images have one by one."""
         self._memory_model = MemoryModel.of(self.config, self.dtype, self.device)
         self._tiled = TiledRunner(
             self._runner, self._memory_model, tile=tile, overlap=overlap, memory=memory,
@@ -176,8 +182,11 @@ class Upscaler:
 
     def batch_size_for(self, size: Dimensions) -> int:
         """Return how many images of this size in pixels `upscale_batch` computes at once."""
-        if self.batch_size is not None or self.device.type != "cuda":
-            return self.batch_size or 1
+        if self.batch_size is not None:
+            return self.batch_size
+        if self.device.type != "cuda":
+            is_tiny = size.width * size.height <= MAX_CPU_BATCH_IMAGE
+            return MAX_AUTO_BATCH if self.device.type == "cpu" and is_tiny else 1
         free = int(FREE_SHARE * free_memory(self.device, self.memory))
         fitting = self._memory_model.batch_size_for(size, free)
         useful = min(MAX_AUTO_BATCH, MAX_AUTO_BATCH_PIXELS // (size.width * size.height))
@@ -192,7 +201,8 @@ class Upscaler:
             images: Arrays as for `upscale`.
 
         Returns:
-            The result of `upscale` for each, but for rounding: sums are computed in another order.
+            The result of `upscale` for each. With a `batch_size`, and on CUDA, it may differ by
+            rounding, since sums are computed in another order.
 
         Raises:
             UsageError, OutOfMemoryError, CheckpointError: As `upscale`.
@@ -201,14 +211,38 @@ class Upscaler:
         same = all(image.shape == first.shape and image.dtype == first.dtype for image in images)
         if len(images) > 1 and same and self._fits_whole(first):
             stacked = np.stack([image if image.ndim == 3 else image[..., None] for image in images])
-            try:
-                return list(_to_output(self._runner.run_batch(stacked), first))
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                logger.info("memory ran out with %d images at once: upscaling one by one", len(images))
-            release_memory(self.device)
+            if self._is_batchable(stacked) and (results := self._run_at_once(stacked)) is not None:
+                return list(_to_output(results, first))
         return [self.upscale(image) for image in images]
+
+    def _run_at_once(self, images: np.ndarray) -> np.ndarray | None:
+        """Upscale (N, h, w, C); return None if memory runs out."""
+        try:
+            return self._runner.run_batch(images)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.info("memory ran out with %d images at once: upscaling one by one", len(images))
+        release_memory(self.device)
+        return None
+
+    def _is_batchable(self, images: np.ndarray) -> bool:
+        """Return whether a batch like this one may be computed at once.
+
+        oneDNN and BLAS choose their kernels by the shapes of matrices, which are larger in a batch. On
+        a CPU, the results of the first batch of each shape are compared with those of its images.
+
+        Args:
+            images: (N, h, w, C).
+        """
+        if self.batch_size is not None or self.device.type != "cpu":
+            return True
+        if images.shape not in self._batchable:
+            singles = [self._runner.run_batch(image[None]) for image in images]
+            is_same = np.array_equal(self._runner.run_batch(images), np.concatenate(singles))
+            self._batchable[images.shape] = is_same
+            logger.info("%s: %s at once", images.shape, "computed" if is_same else "not computed")
+        return self._batchable[images.shape]
 
     def upscale_rows(
         self, image: Rows, on_progress: ProgressCallback | None = None

@@ -191,7 +191,7 @@ class WindowAttention(nn.Module):
         bias, scale, start = self._bias(), self.head_dim**-0.5, 0
         for count, split in layout.kinds:
             kind_bias = bias if split is None else bias + MASKED * split
-            step = count if torch.is_grad_enabled() else max(1, strip_tokens(x) // size)
+            step = max(1, count if torch.is_grad_enabled() else strip_tokens(x) // size)
             for first in range(0, count, step):
                 end = start + min(step, count - first) * size
                 parts = project(qkv, reorder(x, layout.order[start:end], layout.back), self.rows)

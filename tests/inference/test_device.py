@@ -1,8 +1,4 @@
-"""Devices, precisions and threads by name."""
-
-import os
-import subprocess
-import sys
+"""Devices and precisions by name."""
 
 import pytest
 import torch
@@ -13,7 +9,6 @@ from rgt_cli.inference.device import (
     resolve_device,
     resolve_precision,
     safer_precisions,
-    use_threads,
 )
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -37,21 +32,3 @@ def test_unknown_and_missing_devices_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match=repr(name)):
         resolve_device(name)
     assert resolve_device("cpu") == CPU
-
-
-def test_threads_are_no_more_than_openmp_allows() -> None:
-    """In a new process, because the number of threads is a setting of the whole process."""
-    program = "from rgt_cli.inference import use_threads; print(use_threads(), use_threads(3))"
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment
-    )
-    assert result.stdout.split() == ["1", "3"]
-
-
-def test_threads_can_be_set() -> None:
-    before = torch.get_num_threads()
-    try:
-        assert use_threads(3) == torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)

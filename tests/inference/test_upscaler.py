@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import rgt_cli
@@ -134,3 +135,26 @@ def test_only_images_of_one_size_and_dtype_are_computed_at_once(photo: np.ndarra
     assert network.seen == [2, 1, 1, 1, 1]
     assert upscaler.batch_size_for(Dimensions(451, 300)) == 2
     assert Upscaler(network, device="cpu").batch_size_for(Dimensions(451, 300)) == 1
+
+
+class RoundsByBatch(Counting):
+    """The same, with the last bits of its output depending on how many images share a call."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * (1 - 1e-7 * len(x))
+
+
+@pytest.mark.parametrize(("network", "calls"), [(Counting(), 1), (RoundsByBatch(), 3)])
+def test_tiny_images_share_the_processor_if_their_results_stay_the_same(
+    photo: np.ndarray, network: Counting, calls: int
+) -> None:
+    upscaler = Upscaler(network, device="cpu")
+    assert upscaler.batch_size_for(Dimensions(64, 64)) == 8
+    assert upscaler.batch_size_for(Dimensions(65, 64)) == 1
+    images = [photo[y : y + 20, 60:90] for y in (0, 80, 160)]
+    expected = [Upscaler(network, device="cpu").upscale(image) for image in images]
+    for _ in range(2):
+        del network.seen[:]
+        for one, many in zip(expected, upscaler.upscale_batch(images), strict=True):
+            np.testing.assert_array_equal(many, one)
+    assert len(network.seen) == calls

@@ -34,6 +34,14 @@ def test_any_size(size: tuple[int, int]) -> None:
     assert output.isfinite().all()
 
 
+@pytest.mark.parametrize("side", [1, 16, 20])
+def test_gradients_of_any_size(side: int) -> None:
+    """An image of a single window has no windows of the other kinds."""
+    network = micro_rgt(split_size=(8, 16))
+    network(torch.rand(1, 3, side, side)).sum().backward()
+    assert all(weight.grad is not None for weight in network.parameters())
+
+
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("upsampler", ["pixelshuffle", "direct"])
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -1,0 +1,91 @@
+"""Time the bundled model beside busy processes, with each way in which its threads can wait.
+
+\b
+    python tests/benchmarks/beside_busy_processes.py --sides 16,64,256 --busy 0,1,2,4
+
+`default` is what `rgt` does. `spin` leaves the threads to libgomp, which spins for milliseconds;
+`passive` never spins; `one` computes on one thread. A line reports the median of the seconds for one
+image, for each side of it in pixels, with so many other processes that never pause. Every measurement
+runs in a process of its own, one after the other.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+POLICIES = ("default", "spin", "passive", "one")
+WARM_UP = 3.0
+"""Seconds of work before the measurement, in which the load of other processes is noticed."""
+MEASURED = 4.0
+"""Seconds of work that are measured."""
+
+
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """Run processes that never pause."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def measure(policy: str, side: int) -> None:
+    """Print the median of the seconds for one image, in a process of its own."""
+    import numpy as np
+    import torch
+
+    from rgt_cli import Upscaler
+    from rgt_cli.inference import use_threads
+
+    if policy == "default":
+        use_threads()
+    elif policy == "one":
+        torch.set_num_threads(1)
+    upscaler = Upscaler("tiny", device="cpu")
+    image = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    seconds: list[float] = []
+    start = time.perf_counter()
+    while (now := time.perf_counter()) < start + WARM_UP + MEASURED or len(seconds) < 3:
+        upscaler.upscale(image)
+        if now > start + WARM_UP:
+            seconds.append(time.perf_counter() - now)
+    click.echo(statistics.median(seconds))
+
+
+@click.command()
+@click.option("--sides", default="16,64,256", show_default=True, help="Sides of the images in pixels.")
+@click.option("--busy", default="0,1,2,4", show_default=True, help="Numbers of busy processes.")
+@click.option("--measure", "case", type=(click.Choice(POLICIES), int), hidden=True)
+def main(sides: str, busy: str, case: tuple[str, int] | None) -> None:
+    """Print a table of seconds an image."""
+    if case:
+        measure(*case)
+        return
+    click.echo("busy policy   " + "".join(f"{side:>9} px" for side in map(int, sides.split(","))))
+    for count in map(int, busy.split(",")):
+        for policy in POLICIES:
+            environment = os.environ | ({"OMP_WAIT_POLICY": "PASSIVE"} if policy == "passive" else {})
+            row = f"{count:4} {policy:9}"
+            for side in sides.split(","):
+                command = [sys.executable, __file__, "--measure", policy, side]
+                with busy_processes(count):
+                    result = subprocess.run(
+                        command, env=environment, check=True, capture_output=True, text=True
+                    )
+                row += f"{float(result.stdout):12.4f}"
+            click.echo(row)
+
+
+if __name__ == "__main__":
+    main()

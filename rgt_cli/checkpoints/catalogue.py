@@ -19,6 +19,9 @@ OWN_CATALOGUE = "RGT_CATALOGUE"
 """The environment variable that names a TOML file with more entries, in the form of `catalogue.toml`."""
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 """File name suffixes of checkpoints, the preferred ones first."""
+AUTOMATIC = {"auto": ("tiny", "rgt"), "auto-photo": ("tiny-photo", "photo")}
+"""Name of an automatic model -> the bundled model and the published one that it selects from: for clean
+inputs and for compressed ones."""
 _PACKAGE = Path(__file__).parents[1]
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -174,7 +177,7 @@ def lookup(model: str, scale: int | None) -> CatalogueEntry | Path:
 
 def _nearest_names(name: str) -> list[str]:
     """Return up to two names of different models that look like `name`."""
-    models = {"auto": "auto"}
+    models = {name: name for name in AUTOMATIC}
     for entry in catalogue().values():
         for spelling in (entry.short, entry.name, f"{entry.short}-x{entry.scale}"):
             models[spelling.lower()] = entry.short
@@ -185,12 +188,12 @@ def _nearest_names(name: str) -> list[str]:
 
 
 def available_scales(model: str) -> list[int]:
-    """Return the factors of a catalogue model or "auto"; an empty list for any other checkpoint.
+    """Return the factors of a catalogue or automatic model; an empty list for any other checkpoint.
 
     Raises:
         CheckpointError: As `lookup`.
     """
-    name = "tiny" if model == "auto" else model.lower()  # the published RGT has the same factors
+    name = AUTOMATIC[model][0] if model in AUTOMATIC else model.lower()
     scales = {entry.scale for entry in catalogue().values() if entry.short.lower() == name}
     if not scales and isinstance(found := lookup(model, None), CatalogueEntry):
         scales = {found.scale}

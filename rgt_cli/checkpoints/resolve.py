@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rgt_cli.checkpoints.cache import DownloadProgress, cached_path
-from rgt_cli.checkpoints.catalogue import CatalogueEntry, lookup
+from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, available_scales, lookup
 from rgt_cli.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,9 @@ def resolve(
     """Return the checkpoint that `model` names; download it if it is not cached.
 
     Args:
-        model: As for `lookup`, or "auto". On CUDA, "auto" selects the published RGT, or the bundled
-            model if that cannot be downloaded. On other devices, it selects the bundled model.
+        model: As for `lookup`, or a name in `AUTOMATIC`. On CUDA, these select a published model of this
+            factor if there is one, or the bundled model if it cannot be downloaded. On other devices,
+            they select the bundled model.
         scale: The wanted factor. None leaves the choice to the model.
         device_type: "cuda", "mps" or "cpu".
         progress: A callback for the bytes received.
@@ -43,8 +44,8 @@ def resolve(
         UsageError: The named model does not reach this scale.
         CheckpointError: There is no such name and no such file, or the download failed.
     """
-    if model == "auto":
-        return _automatic(scale, device_type, progress)
+    if model in AUTOMATIC:
+        return _automatic(model, scale, device_type, progress)
     found = lookup(model, scale)
     if isinstance(found, Path):
         logger.info("model %s: the file %s", model, found)
@@ -52,16 +53,15 @@ def resolve(
     return _resolve_entry(found, progress)
 
 
-def _automatic(scale: int | None, device_type: str, progress: DownloadProgress | None) -> Resolved:
-    bundled = lookup("tiny", scale)
+def _automatic(
+    model: str, scale: int | None, device_type: str, progress: DownloadProgress | None
+) -> Resolved:
+    bundled_name, published_name = AUTOMATIC[model]
+    bundled = lookup(bundled_name, scale)
     assert isinstance(bundled, CatalogueEntry)
-    if device_type != "cuda":
-        note = (
-            f"no CUDA device selected; using the bundled model {bundled.name} "
-            "(-m tiny-photo suits JPEG photos; see `rgt help models`)"
-        )
-        return _resolve_entry(bundled, progress, note)
-    published = lookup("rgt", scale)
+    if device_type != "cuda" or bundled.scale not in available_scales(published_name):
+        return _resolve_entry(bundled, progress)
+    published = lookup(published_name, bundled.scale)
     assert isinstance(published, CatalogueEntry)
     try:
         return _resolve_entry(published, progress)

@@ -110,6 +110,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "frames": outcome.frames,
         "seconds": round(outcome.seconds, 4),
         "peak_memory": outcome.peak_memory,
+        "model": outcome.model or None,
         "warnings": list(outcome.warnings),
         "error": error_text(outcome) if outcome.error else None,
     }
@@ -120,11 +121,11 @@ def error_text(outcome: Outcome) -> str:
     return str(outcome.error).replace(os.fspath(outcome.job.source), outcome.job.name)
 
 
-def print_summary(console: Console, report: RunReport, stop: Stop, model: str) -> None:
+def print_summary(console: Console, report: RunReport, stop: Stop) -> None:
     """Print the outcome of a run."""
     if report.planned == 1 and not report.skipped:
         for outcome in report.outcomes:
-            _print_outcome(console, outcome, model)
+            _print_outcome(console, outcome)
     else:
         _print_failures(console, report.failed)
         _print_totals(console, report)
@@ -133,11 +134,11 @@ def print_summary(console: Console, report: RunReport, stop: Stop, model: str) -
         console.warn(f"stopped with {left} left; to resume, repeat the command")
 
 
-def _print_outcome(console: Console, outcome: Outcome, model: str) -> None:
+def _print_outcome(console: Console, outcome: Outcome) -> None:
     """Print the outcome of the only job of a run."""
     if outcome.target_size:
         frames = f", {outcome.frames} frames" if outcome.job.is_video else ""
-        by = f", {model}" if model else ""
+        by = f", {outcome.model}" if outcome.model else ""
         console.info(
             f"{outcome.job.target_name}: {outcome.target_size}{frames}{by}, {outcome.seconds:.1f} s"
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rgt_cli.checkpoints.catalogue import CatalogueEntry, available_scales, lookup
+from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, available_scales, lookup
 from rgt_cli.cli import options, upscale_options
 from rgt_cli.cli.command import Command, common
 from rgt_cli.cli.console import Console
@@ -42,6 +42,7 @@ from rgt_cli.jobs import (
     run_jobs,
     watch_jobs,
 )
+from rgt_cli.jobs.automatic import CLEAN, COMPRESSED, AutomaticModels
 from rgt_cli.jobs.resume import Partition
 from rgt_cli.jobs.sources import is_pattern
 from rgt_cli.jobs.workload import Workload
@@ -114,7 +115,7 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
 
 def _default_size(model: str) -> Size | None:
     """Return the size of outputs where none is requested; None if only the model's file tells."""
-    if model == "auto":
+    if model in AUTOMATIC:
         return Size(scale=4)
     found = lookup(model, None)  # refuses an unknown name
     scale = found.scale if isinstance(found, CatalogueEntry) else None
@@ -144,10 +145,13 @@ class _Command:
 
         if self.size:  # refuse what can be refused before torch takes its second to start
             partition(plan(self.size), None, self.existing)
-        upscaler = self._load_upscaler()
+        upscaler, chooser = self._load_upscalers()
         jobs = plan(upscaler.size)
         is_long = jobs[0].is_video  # one image is not worth finishing after Ctrl-C
-        with exclusive(jobs[0].target), self._session(upscaler, None, graceful=is_long) as session:
+        with (
+            exclusive(jobs[0].target),
+            self._session(upscaler, chooser, None, graceful=is_long) as session,
+        ):
             session.report.events_on_stderr = files.target_name == "stdout"
             if self._previews:
                 return session.preview(jobs)
@@ -162,7 +166,7 @@ class _Command:
         folder = self.options.output.target or output_folder(scan)
         if self.size:  # refuse what can be refused before torch takes its second to start
             plan_folder(scan.sources, folder, self.size, self.options.output)
-        upscaler = self._load_upscaler()
+        upscaler, chooser = self._load_upscalers()
 
         def plan(journal: Journal | None) -> list[Job]:
             found = find_sources(sources, selection).sources if self.run.watch else scan.sources
@@ -173,12 +177,12 @@ class _Command:
             return jobs
 
         if self._previews:
-            with self._session(upscaler, None) as session:
+            with self._session(upscaler, chooser, None) as session:
                 return session.preview(plan(None))
         settings = _settings(upscaler, self.model, self.options)
         with (
             Journal(folder, settings, fresh=self.existing is Existing.OVERWRITE) as journal,
-            self._session(upscaler, journal) as session,
+            self._session(upscaler, chooser, journal) as session,
         ):
             session.report.ignored, session.report.folder = scan.ignored, folder
             if self.run.watch:
@@ -191,25 +195,54 @@ class _Command:
     def _previews(self) -> bool:
         return self.run.dry_run or self.run.preview is not None
 
-    def _load_upscaler(self) -> MultiPassUpscaler:
+    def _load_upscalers(self) -> tuple[MultiPassUpscaler, AutomaticModels | None]:
+        """Return the upscaler of the model, and what chooses another one for some inputs."""
+        if self.model.model != CLEAN:
+            return self._load_upscaler(self.model.model), None
+
+        def load(name: str) -> MultiPassUpscaler:
+            return self._load_upscaler(name, lambda: chooser.examples[name])
+
+        chooser = AutomaticModels({name: load(name) for name in (CLEAN, COMPRESSED)})
+        return chooser.upscalers[CLEAN], chooser
+
+    def _load_upscaler(self, model: str, example: Callable[[], str] | None = None) -> MultiPassUpscaler:
+        """Return the upscaler of a model.
+
+        Args:
+            model: Its name.
+            example: Returns the input that it was chosen for; None if it was requested.
+        """
         from rgt_cli.inference import MultiPassUpscaler
+
+        announced = set[str]()
 
         def load(scale: int | None) -> Upscaler:
             with self.console.downloads() as progress:
-                upscaler = self.model.load(scale, progress)
+                upscaler = dataclasses.replace(self.model, model=model).load(scale, progress)
             for note in upscaler.notes:
                 self.console.warn(note)
+            if example and upscaler.name not in announced:
+                announced.add(upscaler.name)
+                self.console.info(f"using the model {upscaler.name} for {example()}")
             return upscaler
 
         by_network = self.options.image.alpha == "network"
-        upscaler = MultiPassUpscaler(self.size, load, available_scales(self.model.model), by_network)
+        upscaler = MultiPassUpscaler(
+            self.size, load, available_scales(model), by_network, preload=not example
+        )
         if upscaler.size.scale:
             _warn_multi_pass(self.console, upscaler, upscaler.size.scale)
         return upscaler
 
     @contextmanager
     def _session(
-        self, upscaler: MultiPassUpscaler, journal: Journal | None, *, graceful: bool = True
+        self,
+        upscaler: MultiPassUpscaler,
+        chooser: AutomaticModels | None,
+        journal: Journal | None,
+        *,
+        graceful: bool = True,
     ) -> Iterator[_Session]:
         with graceful_shutdown(self.console) if graceful else nullcontext(Stop()) as stop:
             yield _Session(
@@ -219,6 +252,7 @@ class _Command:
                 stop=stop,
                 options=self.options,
                 upscaler=upscaler,
+                chooser=chooser,
                 journal=journal,
             )
 
@@ -233,6 +267,8 @@ class _Session:
     stop: Stop
     options: JobOptions
     upscaler: MultiPassUpscaler
+    chooser: AutomaticModels | None
+    """Chooses another upscaler for some inputs."""
     journal: Journal | None
 
     def preview(self, jobs: list[Job]) -> int:
@@ -256,8 +292,9 @@ class _Session:
         finally:
             self._write_report()
             self.report.end()
-        print_summary(self.console, self.report, self.stop, self.upscaler.name)
-        _warn_fallbacks(self.console, self.upscaler)
+        print_summary(self.console, self.report, self.stop)
+        for upscaler in self.chooser.upscalers.values() if self.chooser else (self.upscaler,):
+            _warn_fallbacks(self.console, upscaler)
         return self.report.exit_code(self.stop)
 
     def _run_round(self, jobs: list[Job]) -> None:
@@ -278,6 +315,7 @@ class _Session:
             on_progress=on_progress,
             stop=self.stop,
             warn=self.console.warn,
+            chooser=self.chooser,
         )
 
     def _write_report(self) -> None:

@@ -27,6 +27,7 @@ class MultiPassUpscaler:
         load: Loads the upscaler of a factor; of None, the upscaler with the model's own factor.
         native: The factors of the model; empty if only its file shows them.
         alpha_by_network: Upscale transparency by the network; otherwise by Lanczos.
+        preload: Load the upscalers of a factor at once; otherwise call `preload` before any use.
     """
 
     def __init__(
@@ -35,6 +36,8 @@ class MultiPassUpscaler:
         load: Callable[[int | None], Upscaler],
         native: list[int],
         alpha_by_network: bool = True,
+        *,
+        preload: bool = True,
     ) -> None:
         self._load, self._upscalers = load, dict[int, Upscaler]()
         self._native = native
@@ -44,6 +47,15 @@ class MultiPassUpscaler:
             self._native = [only.native_scale]
         self.alpha_by_network = alpha_by_network
         self.size = size or Size(scale=self._native[0])
+        if preload:
+            self.preload()
+
+    def preload(self) -> None:
+        """Load the upscalers of a factor, so that what is wrong with them shows before any work is done.
+
+        Raises:
+            UsageError, CheckpointError: As `Upscaler`.
+        """
         if self.size.scale is not None:
             passes = self.plan_passes(self.size.scale)
             steps = " and ".join(f"x{factor}" for factor in passes) or "Lanczos alone"

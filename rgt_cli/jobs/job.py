@@ -76,6 +76,8 @@ class Outcome:
     """The most bytes held until then, where the network computes."""
     warnings: tuple[str, ...] = ()
     """What was lost or changed, although the output was written."""
+    model: str = ""
+    """The names of the models that computed it."""
 
 
 class Stopped(Exception):  # noqa: N818 - a signal, not an error
@@ -92,6 +94,13 @@ class Recorder(Protocol):
         """Record that the output is in place."""
 
 
+class ModelChooser(Protocol):
+    """Chooses a model for each job; `AutomaticModels` is one."""
+
+    def upscaler_for(self, job: Job) -> MultiPassUpscaler:
+        """Return the upscaler that suits the input of a job."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
     """All that the jobs of a run share."""
@@ -106,6 +115,12 @@ class RunContext:
     """Set when the run should stop after the current image or segment."""
     warn: Callable[[str], None]
     """Called with each warning as soon as it is known."""
+    chooser: ModelChooser | None = None
+    """Chooses the upscaler of each job; None if `upscaler` does all of them."""
+
+    def for_job(self, job: Job) -> RunContext:
+        """Return the context with the upscaler that suits the input of a job."""
+        return replace(self, upscaler=self.chooser.upscaler_for(job)) if self.chooser else self
 
     @contextmanager
     def recorded(self, job: Job) -> Iterator[None]:

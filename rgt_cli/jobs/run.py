@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 from rgt_cli.errors import OutputError, RGTError
 from rgt_cli.jobs import image
@@ -26,13 +27,16 @@ def process(job: Job, context: RunContext) -> Outcome:
         Stopped: `context.stop` was set in the middle of a video.
         RGTError: The job failed.
     """
+    context = context.for_job(job)
     if job.is_video:
         from rgt_cli.jobs.video import upscale_video  # imports libraries that images do not need
 
-        return upscale_video(job, context)
-    if needs_streaming(job, context):
-        return upscale_streaming(job, context)
-    return upscale_image(job, context)
+        outcome = upscale_video(job, context)
+    elif needs_streaming(job, context):
+        outcome = upscale_streaming(job, context)
+    else:
+        outcome = upscale_image(job, context)
+    return replace(outcome, model=context.upscaler.name)
 
 
 def run_jobs(jobs: Iterable[Job], context: RunContext) -> Iterator[Outcome]:
@@ -58,11 +62,11 @@ def run_jobs(jobs: Iterable[Job], context: RunContext) -> Iterator[Outcome]:
         try:
             with suppress(Stopped):
                 while can_write and not context.stop.is_set() and (group := inputs.next_group()):
-                    for job, result in _results(group, context):
+                    for pending, result in _results(group, context):
                         if isinstance(result, Outcome):
                             writing.append(_completed(result))
                         else:
-                            writing.append(writers.submit(_write, job, result, context))
+                            writing.append(writers.submit(_write, pending, result))
                         del result  # or its pixels stay in memory until the next one is computed
                     most_waiting = DEPTH + len(group) - 1
                     del group
@@ -75,8 +79,9 @@ def run_jobs(jobs: Iterable[Job], context: RunContext) -> Iterator[Outcome]:
 class _Pending:
     """A job whose input is being read."""
 
-    def __init__(self, job: Job, reading: Future[ImageSequence | None]) -> None:
-        self.job, self.reading = job, reading
+    def __init__(self, job: Job, context: RunContext, reader: ThreadPoolExecutor) -> None:
+        self.job, self.context = job, context.for_job(job)
+        self.reading = reader.submit(_read, job, self.context)
 
     @property
     def images(self) -> ImageSequence | None:
@@ -101,11 +106,13 @@ class _ReadAhead:
         first = group[0].images
         if first is None or first.first.alpha is not None:
             return group
-        most = self._context.upscaler.batch_size_for(first.first.size)
+        upscaler = group[0].context.upscaler
+        most = upscaler.batch_size_for(first.first.size)
         self._depth = DEPTH + most
         while len(group) < most and self._started:
             following = self._started[0].images
-            if following is None or not image.can_batch(first, following):
+            is_other_model = self._started[0].context.upscaler is not upscaler
+            if following is None or is_other_model or not image.can_batch(first, following):
                 break
             group.append(self._pop())
         return group
@@ -117,7 +124,7 @@ class _ReadAhead:
 
     def _read_ahead(self) -> None:
         while len(self._started) < self._depth and (job := next(self._jobs, None)) is not None:
-            self._started.append(_Pending(job, self._reader.submit(_read, job, self._context)))
+            self._started.append(_Pending(job, self._context, self._reader))
 
     def cancel(self) -> None:
         """Stop reading."""
@@ -132,7 +139,9 @@ def _read(job: Job, context: RunContext) -> ImageSequence | None:
     return image.read(job, context)
 
 
-def _results(group: list[_Pending], context: RunContext) -> Iterator[tuple[Job, Computed | Outcome]]:
+def _results(
+    group: list[_Pending], context: RunContext
+) -> Iterator[tuple[_Pending, Computed | Outcome]]:
     """Yield each job's upscaled image, or its outcome if there is nothing left to write.
 
     Raises:
@@ -142,25 +151,26 @@ def _results(group: list[_Pending], context: RunContext) -> Iterator[tuple[Job, 
         jobs = [pending.job for pending in group]
         inputs = [images for pending in group if (images := pending.images)]
         try:
-            yield from zip(jobs, image.compute_batch(jobs, inputs, context), strict=True)
+            yield from zip(group, image.compute_batch(jobs, inputs, group[0].context), strict=True)
             return
         except RGTError as error:  # of one of them; computed one by one, the others succeed
             logger.info("a batch of %d images failed, trying each one: %s", len(group), error)
     for pending in group:
         try:
             if images := pending.reading.result():
-                yield pending.job, image.compute(pending.job, images, context)
+                yield pending, image.compute(pending.job, images, pending.context)
             else:
-                yield pending.job, process(pending.job, context)
+                yield pending, process(pending.job, context)
         except RGTError as error:
-            yield pending.job, Outcome(job=pending.job, error=error)
+            yield pending, Outcome(job=pending.job, error=error)
 
 
-def _write(job: Job, computed: Computed, context: RunContext) -> Outcome:
+def _write(pending: _Pending, computed: Computed) -> Outcome:
     try:
-        return image.write(job, computed, context)
+        outcome = image.write(pending.job, computed, pending.context)
+        return replace(outcome, model=pending.context.upscaler.name)
     except RGTError as error:
-        return Outcome(job=job, error=error)
+        return Outcome(job=pending.job, error=error)
 
 
 def _completed(outcome: Outcome) -> Future[Outcome]:

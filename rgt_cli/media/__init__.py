@@ -1,5 +1,6 @@
 """Read and write the pixels and metadata of images, animations and videos."""
 
+from rgt_cli.media.compression import jpeg_quality
 from rgt_cli.media.formats import (
     CONTAINERS,
     FORMATS,
@@ -39,6 +40,7 @@ __all__ = [
     "format_inside",
     "format_named",
     "format_of",
+    "jpeg_quality",
     "open_rows",
     "read_images",
     "strip_gps",

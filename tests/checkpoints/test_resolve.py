@@ -19,9 +19,7 @@ from tests.helpers.scripts import run_script
 def test_bundled_model_without_cuda(scale: int) -> None:
     resolved = resolve("auto", scale)
     assert resolved.name == f"rgt-tiny-x{scale}"
-    (note,) = resolved.notes
-    assert "CUDA" in note
-    assert "tiny-photo" in note
+    assert resolved.notes == ()
     assert resolve("tiny", scale).path == resolve(resolved.name, scale).path == resolved.path
     network = load_network(resolved.path)
     assert network.config.upscale == scale
@@ -56,8 +54,13 @@ def test_auto_on_cuda(sandbox: Sandbox, published: bytes, monkeypatch: pytest.Mo
     own = sandbox.catalogue(published, "rgt-x2", short="rgt")
     for key, value in (sandbox.environment | own).items():
         monkeypatch.setenv(key, value)
-    selected = json.loads(run_script("resolve_auto.py"))
+    selected = json.loads(run_script("resolve_auto.py", "auto"))
     assert selected["name"] == "rgt-tiny-x2"
     assert "no such repository" in selected["notes"][0]
     sandbox.hub.files[SERVED] = published
-    assert json.loads(run_script("resolve_auto.py")) == {"name": "rgt-x2", "notes": []}
+    assert json.loads(run_script("resolve_auto.py", "auto")) == {"name": "rgt-x2", "notes": []}
+
+
+def test_auto_photo_on_cuda_is_bundled_where_no_model_for_photos_has_the_factor() -> None:
+    selected = json.loads(run_script("resolve_auto.py", "auto-photo"))
+    assert selected == {"name": "rgt-tiny-photo-x2", "notes": []}

@@ -1,8 +1,9 @@
-"""Print the model that "auto" selects at x2 on CUDA, and its notes, as JSON."""
+"""Print the model that an automatic one selects at x2 on CUDA, and its notes, as JSON."""
 
 import json
+import sys
 
 from rgt_cli.checkpoints import resolve
 
-resolved = resolve("auto", 2, "cuda")
+resolved = resolve(sys.argv[1], 2, "cuda")
 print(json.dumps({"name": resolved.name, "notes": resolved.notes}))

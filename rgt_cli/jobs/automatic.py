@@ -1,0 +1,91 @@
+"""The automatic choice of a model for each input: one for clean inputs, one for compressed ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from rgt_cli.errors import RGTError
+from rgt_cli.jobs.job import Job
+from rgt_cli.media import jpeg_quality
+
+if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
+    from rgt_cli.inference import MultiPassUpscaler
+
+logger = logging.getLogger(__name__)
+
+CLEAN, COMPRESSED = "auto", "auto-photo"
+"""The names of the automatic models for the two kinds of inputs."""
+_COMPRESSED_QUALITY = 90
+"""The highest quality of JPEG that counts as compressed: see the manual's page on models."""
+_COMPRESSED_BITS = 0.1
+"""The most bits a pixel of H.264 that count as compressed. Small and detailed videos need more to be clean;
+this is where large and smooth ones begin to gain."""
+_EFFICIENCY = {
+    "mpeg1video": 0.6, "mpeg2video": 0.6, "mpeg4": 0.6, "msmpeg4v3": 0.6, "h263": 0.6, "vp8": 0.8,
+    "h264": 1.0, "hevc": 1.0, "vp9": 1.0, "av1": 1.0,
+}  # fmt: skip
+"""Codec -> how many bits of H.264 one of its bits is worth. Videos of other codecs count as clean."""
+
+
+class Compression(NamedTuple):
+    """How an input was compressed."""
+
+    model: str
+    """CLEAN or COMPRESSED."""
+    reason: str
+    """What the file reveals, in words."""
+
+
+class AutomaticModels:
+    """The models between which a run chooses for each input.
+
+    Args:
+        upscalers: The upscalers of the models CLEAN and COMPRESSED, each loaded for its first input.
+    """
+
+    def __init__(self, upscalers: Mapping[str, MultiPassUpscaler]) -> None:
+        self.upscalers = upscalers
+        self.examples: dict[str, str] = {}
+        """Model -> its first input, and why it was chosen for it."""
+
+    def upscaler_for(self, job: Job) -> MultiPassUpscaler:
+        """Return the upscaler that suits the input of a job.
+
+        Raises:
+            UsageError, CheckpointError: As `Upscaler`.
+        """
+        model, reason = compression_of(job)
+        logger.debug("%s: %s, %s", job.name, model, reason)
+        upscaler = self.upscalers[model]
+        if model not in self.examples:
+            self.examples[model] = f"{job.name} ({reason})"
+            upscaler.preload()
+        return upscaler
+
+
+def compression_of(job: Job) -> Compression:
+    """Return how the input of a job was compressed. An input that cannot be read counts as clean."""
+    if job.is_video:
+        return _compression_of_video(job)
+    quality = jpeg_quality(job.source)
+    if quality is None:
+        return Compression(CLEAN, "not a JPEG")
+    model = COMPRESSED if quality <= _COMPRESSED_QUALITY else CLEAN
+    return Compression(model, f"JPEG of quality {quality}")
+
+
+def _compression_of_video(job: Job) -> Compression:
+    from rgt_cli.media.video.probe import probe  # imports libraries that images do not need
+
+    try:
+        video = probe(job.source)
+    except RGTError:
+        return Compression(CLEAN, "not a video")
+    pixels = video.size.width * video.size.height * (video.frames or 0)
+    if not pixels or video.codec not in _EFFICIENCY:
+        return Compression(CLEAN, video.codec)
+    bits = 8 * job.source.stat().st_size / pixels
+    model = COMPRESSED if bits * _EFFICIENCY[video.codec] <= _COMPRESSED_BITS else CLEAN
+    return Compression(model, f"{video.codec} with {bits:.2g} bits a pixel")

@@ -20,8 +20,8 @@ CLEAN, COMPRESSED = "auto", "auto-photo"
 _COMPRESSED_QUALITY = 90
 """The highest quality of JPEG that counts as compressed: see the manual's page on models."""
 _COMPRESSED_BITS = 0.1
-"""The most bits a pixel of H.264 that count as compressed. Small and detailed videos need more to be clean;
-this is where large and smooth ones begin to gain."""
+"""The most bits a pixel of H.264 that count as compressed. Smooth videos gain from here on, and detailed
+ones sooner."""
 _EFFICIENCY = {
     "mpeg1video": 0.6, "mpeg2video": 0.6, "mpeg4": 0.6, "msmpeg4v3": 0.6, "h263": 0.6, "vp8": 0.8,
     "h264": 1.0, "hevc": 1.0, "vp9": 1.0, "av1": 1.0,

@@ -211,21 +211,24 @@ class AppendLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries: list[dict[str, Any]] = []
-        """The entries that the file held when it was opened."""
         self._writing = threading.Lock()
         self._file: BinaryIO = path.open("a+b")
         self._file.seek(0)
-        whole = 0
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                self._file.truncate(whole)
-                break
-            whole += len(line)
-            with suppress(ValueError):
-                entry = json.loads(line)
-                if isinstance(entry, dict):
-                    self.entries.append(entry)
+        self.entries, whole = _read_entries(self._file)
+        """The entries that the file held when it was opened."""
+        self._file.truncate(whole)
+
+    @staticmethod
+    def read(path: Path) -> list[dict[str, Any]]:
+        """Return the entries of a log without opening it for writing; none if there is no file.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        if not path.exists():
+            return []
+        with path.open("rb") as file:
+            return _read_entries(file)[0]
 
     def __enter__(self) -> AppendLog:
         return self
@@ -254,6 +257,20 @@ class AppendLog:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _read_entries(file: BinaryIO) -> tuple[list[dict[str, Any]], int]:
+    """Return the entries of a log, and the bytes of all lines that are whole."""
+    entries, whole = [], 0
+    for line in file:
+        if not line.endswith(b"\n"):
+            break
+        whole += len(line)
+        with suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                entries.append(entry)
+    return entries, whole
 
 
 @contextmanager

@@ -76,6 +76,8 @@ class ReportOptions:
     """Print the scores of each image too."""
     as_json: bool
     csv: Path | None
+    save_images: Path | None
+    """The folder for the results."""
 
 
 dataset_group = group(
@@ -107,6 +109,10 @@ report_group = group(
     option(
         "--csv", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
         help="Write a line for each image and method to FILE.",
+    ),
+    option(
+        "--save-images", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+        help="Write the results as PNG to FOLDER/DATASET/METHOD.",
     ),
 )  # fmt: skip
 
@@ -208,7 +214,9 @@ def _score(
     total = len(methods) * sum(len(dataset.images) for dataset in found)
     results = []
     with console.images("evaluating") as on_progress:
-        for result in evaluate_all(found, methods, datasets.scale, report.vmaf, datasets.jpeg):
+        for result in evaluate_all(
+            found, methods, datasets.scale, report.vmaf, datasets.jpeg, report.save_images
+        ):
             results.append(result)
             on_progress(len(results), total)
     return results

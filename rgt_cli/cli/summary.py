@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rgt_cli.cli.signals import Stop
 from rgt_cli.errors import ExitCode
 from rgt_cli.files import write_text
 from rgt_cli.jobs import Outcome
+from rgt_cli.jobs.resume import Partition, Skipped
 
 SCHEMA = 1
 """Version of the keys of events and reports; the manual lists them under `rgt help reference`."""
@@ -37,13 +39,15 @@ class RunReport:
     ignored: dict[str, int] = field(default_factory=dict)
     """Reason -> number of files in folders that are not inputs."""
     planned: int = 0
-    skipped: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
-    def plan(self, pending: int, skipped: int) -> None:
-        """Add so many jobs to do, and so many that are skipped."""
-        self.planned, self.skipped = self.planned + pending, self.skipped + skipped
+    def plan(self, found: Partition) -> None:
+        """Add the jobs to do, and those that are skipped."""
+        pending, skipped = len(found.pending), len(found.skipped)
+        self.planned += pending
+        self.skipped += found.skipped
         self._event("start", schema=SCHEMA, planned=pending, skipped=skipped, ignored=self.ignored)
 
     def add(self, outcome: Outcome) -> None:
@@ -73,7 +77,7 @@ class RunReport:
             "planned": self.planned,
             "done": len(self.outcomes) - len(self.failed),
             "failed": len(self.failed),
-            "skipped": self.skipped,
+            "skipped": len(self.skipped),
             "ignored": self.ignored,
             "seconds": round(wall, 3),
             "device_busy": round(busy / wall, 4) if wall else 0.0,
@@ -85,7 +89,12 @@ class RunReport:
         Raises:
             OutputError: It cannot be written.
         """
-        report = self.summary() | {"files": [as_json(outcome) for outcome in self.outcomes]}
+        skipped = [
+            {"source": job.name, "target": job.target_name, "reason": reason}
+            for job, reason in self.skipped
+        ]
+        files = [as_json(outcome) for outcome in self.outcomes]
+        report = self.summary() | {"files": files, "skipped_files": skipped}
         write_text(path, json.dumps(report, indent=2) + "\n")
 
     def exit_code(self, stop: Stop) -> int:
@@ -134,6 +143,14 @@ def print_summary(console: Console, report: RunReport, stop: Stop) -> None:
         console.warn(f"stopped with {left} left; to resume, repeat the command")
 
 
+def print_round(console: Console, outcomes: list[Outcome]) -> None:
+    """Print the outcomes of the files that appeared in watched folders, and that more are awaited."""
+    failed = [outcome for outcome in outcomes if outcome.error]
+    _print_failures(console, failed)
+    counts = f"{len(outcomes) - len(failed)} upscaled, {len(failed)} failed; " if outcomes else ""
+    console.info(f"{counts}waiting for new files; Ctrl-C ends the run")
+
+
 def _print_outcome(console: Console, outcome: Outcome) -> None:
     """Print the outcome of the only job of a run."""
     if outcome.target_size:
@@ -157,7 +174,8 @@ def _print_failures(console: Console, failed: list[Outcome]) -> None:
 
 def _print_totals(console: Console, report: RunReport) -> None:
     facts = report.summary()
-    skipped = f", {facts['skipped']} skipped (up to date)" if facts["skipped"] else ""
+    reasons = Counter(reason for _, reason in report.skipped)
+    skipped = "".join(f", {count} skipped ({reason})" for reason, count in reasons.items())
     ignored = ", ".join(f"{count} {reason}" for reason, count in facts["ignored"].items())
     console.info(
         f"{facts['done']} upscaled, {facts['failed']} failed{skipped} in {facts['seconds']:.1f} s; "

@@ -20,12 +20,13 @@ from rgt_cli.cli.param_types import InputType
 from rgt_cli.cli.preview import print_plan, write_previews
 from rgt_cli.cli.signals import Stop, graceful_shutdown
 from rgt_cli.cli.stdio import Files, stdio_files
-from rgt_cli.cli.summary import RunReport, print_summary
+from rgt_cli.cli.summary import RunReport, print_round, print_summary
 from rgt_cli.cli.upscale_options import InputOptions, RunOptions
-from rgt_cli.errors import ExitCode, NoInputError
+from rgt_cli.errors import NoInputError
 from rgt_cli.files import exclusive
 from rgt_cli.jobs import (
     Existing,
+    History,
     ImageOptions,
     Job,
     JobOptions,
@@ -43,7 +44,8 @@ from rgt_cli.jobs import (
     watch_jobs,
 )
 from rgt_cli.jobs.automatic import CLEAN, COMPRESSED, AutomaticModels
-from rgt_cli.jobs.resume import Partition
+from rgt_cli.jobs.plan import check_output_folder
+from rgt_cli.jobs.resume import Partition, remove_remains
 from rgt_cli.jobs.sources import is_pattern
 from rgt_cli.jobs.workload import Workload
 from rgt_cli.size import Size
@@ -153,9 +155,8 @@ class _Command:
             self._session(upscaler, chooser, None, graceful=is_long) as session,
         ):
             session.report.events_on_stderr = files.target_name == "stdout"
-            if self._previews:
-                return session.preview(jobs)
-            return session.run([partition(jobs, None, self.existing)])
+            found = partition(jobs, None, self.existing)
+            return session.preview(found) if self._previews else session.run([found])
 
     def upscale_many(self, sources: tuple[Path, ...]) -> int:
         """Upscale files, folders and patterns into a folder with a journal."""
@@ -164,24 +165,28 @@ class _Command:
         if not scan.sources and not self.run.watch:
             raise NoInputError(f"{sources[0]}: no images or videos found{scan.why_nothing_found()}")
         folder = self.options.output.target or output_folder(scan)
+        check_output_folder(folder)
         if self.size:  # refuse what can be refused before torch takes its second to start
             plan_folder(scan.sources, folder, self.size, self.options.output)
         upscaler, chooser = self._load_upscalers()
 
-        def plan(journal: Journal | None) -> list[Job]:
+        def plan(history: History) -> list[Job]:
             found = find_sources(sources, selection).sources if self.run.watch else scan.sources
-            inputs = [s for s in found if not (journal and journal.wrote(s.path))]
+            inputs = [source for source in found if not history.wrote(source.path)]
             jobs = plan_folder(inputs, folder, upscaler.size, self.options.output)
             if results := len(found) - len(jobs):
                 scan.ignored["written by earlier runs"] = results
             return jobs
 
-        if self._previews:
-            with self._session(upscaler, chooser, None) as session:
-                return session.preview(plan(None))
         settings = _settings(upscaler, self.model, self.options)
+        fresh = self.existing is Existing.OVERWRITE
+        if self._previews:
+            history = History.read(folder, settings, fresh)
+            with self._session(upscaler, chooser, None) as session:
+                session.report.ignored = scan.ignored
+                return session.preview(partition(plan(history), history, self.existing))
         with (
-            Journal(folder, settings, fresh=self.existing is Existing.OVERWRITE) as journal,
+            Journal(folder, settings, fresh) as journal,
             self._session(upscaler, chooser, journal) as session,
         ):
             session.report.ignored, session.report.folder = scan.ignored, folder
@@ -271,24 +276,27 @@ class _Session:
     """Chooses another upscaler for some inputs."""
     journal: Journal | None
 
-    def preview(self, jobs: list[Job]) -> int:
-        """Print what would be done, or write sample frames."""
+    def preview(self, found: Partition) -> int:
+        """Print what would be done, or write sample frames, and return the exit code."""
         context = self._context(lambda job, done, total: None)
+        self.report.plan(found)
         if self.run_options.dry_run:
-            print_plan(self.console, jobs, context)
-        for job in jobs:
+            print_plan(self.console, found.pending, context)
+        for job in found.pending:
             if self.run_options.preview and job.is_video:
                 write_previews(self.console, job, context, self.run_options.preview)
-        return ExitCode.DONE
+        return self.report.exit_code(self.stop)
 
     def run(self, rounds: Iterable[Partition]) -> int:
         """Do the jobs of one round after the other, report them, and return the exit code."""
         try:
-            for pending, skipped in rounds:
-                self.report.plan(len(pending), len(skipped))
-                self._run_round(pending)
+            for found in rounds:
+                self.report.plan(found)
+                before = len(self.report.outcomes)
+                self._run_round(found.pending)
                 if self.run_options.watch:
                     self._write_report()
+                    print_round(self.console, self.report.outcomes[before:])
         finally:
             self._write_report()
             self.report.end()
@@ -298,6 +306,7 @@ class _Session:
         return self.report.exit_code(self.stop)
 
     def _run_round(self, jobs: list[Job]) -> None:
+        remove_remains(jobs)
         with Workload(jobs) as workload, self.console.jobs(workload, len(jobs)) as progress:
             for outcome in run_jobs(jobs, self._context(progress.part)):
                 self.report.add(outcome)
@@ -362,6 +371,7 @@ def _settings(
         "format": output.format,
         "strip": output.strip,
         "strip_gps": output.strip_gps,
+        "keep_times": output.keep_times,
         **{f"image.{name}": value for name, value in image.items()},
         **{f"video.{name}": value for name, value in video.items()},
     }

@@ -141,6 +141,7 @@ output_group = group(
         "--strip-gps", is_flag=True,
         help="Leave out where an image or video was taken, and video streams that may contain it.",
     ),
+    option("--keep-times", is_flag=True, help="Give output files the dates of their inputs."),
 )  # fmt: skip
 
 existing_group = group(

@@ -1,7 +1,7 @@
 """From many inputs to many outputs: find the inputs, plan the jobs, run them, remember what is done."""
 
 from rgt_cli.jobs.job import Job, Outcome, RunContext
-from rgt_cli.jobs.journal import Journal
+from rgt_cli.jobs.journal import History, Journal
 from rgt_cli.jobs.options import (
     DEFAULT_NAME,
     Existing,
@@ -20,6 +20,7 @@ from rgt_cli.jobs.watch import watch_jobs
 __all__ = [
     "DEFAULT_NAME",
     "Existing",
+    "History",
     "ImageOptions",
     "Job",
     "JobOptions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -134,6 +135,9 @@ class RunContext:
                 self.journal.begin(job)
             job.target.parent.mkdir(parents=True, exist_ok=True)
             yield
+            if self.options.output.keep_times and job.target.is_file():
+                times = job.source.stat()
+                os.utime(job.target, ns=(times.st_atime_ns, times.st_mtime_ns))
             if self.journal:
                 self.journal.done(job)
         except OSError as error:

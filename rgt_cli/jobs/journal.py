@@ -46,65 +46,63 @@ class _Entry:
         return cls(**stamps)
 
 
-class Journal:
-    """The journal of one output folder, held by one process at a time.
+class History:
+    """What earlier runs wrote to an output folder.
 
     Args:
-        folder: The output folder. It is created if it does not exist.
+        folder: The output folder.
         settings: Everything that the outputs depend on besides their inputs.
-        fresh: Forget what earlier runs did.
-
-    Raises:
-        UsageError: Another process holds the folder, or an earlier run used other settings.
-        OutputError: The folder cannot be created or written.
     """
 
-    def __init__(self, folder: Path, settings: Settings, fresh: bool = False) -> None:
+    def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder, self.path = folder, folder / JOURNAL
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings))  # as they come back from a file
         self._entries: dict[str, _Entry] = {}
-        settings = json.loads(json.dumps(settings))  # as they come back from the file
-        with ExitStack() as stack:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(exclusive(folder))
-                self._log = stack.enter_context(AppendLog(self.path))
-                self.resumed = not fresh and self._resume(settings)
-                if not self.resumed:
-                    self._log.replace([{"settings": settings}])
-            except OSError as error:
-                raise cannot_write(self.path, error) from error
-            self._stack = stack.pop_all()
 
-    def __enter__(self) -> Journal:
-        return self
+    @classmethod
+    def read(cls, folder: Path, settings: Settings, fresh: bool = False) -> History:
+        """Read the journal of a folder, if there is one, and change nothing.
 
-    def __exit__(self, *exception: object) -> None:
-        self._stack.close()
+        Args:
+            folder: The output folder.
+            settings: As for the class.
+            fresh: Forget what earlier runs did.
 
-    def _resume(self, settings: Settings) -> bool:
-        """Read the journal of an earlier run; return whether there is one.
+        Raises:
+            UsageError: An earlier run used other settings.
+            OutputError: The journal cannot be read.
+        """
+        history = cls(folder, settings)
+        try:
+            entries = AppendLog.read(history.path)
+        except OSError as error:
+            raise cannot_write(history.path, error) from error
+        if entries and not fresh:
+            history._adopt(entries)
+        return history
+
+    def _adopt(self, log: list[dict[str, Any]]) -> dict[str, Any]:
+        """Take over the entries of a log, and return the settings of the run that began it.
 
         A setting that only one of the two runs has, as those of videos, does not matter to the other.
+
+        Raises:
+            UsageError: The two runs have different settings.
         """
-        if not self._log.entries:
-            return False
-        first, *entries = self._log.entries
+        first, *entries = log
         before: dict[str, Any] = first.get("settings", {})
-        changed = sorted(name for name in before if name in settings and before[name] != settings[name])
+        now = self.settings
+        changed = sorted(name for name in before if name in now and before[name] != now[name])
         if changed:
-            words = ", ".join(f"{name} was {before[name]}, now {settings[name]}" for name in changed)
+            words = ", ".join(f"{name} was {before[name]}, now {now[name]}" for name in changed)
             raise UsageError(
                 f"{self.folder}: contains results made with different settings ({words}); use another "
                 "output folder, or --overwrite to redo them"
             )
-        if not before.keys() >= settings.keys():
-            self._log.replace([{"settings": {**before, **settings}}, *entries])
         for entry in entries:
             if "target" in entry:
                 self._entries[entry["target"]] = _Entry.from_json(entry)
-        self._log.entries.clear()
-        logger.info("resuming %s: %d outputs in the journal", self.folder, len(self._entries))
-        return True
+        return before
 
     def is_current(self, job: Job) -> bool:
         """Return whether an earlier run wrote the output of a job, from the input as it is now."""
@@ -123,6 +121,54 @@ class Journal:
         """Return whether a file is an output of an earlier run, as it wrote it."""
         entry = self._entries.get(self._name(path))
         return entry is not None and entry.after is not None and entry.after == FileStamp.of(path)
+
+    def _name(self, target: Path) -> str:
+        """Return the place of an output in the folder, which stays true when the folder is moved."""
+        return os.path.relpath(target, self.folder)
+
+
+class Journal(History):
+    """The journal of one output folder, held by one process at a time.
+
+    Args:
+        folder: The output folder. It is created if it does not exist.
+        settings: Everything that the outputs depend on besides their inputs.
+        fresh: Forget what earlier runs did.
+
+    Raises:
+        UsageError: Another process holds the folder, or an earlier run used other settings.
+        OutputError: The folder cannot be created or written.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, fresh: bool = False) -> None:
+        super().__init__(folder, settings)
+        with ExitStack() as stack:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(exclusive(folder))
+                self._log = stack.enter_context(AppendLog(self.path))
+                self.resumed = bool(self._log.entries) and not fresh
+                if self.resumed:
+                    self._resume()
+                else:
+                    self._log.replace([{"settings": self.settings}])
+            except OSError as error:
+                raise cannot_write(self.path, error) from error
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def _resume(self) -> None:
+        """Continue the log of an earlier run."""
+        before = self._adopt(self._log.entries)
+        if not before.keys() >= self.settings.keys():
+            self._log.replace([{"settings": {**before, **self.settings}}, *self._log.entries[1:]])
+        self._log.entries.clear()
+        logger.info("resuming %s: %d outputs in the journal", self.folder, len(self._entries))
 
     def begin(self, job: Job) -> None:
         """Record that the output of a job is about to be put in place.
@@ -147,7 +193,3 @@ class Journal:
 
     def _append(self, job: Job, stamps: dict[str, FileStamp | None]) -> None:
         self._log.append({"target": self._name(job.target), **stamps})
-
-    def _name(self, target: Path) -> str:
-        """Return the place of an output in the folder, which stays true when the folder is moved."""
-        return os.path.relpath(target, self.folder)

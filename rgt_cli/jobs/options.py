@@ -143,6 +143,8 @@ class OutputOptions:
     """Leave out all metadata, and convert colors to sRGB."""
     strip_gps: bool = False
     """Leave out where an image or video was taken."""
+    keep_times: bool = False
+    """Give outputs the times of access and modification of their inputs."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,9 +102,26 @@ def check_folder(folder: Path) -> None:
         OutputError: It does not exist, or its permissions do not allow it.
     """
     if not folder.is_dir():
-        raise OutputError(f"{folder}: cannot be written: no such folder")
+        problem = "is a file, not a folder" if folder.exists() else "no such folder"
+        raise OutputError(f"{folder}: cannot be written: {problem}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{folder}: cannot be written: no permission")
+
+
+def check_output_folder(folder: Path) -> None:
+    """Refuse an output folder that can neither be written nor created, or has the name of a file.
+
+    Raises:
+        UsageError: Its name is that of an image or a video.
+        OutputError: Its permissions, or those of the folder that it will be created in, do not allow it.
+    """
+    if not folder.exists():
+        if folder.suffix.lower() in _SUFFIXES:
+            raise UsageError(
+                f"{folder}: names a file, but several inputs need a folder: use -o {folder.stem}"
+            )
+        folder = next(parent for parent in folder.absolute().parents if parent.exists())
+    check_folder(folder)
 
 
 def output_folder(scan: SourceScan) -> Path:
@@ -165,6 +182,10 @@ def plan_folder(sources: list[Source], folder: Path, size: Size, output: OutputO
     return [job for job in jobs if os.path.realpath(job.source) not in results]
 
 
+_SUFFIXES = frozenset(suffix for f in (*FORMATS, *CONTAINERS) for suffix in f.suffixes)
+"""The suffixes of formats that can be written."""
+
+
 def _named(name: str | None) -> Format | None:
     return format_named(name) if name else None
 
@@ -218,8 +239,7 @@ class _Naming:
         """Return the suffix of the requested format if the input can be converted, else its own."""
         if self.wanted and (not is_video_name(source) or container_of(self.wanted)):
             return self.wanted.suffixes[0]
-        known = {suffix for f in (*FORMATS, *CONTAINERS) for suffix in f.suffixes}
-        if source.suffix.lower() in known:
+        if source.suffix.lower() in _SUFFIXES:
             return source.suffix
         return ".mkv" if is_video_name(source) else ".png"
 

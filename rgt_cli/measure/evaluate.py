@@ -12,12 +12,15 @@ import numpy as np
 from PIL import Image
 
 from rgt_cli.errors import InputError, NoInputError
+from rgt_cli.files import atomic_write, cannot_write
 from rgt_cli.measure.metrics import bicubic_resize, jpeg_roundtrip, luma, psnr, ssim
 from rgt_cli.measure.vmaf import vmaf
 
 Method = Callable[[np.ndarray], np.ndarray]
 """Upscales (h, w) or (h, w, 3) uint8 to `scale` times the sides."""
 
+SCALES = (2, 3, 4)
+"""The factors of the benchmarks."""
 _PAPER = Path(__file__).with_name("paper.toml")
 _USUAL_FOLDERS = ("hr", "gt", "original", "gtmod12")
 
@@ -83,7 +86,10 @@ def find_dataset(high: Path, low: Path | None, scale: int) -> Dataset:
         candidates = [low / f"{path.stem}{mark}.png" for mark in ("", f"x{scale}")]
         found = next((candidate for candidate in candidates if candidate.is_file()), None)
         if found is None:
-            raise NoInputError(f"{low}: contains neither {candidates[0].name} nor {candidates[1].name}")
+            others = [other for other in SCALES if (low / f"{path.stem}x{other}.png").is_file()]
+            hint = f"; its images are for -s {others[0]}" if others else ""
+            names = f"neither {candidates[0].name} nor {candidates[1].name}"
+            raise NoInputError(f"{low}: contains {names}{hint}")
         images.append((path, found))
     if not images:
         raise NoInputError(f"{high}: contains no PNG images")
@@ -96,6 +102,7 @@ def evaluate(
     scale: int,
     with_vmaf: bool = False,
     jpeg: int | None = None,
+    save_to: Path | None = None,
 ) -> Iterator[Result]:
     """Yield the scores of every method on every image.
 
@@ -103,10 +110,12 @@ def evaluate(
 
     Args:
         jpeg: Compress the inputs first, at this JPEG quality.
+        save_to: Write each result as PNG to the place `dataset/method/image` in this folder.
 
     Raises:
         InputError: An image cannot be read, or an input has another size than it should.
         UsageError: VMAF is requested, and this ffmpeg does not have it.
+        OutputError: A result cannot be written.
     """
     for dataset in datasets:
         for high, low in dataset.images:
@@ -115,13 +124,17 @@ def evaluate(
             truth = truth[:height, :width]
             small = bicubic_resize(truth, 1 / scale) if low is None else _read(low, truth.ndim)
             if small.shape[0] * scale != height or small.shape[1] * scale != width:
-                raise InputError(f"{low}: its size is not 1/{scale} of that of {high}; see -s x{scale}")
+                fitting = [s for s in SCALES if small.shape[0] == truth.shape[0] // s]
+                hint = f"; use -s {fitting[0]}" if fitting else ""
+                raise InputError(f"{low}: its size is not 1/{scale} of that of {high}{hint}")
             if jpeg is not None:
                 small = jpeg_roundtrip(small, jpeg)
             for name, method in methods.items():
                 started = time.perf_counter()
                 result = method(small)
                 seconds = time.perf_counter() - started
+                if save_to:
+                    _save(result, save_to / dataset.name / name.replace("/", "_") / high.name)
                 scores = score(result, truth, scale, with_vmaf)
                 megapixels = small.shape[0] * small.shape[1] / 1e6
                 yield Result(
@@ -132,6 +145,15 @@ def evaluate(
                     seconds=seconds,
                     megapixels=megapixels,
                 )
+
+
+def _save(image: np.ndarray, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            Image.fromarray(image).save(file, "PNG")
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _read(path: Path, dimensions: int | None = None) -> np.ndarray:

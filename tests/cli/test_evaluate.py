@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgt_cli.measure import bicubic_resize, jpeg_roundtrip
+from rgt_cli.measure import bicubic_resize, jpeg_roundtrip, psnr
 from tests.helpers.process import RunRGT
 
 
@@ -47,6 +47,33 @@ def test_a_model_beside_the_baselines(rgt: RunRGT, dataset: Path, tmp_path: Path
     assert {row["image"] for row in rows} == {"0.png", "1.png"}
     given = rgt(*command, "--lr", dataset / "LR", "--json")
     assert means(given.stdout)["bicubic"]["psnr"] == by["bicubic"]["psnr"]
+
+
+def test_results_are_saved(rgt: RunRGT, dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = rgt("evaluate", dataset / "HR", "-s", "2", "-m", "tiny", "--save-images", out, "--json")
+    assert result.returncode == 0, result.stderr
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*.png")} == {
+        f"Set5/{method}/{image}.png"
+        for method in ("bicubic", "lanczos", "rgt-tiny-x2")
+        for image in (0, 1)
+    }
+    saved = np.asarray(Image.open(out / "Set5/rgt-tiny-x2/1.png"))
+    truth = np.asarray(Image.open(dataset / "HR/1.png"))
+    (score,) = [r for r in json.loads(result.stdout)["images"]
+                if (r["method"], r["image"]) == ("rgt-tiny-x2", "1.png")]  # fmt: skip
+    assert psnr(saved[2:-2, 2:-2], truth[2:-2, 2:-2]) == pytest.approx(score["scores"]["psnr"], abs=0.01)
+
+
+def test_inputs_for_another_factor_are_named(rgt: RunRGT, dataset: Path) -> None:
+    for index in (0, 1):
+        shutil.copy(dataset / f"LR/{index}x2.png", dataset / f"LR/{index}x3.png")
+    wrong_size = rgt("evaluate", dataset / "HR", "--lr", dataset / "LR", "-s", "3", "-m", "tiny")
+    assert wrong_size.returncode == 1
+    assert wrong_size.stderr.rstrip().endswith("use -s 2")
+    other_name = rgt("evaluate", dataset / "HR", "--lr", dataset / "LR", "-s", "4", "-m", "tiny")
+    assert other_name.returncode == 3
+    assert "for -s 2" in other_name.stderr
 
 
 def test_several_models(rgt: RunRGT, dataset: Path, micro_checkpoint: Path) -> None:

@@ -84,9 +84,10 @@ def test_folder(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: P
     events = read_events(result.stdout)
     assert [event["event"] for event in events].count("done") == 9
     assert (events[0]["event"], events[-1]["event"]) == ("start", "end")
-    assert {name: events[-1][name] for name in report if name != "files"} == {
-        name: value for name, value in report.items() if name != "files"
-    } | {name: events[-1][name] for name in ("seconds", "device_busy")}
+    figures = report.keys() - {"files", "skipped_files"}
+    assert {name: events[-1][name] for name in figures} == {name: report[name] for name in figures} | {
+        name: events[-1][name] for name in ("seconds", "device_busy")
+    }
     assert "bad.png" in result.stderr
 
     assert rgt(*command).returncode == 1
@@ -112,6 +113,26 @@ def test_segment_length_does_not_matter_to_images(
     assert rgt(*command).returncode == 0
     assert rgt(*command, "--segment-seconds", "5").returncode == 0
     assert read_report(tmp_path / "run.json")["skipped"] == 2
+
+
+def test_the_report_says_why_files_are_skipped(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder, out, report = photos(3), tmp_path / "out", tmp_path / "run.json"
+    command = ("upscale", folder, "-m", micro_checkpoint, "-o", out, "--report", report)
+    assert rgt(*command).returncode == 0
+    (out / "01_x2.jpg").write_bytes(b"of someone else")
+    (folder / "new.jpg").write_bytes((folder / "01.jpg").read_bytes())
+    for option, reason in (("--skip-existing", "exists"), ("--update", "not older than its input")):
+        result = rgt(*command, option)
+        assert result.returncode == 0, result.stderr
+        assert f"1 skipped ({reason})" in result.stderr
+        reasons = {
+            Path(file["source"]).name: file["reason"] for file in read_report(report)["skipped_files"]
+        }
+        assert reasons["01.jpg"] == reason
+        assert reasons["02.jpg"] == "up to date"
+    assert rgt(*command).returncode == 2
 
 
 def test_results_of_earlier_runs_are_not_inputs(
@@ -345,6 +366,37 @@ def test_watch(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Pa
     facts = read_report(report)
     assert (facts["done"], facts["failed"]) == (3, 1)
     assert set(content(out)) == {"01_x2.jpg", "02_x2.jpg", "late_x2.jpg"}
+    assert "2 upscaled, 0 failed; waiting for new files" in printed
+    assert "bad.png" in printed
+
+
+def test_outputs_keep_the_dates_of_their_inputs(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder, out = photos(3), tmp_path / "out"
+    dates = {"01.jpg": 10**18, "02.jpg": 1_234_567_890_123_456_789}
+    for name, date in dates.items():
+        os.utime(folder / name, ns=(date, date))
+    command = ("upscale", folder, "-m", micro_checkpoint, "-o", out, "--keep-times")
+    assert rgt(*command).returncode == 0
+    for name, date in dates.items():
+        assert (out / f"{name[:2]}_x2.jpg").stat().st_mtime_ns == date
+    assert "2 skipped (up to date)" in rgt(*command).stderr
+    one = tmp_path / "one.png"
+    assert (
+        rgt("upscale", folder / "02.jpg", "-m", micro_checkpoint, "-o", one, "--keep-times").returncode
+        == 0
+    )
+    assert one.stat().st_mtime_ns == dates["02.jpg"]
+
+
+@pytest.mark.parametrize("name", ["both.png", "video.mp4"])
+def test_several_inputs_into_one_file_are_refused(rgt: RunRGT, photos: Photos, name: str) -> None:
+    folder = photos(3)
+    result = rgt("upscale", folder / "01.jpg", folder / "02.jpg", "-o", folder / name)
+    assert result.returncode == 2
+    assert f"{name}: names a file" in result.stderr
+    assert not (folder / name).exists()
 
 
 def test_files_that_vanish(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from rgt_cli.errors import UsageError
 from rgt_cli.files import atomic_write
 from rgt_cli.jobs import Existing, Job, Journal, OutputOptions, find_sources, partition, plan_folder
+from rgt_cli.jobs.resume import remove_remains
 from rgt_cli.size import Size
 
 
@@ -46,6 +47,6 @@ def test_only_files_of_dead_processes_are_removed(jobs: list[Job]) -> None:
     out = jobs[0].target.parent
     (out / ".rgt-0123abcd.part").touch()
     with atomic_write(out / "other.png") as file:
-        partition(jobs, None, Existing.OVERWRITE)
+        remove_remains(jobs)
         assert not (out / ".rgt-0123abcd.part").exists()
         assert Path(file.name).exists(), "it is being written"

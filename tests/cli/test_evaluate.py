@@ -62,8 +62,8 @@ def test_results_are_saved(rgt: RunRGT, dataset: Path, tmp_path: Path) -> None:
     truth = np.asarray(Image.open(dataset / "HR/1.png"))
     (score,) = [r for r in json.loads(result.stdout)["images"]
                 if (r["method"], r["image"]) == ("rgt-tiny-x2", "1.png")]  # fmt: skip
-    cropped = (luma(image)[2:-2, 2:-2] for image in (saved, truth))
-    assert psnr(*cropped) == pytest.approx(score["scores"]["psnr"])
+    ours, original = (luma(image)[2:-2, 2:-2] for image in (saved, truth))
+    assert psnr(ours, original) == pytest.approx(score["scores"]["psnr"])
 
 
 def test_inputs_for_another_factor_are_named(rgt: RunRGT, dataset: Path) -> None:

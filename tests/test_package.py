@@ -14,11 +14,12 @@ from tests.helpers import DATA
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "rgt_cli"
-LEAVES = {"errors", "files", "size"}
+LEAVES = {"errors", "files", "size", "values"}
 ALLOWED = {
     "errors": set[str](),
     "size": set[str](),
     "files": {"errors"},
+    "values": {"errors", "size"},
     "network": set[str](),
     "media": LEAVES,
     "checkpoints": {"network"} | LEAVES,

@@ -26,9 +26,10 @@ ALLOWED = {
     "inference": {"checkpoints", "network"} | LEAVES,
     "measure": {"inference", "media", "network"} | LEAVES,
     "jobs": {"media", "inference", "checkpoints"} | LEAVES,
+    "api": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
     "cli": {"jobs", "media", "inference", "checkpoints", "network", "measure", ""} | LEAVES,
     "__main__": {"cli"},
-    "": {"inference"} | LEAVES,
+    "": {"api", "errors"},
 }
 """Folder or module directly under rgt_cli -> those that it may import; "" is rgt_cli/__init__.py."""
 UNUSED_BY_MEDIA = {"torch", "click", "rich"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 from PIL import Image, ImageCms
 
 from rgt_cli.errors import InputError
@@ -14,6 +15,8 @@ from rgt_cli.media.picture import Metadata
 Warn = Callable[[str], None]
 """Called with what is left out or changed."""
 
+UPRIGHT_DECODERS = ("HEIF", "JXL")
+"""Formats, as Pillow calls them, whose decoders apply the orientation."""
 _MODES = {
     "1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA",
     "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "RGBA": "RGBA", "RGBa": "RGBA",
@@ -24,6 +27,14 @@ _MODES = {
 def has_color(image: Image.Image) -> bool:
     """Return whether the mode of an image has more than gray."""
     return image.mode not in ("1", "L", "LA", "La", "I", "F") and not image.mode.startswith("I;16")
+
+
+def split_alpha(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the colors, (H, W) or (H, W, 3), and the alpha, (H, W), of mode L, LA, RGB or RGBA."""
+    array = np.asarray(image)
+    if not image.mode.endswith("A"):
+        return array, None
+    return array[..., :-1] if image.mode == "RGBA" else array[..., 0], array[..., -1]
 
 
 def gray_or_rgb(image: Image.Image, metadata: Metadata, warn: Warn) -> tuple[Image.Image, Metadata]:

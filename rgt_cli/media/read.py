@@ -11,14 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from rgt_cli.errors import InputError, RGTError
 from rgt_cli.media import input_only, png
 from rgt_cli.media.exif import exif_dpi, filter_exif, orientation_of, plausible_dpi
 from rgt_cli.media.formats import FORMATS, register_plugins
-from rgt_cli.media.modes import gray_or_rgb, has_color, usable_icc
+from rgt_cli.media.modes import UPRIGHT_DECODERS, gray_or_rgb, has_color, split_alpha, usable_icc
 from rgt_cli.media.picture import ImageSequence, Metadata, Picture, with_same_mode
 from rgt_cli.media.png_metadata import PngMetadata, read_png_metadata
 
@@ -31,8 +30,6 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _THUMBNAIL_PAGE = 1
 """The bit of NewSubfileType that marks a smaller copy of another page."""
-_UPRIGHT_DECODERS = ("HEIF", "JXL")
-"""Formats whose decoders apply the orientation."""
 
 
 def read_images(path: Path, max_pixels: int = MAX_PIXELS) -> ImageSequence:
@@ -224,18 +221,14 @@ class _Reader:
         if metadata is None:
             metadata = self.metadata(opened, exif)
         image, metadata = self._gray_or_rgb(opened, metadata)
-        array = np.asarray(image)
-        alpha = array[..., -1] if image.mode.endswith("A") else None
-        pixels = array if alpha is None else array[..., :-1]
-        if pixels.ndim == 3 and pixels.shape[2] == 1:
-            pixels = pixels[..., 0]
+        pixels, alpha = split_alpha(image)
         if orientation == 1 and stored >= 5 and metadata.dpi:
             metadata = replace(metadata, dpi=metadata.dpi[::-1])
         return Picture(pixels, alpha, metadata).upright(orientation)
 
     def _orientation(self, opened: ImageFile.ImageFile) -> int:
         """Return the orientation that the decoder does not apply itself, so far."""
-        exif = None if opened.format in _UPRIGHT_DECODERS else self.exif(opened)
+        exif = None if opened.format in UPRIGHT_DECODERS else self.exif(opened)
         return 1 if exif is None else orientation_of(exif)
 
     def exif(self, opened: ImageFile.ImageFile) -> Image.Exif | None:

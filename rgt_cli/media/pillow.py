@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -22,8 +23,17 @@ def from_pillow(image: Image.Image, warn: Warn) -> Picture:
         warn: Called with what is left out or changed.
 
     Raises:
-        InputError: The image cannot be decoded, or has values that do not fit into 16 bits.
+        InputError: The image has no pixels, cannot be decoded, or has values that do not fit into 16
+            bits.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # decoders warn about what is reported here
+        return _from_pillow(image, warn)
+
+
+def _from_pillow(image: Image.Image, warn: Warn) -> Picture:
+    if 0 in image.size:
+        raise InputError("an image without pixels is not supported")
     try:
         image.load()
     except Exception as error:  # damaged files can make decoders raise anything
@@ -43,7 +53,7 @@ def from_pillow(image: Image.Image, warn: Warn) -> Picture:
 def _single_channel(image: Image.Image) -> np.ndarray:
     """Return the pixels of mode I or I;16 as (H, W) uint16, and those of F as float32."""
     array = np.asarray(image)
-    if image.mode == "I" and array.size and (array.min() < 0 or array.max() > 65535):
+    if image.mode == "I" and (array.min() < 0 or array.max() > 65535):
         raise InputError(
             f"an image of mode I with values of {array.min()} to {array.max()} is not supported: "
             "use values of 0 to 65535"

@@ -11,7 +11,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 import rgt_cli
-from rgt_cli import InputError, NoInputError, Upscaler, UsageError, errors
+from rgt_cli import InputError, NoInputError, OutOfMemoryError, Upscaler, UsageError, errors
 from tests.helpers.networks import Counting, Nearest, repeated
 from tests.helpers.process import RunRGT
 
@@ -67,6 +67,17 @@ def test_views_and_read_only_arrays_are_images(doubling: Upscaler, photo: np.nda
 def test_other_values_are_refused_by_name(doubling: Upscaler, image: Any, words: str) -> None:
     with pytest.raises((UsageError, NoInputError), match=words):
         doubling.upscale(image)
+
+
+def test_memory_errors_are_ours(doubling: Upscaler) -> None:
+    image = np.broadcast_to(np.uint8(0), (1 << 23, 1 << 23))  # its output would have 256 TB
+    with pytest.raises(OutOfMemoryError, match="the image: does not fit in memory"):
+        doubling.upscale(image)
+
+
+def test_sizes_out_of_reach_are_refused(photo: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="x50000 is out of reach"):
+        Upscaler(Nearest(2), width=1_000_000, device="cpu").upscale(photo[:20, :20])
 
 
 def test_rounding_errors_outside_of_0_to_1_are_clipped(doubling: Upscaler) -> None:

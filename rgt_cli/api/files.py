@@ -23,7 +23,7 @@ from rgt_cli.api.arguments import (
     size_of,
 )
 from rgt_cli.api.upscaler import Upscaler
-from rgt_cli.errors import NoInputError, OutputError, RGTError, UsageError
+from rgt_cli.errors import NoInputError, OutOfMemoryError, OutputError, RGTError, UsageError
 from rgt_cli.files import exclusive
 from rgt_cli.jobs import (
     Existing,
@@ -223,7 +223,10 @@ class _Run:
             context = self._context(
                 upscaler, None, lambda job, done, total: on_progress and on_progress(done, total)
             )
-            outcome = process(job, context)
+            try:
+                outcome = process(job, context)
+            except MemoryError as error:
+                raise OutOfMemoryError(f"{source}: does not fit in memory") from error
         if outcome.error:
             raise outcome.error
         return outcome

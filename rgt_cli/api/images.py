@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rgt_cli.errors import NoInputError, RGTError, UsageError
+from rgt_cli.errors import NoInputError, OutOfMemoryError, RGTError, UsageError
 from rgt_cli.jobs.job import is_video_name
 from rgt_cli.media import Picture, from_pillow, read_images, to_pillow, update_metadata
 
@@ -66,13 +66,19 @@ def open_image(image: object, name: str) -> InputImage:
 
 @contextmanager
 def named(name: str) -> Iterator[None]:
-    """Name the image in the errors of the block; an empty name leaves them as they are."""
+    """Name the image in the errors of the block; an empty name leaves them as they are.
+
+    Raises:
+        OutOfMemoryError: The block ran out of memory.
+    """
     try:
         yield
     except RGTError as error:
         if not name or str(error).startswith(f"{name}: "):
             raise
         raise type(error)(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise OutOfMemoryError(f"{name or 'the image'}: does not fit in memory") from error
 
 
 def _from_path(path: Path) -> InputImage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
+from rgt_cli.media.identify import identify, open_by_pillow
 
 _LUMINANCE = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
@@ -22,7 +22,9 @@ def jpeg_quality(path: Path) -> int | None:
     2 - quality / 50 from there on.
     """
     try:
-        with Image.open(path) as image:
+        if identify(path) != "jpeg":
+            return None
+        with open_by_pillow(path) as image:
             tables = getattr(image, "quantization", None)
     except Exception:  # the job itself reports what is wrong with the file
         return None

@@ -79,6 +79,8 @@ class Outcome:
     """What was lost or changed, although the output was written."""
     model: str = ""
     """The names of the models that computed it."""
+    skipped: str = ""
+    """Why an output that existed was left as it was; empty if the job was done, or failed."""
 
 
 class Stopped(Exception):  # noqa: N818 - a signal, not an error

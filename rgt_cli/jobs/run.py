@@ -65,13 +65,15 @@ def run_jobs(jobs: Iterable[Job], context: RunContext) -> Iterator[Outcome]:
         try:
             with suppress(Stopped):
                 while can_write and not context.stop.is_set() and (group := inputs.next_group()):
+                    most_waiting = DEPTH + len(group) - 1
                     for pending, result in _results(group, context):
                         if isinstance(result, Outcome):
                             writing.append(_completed(result))
+                            if result.error:  # reported now, for a caller that stops at the first one
+                                most_waiting = 0
                         else:
                             writing.append(writers.submit(_write, pending, result))
                         del result  # or its pixels stay in memory until the next one is computed
-                    most_waiting = DEPTH + len(group) - 1
                     del group
                     yield from written(most_waiting)
             yield from written(0)
@@ -86,10 +88,11 @@ def _missing_decoders(jobs: list[Job]) -> str:
     if not missing:
         return ""
     names = " and ".join(sorted({file_format.pillow for file_format in missing}))
-    suffixes = " and ".join(sorted({suffix for f in missing for suffix in f.suffixes}))
+    *suffixes, last = sorted({suffix for f in missing for suffix in f.suffixes})
+    named = f"{', '.join(suffixes)} and {last}" if suffixes else last
     return (
         f"{len(missing)} of {len(jobs)} inputs are {names} images, whose decoder is not installed: "
-        f"{INSTALL_EXTRA}; until then they fail, and outputs of {suffixes} files are JPEG"
+        f"{INSTALL_EXTRA}; until then they fail, and outputs of {named} files are JPEG"
     )
 
 

@@ -20,6 +20,7 @@ from rgt_cli.media.identify import format_inside, identify, missing_decoder
 from rgt_cli.media.layout import Header
 from rgt_cli.media.metadata import strip_gps, strip_metadata, update_metadata
 from rgt_cli.media.picture import ImageSequence, Metadata, Picture
+from rgt_cli.media.pillow import from_pillow, to_pillow
 from rgt_cli.media.read import MAX_PIXELS, check_pixels, read_images
 from rgt_cli.media.rows import STREAMABLE, RowSource, check_rows, open_rows, write_streamed
 from rgt_cli.media.write import Encoding, check_frames, check_images, write_images
@@ -51,6 +52,7 @@ __all__ = [
     "format_named",
     "format_of",
     "frames_in",
+    "from_pillow",
     "identify",
     "is_installed",
     "jpeg_quality",
@@ -60,6 +62,7 @@ __all__ = [
     "read_images",
     "strip_gps",
     "strip_metadata",
+    "to_pillow",
     "update_metadata",
     "write_images",
     "write_streamed",

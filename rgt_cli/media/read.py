@@ -9,16 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageFile, TiffImagePlugin
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from rgt_cli.errors import InputError
 from rgt_cli.media import input_only, png
-from rgt_cli.media.color import lab_to_srgb, space_of, srgb_profile, to_srgb
 from rgt_cli.media.exif import exif_dpi, filter_exif, orientation_of, plausible_dpi
 from rgt_cli.media.header import read_header
 from rgt_cli.media.identify import TIFF, clear_errors, no_pixel_limit, open_by_pillow
 from rgt_cli.media.layout import Header
+from rgt_cli.media.modes import UPRIGHT_DECODERS, gray_or_rgb, has_color, split_alpha, usable_icc
 from rgt_cli.media.picture import ImageSequence, Metadata, Picture, with_same_mode
 from rgt_cli.media.png_metadata import PngMetadata, read_png_metadata
 
@@ -27,8 +26,6 @@ MAX_PIXELS = 300_000_000
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _THUMBNAIL_PAGE = 1
 """The bit of NewSubfileType that marks a smaller copy of another page."""
-_UPRIGHT_DECODERS = ("HEIF", "JXL")
-"""Formats whose decoders apply the orientation."""
 
 
 def read_images(
@@ -94,7 +91,7 @@ def open_image(path: Path, max_pixels: int) -> Iterator[OpenedImage]:
         warnings.simplefilter("ignore")
         with reader.opened() as opened:
             exif = reader.exif(opened)
-            metadata = reader.usable_icc(reader.metadata(opened, exif), _has_color(opened))
+            metadata = usable_icc(reader.metadata(opened, exif), has_color(opened), reader.warn)
             orientation = 1 if exif is None else orientation_of(exif)
             yield OpenedImage(opened, metadata, orientation, tuple(reader.warnings))
 
@@ -201,18 +198,14 @@ class _Reader:
         if metadata is None:
             metadata = self.metadata(opened, exif)
         image, metadata = self._gray_or_rgb(opened, metadata)
-        array = np.asarray(image)
-        alpha = array[..., -1] if image.mode.endswith("A") else None
-        pixels = array if alpha is None else array[..., :-1]
-        if pixels.ndim == 3 and pixels.shape[2] == 1:
-            pixels = pixels[..., 0]
+        pixels, alpha = split_alpha(image)
         if orientation == 1 and stored >= 5 and metadata.dpi:
             metadata = replace(metadata, dpi=metadata.dpi[::-1])
         return Picture(pixels, alpha, metadata).upright(orientation)
 
     def _orientation(self, opened: ImageFile.ImageFile) -> int:
         """Return the orientation that the decoder does not apply itself, so far."""
-        exif = None if opened.format in _UPRIGHT_DECODERS else self.exif(opened)
+        exif = None if opened.format in UPRIGHT_DECODERS else self.exif(opened)
         return 1 if exif is None else orientation_of(exif)
 
     def exif(self, opened: ImageFile.ImageFile) -> Image.Exif | None:
@@ -266,45 +259,14 @@ class _Reader:
             return metadata
         return replace(metadata, exif=retained, has_thumbnail=has_thumbnail)
 
-    def usable_icc(self, metadata: Metadata, has_color: bool) -> Metadata:
-        """Return the metadata without an ICC profile that is damaged, or for another color space."""
-        if metadata.icc is None:
-            return metadata
-        space = space_of(metadata.icc)
-        if space == "RGB" or (space == "GRAY" and not has_color):
-            return metadata
-        flaw = "is damaged" if space is None else f"is for {space}"
-        self.warn(f"the ICC profile {flaw} and left out")
-        return replace(metadata, icc=None)
-
     def _gray_or_rgb(
         self, opened: ImageFile.ImageFile, metadata: Metadata
     ) -> tuple[Image.Image, Metadata]:
         """Return an image of mode L, LA, RGB or RGBA, and the metadata that suits it."""
-        if opened.mode in ("CMYK", "LAB"):
-            return self._converted(opened, metadata)
-        metadata = self.usable_icc(metadata, _has_color(opened))
-        wanted = _MODES.get(opened.mode)
-        if wanted is None:
-            raise InputError(f"{self.path}: images of mode {opened.mode} are not supported")
-        if "transparency" in opened.info and not wanted.endswith("A"):
-            wanted += "A"
-        return (opened if opened.mode == wanted else opened.convert(wanted)), metadata
-
-    def _converted(self, opened: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metadata]:
-        """Convert CMYK or Lab to sRGB."""
-        self.warn(f"{opened.mode} is converted to sRGB")
         try:
-            if opened.mode == "LAB":
-                image = lab_to_srgb(opened)
-            elif metadata.icc and space_of(metadata.icc) == "CMYK":
-                image = to_srgb(opened, metadata.icc)
-            else:
-                return opened.convert("RGB"), replace(metadata, icc=None)
-        except (ImageCms.PyCMSError, OSError):
-            self.warn("the ICC profile is damaged and left out")
-            return opened.convert("RGB"), replace(metadata, icc=None)
-        return image, replace(metadata, icc=srgb_profile())
+            return gray_or_rgb(opened, metadata, self.warn)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
 
     def _deep_png(self) -> Picture:
         """Decode a PNG of 16 bits per channel, of which Pillow would return 8."""
@@ -334,20 +296,9 @@ class _Reader:
 
     def _deep(self, picture: Picture, exif: Image.Exif | None) -> Picture:
         """Return an image of 16 bits, upright, with a usable profile."""
-        metadata = self.usable_icc(picture.metadata, picture.pixels.ndim == 3)
+        metadata = usable_icc(picture.metadata, picture.pixels.ndim == 3, self.warn)
         orientation = 1 if exif is None else orientation_of(exif)
         return replace(picture, metadata=metadata).upright(orientation)
-
-
-_MODES = {
-    "1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA",
-    "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "RGBA": "RGBA", "RGBa": "RGBA",
-}  # fmt: skip
-"""Mode of the file -> mode of the result; palettes with transparency and the like add an A."""
-
-
-def _has_color(image: Image.Image) -> bool:
-    return image.mode not in ("1", "L", "LA", "La", "I;16")
 
 
 def _tiff_tag(opened: ImageFile.ImageFile, tag: int, default: Any) -> Any:

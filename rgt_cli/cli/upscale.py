@@ -17,12 +17,12 @@ from rgt_cli.cli import options, upscale_options
 from rgt_cli.cli.command import Command, common
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.param_types import InputType
-from rgt_cli.cli.preview import print_plan, write_previews
+from rgt_cli.cli.preview import forecast_jobs, write_previews
 from rgt_cli.cli.signals import Stop, graceful_shutdown
 from rgt_cli.cli.stdio import Files, stdio_files
-from rgt_cli.cli.summary import RunReport, print_round, print_summary
+from rgt_cli.cli.summary import RunReport, print_forecasts, print_round, print_summary
 from rgt_cli.cli.upscale_options import InputOptions, RunOptions
-from rgt_cli.errors import NoInputError
+from rgt_cli.errors import ExitCode, NoInputError
 from rgt_cli.files import exclusive
 from rgt_cli.jobs import (
     Existing,
@@ -98,8 +98,8 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
     sources += inputs.listed()
     if not sources:
         raise NoInputError("no input files given: `rgt upscale --help` shows examples")
-    if len(sources) == 2 and sources[0].exists() and not (sources[1].exists() or is_pattern(sources[1])):
-        raise NoInputError(f"{sources[1]}: no such file: to name the output, use -o {sources[1]}")
+    if len(sources) == 2 and output.target is None and sources[0].exists():
+        _reject_second_name(sources[1])
     command = _Command(
         console=console,
         inputs=inputs,
@@ -113,6 +113,16 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
         return command.upscale_many(sources)
     with stdio_files(sources[0], output.target, output.format) as files:
         return command.upscale_one(files)
+
+
+def _reject_second_name(path: Path) -> None:
+    """Refuse a second input that does not exist: other programs take it for the output.
+
+    Raises:
+        NoInputError: It does not exist.
+    """
+    if not (path.exists() or is_pattern(path)):
+        raise NoInputError(f"{path}: no such file: to name the output, use -o {path}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,12 +280,14 @@ class _Session:
     def preview(self, found: Partition) -> int:
         """Print what would be done, or write sample frames, and return the exit code."""
         context = self._context(lambda job, done, total: None)
+        if self.run_options.preview:
+            write_previews(self.console, found.pending, context, self.run_options.preview)
+            return ExitCode.DONE
         self.report.plan(found)
-        if self.run_options.dry_run:
-            print_plan(self.console, found.pending, context)
-        for job in found.pending:
-            if self.run_options.preview and job.is_video:
-                write_previews(self.console, job, context, self.run_options.preview)
+        forecast_jobs(self.console, self.report, found.pending, context)
+        self._write_report()
+        self.report.end()
+        print_forecasts(self.console, self.report)
         return self.report.exit_code(self.stop)
 
     def run(self, rounds: Iterable[Partition]) -> int:

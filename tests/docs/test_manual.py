@@ -140,6 +140,11 @@ def test_json_events_have_the_documented_fields(shell: Shell) -> None:
     for file in files:
         assert list(file) == documented_fields(heading, 1)
     assert list(end) == documented_fields(heading, 2)
+    dry = shell("rgt upscale photos -s 2 --dry-run --json || test $? = 1")
+    planned = [
+        event for event in map(json.loads, dry.stdout.splitlines()) if event["event"] == "planned"
+    ]
+    assert list(planned[0]) == documented_fields(heading, 3)
     report = json.loads((finished.folder / "run.json").read_text())
     assert list(report) == [*documented_fields(heading, 2)[1:], "files", "skipped_files"]
     assert report["files"] == [{k: v for k, v in file.items() if k != "event"} for file in files]

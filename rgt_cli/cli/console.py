@@ -149,10 +149,21 @@ class JobProgress:
         self.update: Update
         self._unit = "tiles"
         self._current = ""
+        self._is_computing = False
+
+    def read(self, job: Job, done: int, total: int) -> None:
+        """Show that so many frames or pages of an input are decoded, unless another one is computed."""
+        if self.total == 1:
+            self._unit = "frames"
+            self.update(f"reading {job.name}", done, total)
+        elif not self._is_computing:
+            self._current = f", reading {printable(job.name)} {done}/{total}"
+            self.update("files", self.work, self.workload.total)
 
     def part(self, job: Job, done: int, total: int) -> None:
         """Show that so many tiles or frames of the current job are done."""
-        self._unit = "frames" if job.is_video else "tiles"
+        self._unit = "frames" if self.workload.has_frames(job) else "tiles"
+        self._is_computing = done < total
         if self.total == 1:
             self.update(job.name, done, total)
             return

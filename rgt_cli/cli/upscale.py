@@ -299,7 +299,8 @@ class _Session:
     def _run_round(self, jobs: list[Job]) -> None:
         remove_remains(jobs)
         with Workload(jobs) as workload, self.console.jobs(workload, len(jobs)) as progress:
-            for outcome in run_jobs(jobs, self._context(progress.part)):
+            context = dataclasses.replace(self._context(progress.part), on_read=progress.read)
+            for outcome in run_jobs(jobs, context):
                 self.report.add(outcome)
                 progress.finished(outcome.job)
                 for warning in () if outcome.job.is_video else outcome.warnings:

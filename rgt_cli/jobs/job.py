@@ -118,6 +118,8 @@ class RunContext:
     """Set when the run should stop after the current image or segment."""
     warn: Callable[[str], None]
     """Called with each warning as soon as it is known."""
+    on_read: Callable[[Job, int, int], None] = lambda job, done, total: None
+    """Called with (job, frames or pages decoded, total) while an input of several is read."""
     chooser: ModelChooser | None = None
     """Chooses the upscaler of each job; None if `upscaler` does all of them."""
 

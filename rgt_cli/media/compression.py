@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from rgt_cli.media.identify import identify, open_by_pillow
+
 _LUMINANCE = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
     14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
@@ -28,7 +30,9 @@ def jpeg_quality(source: Path | Image.Image) -> int | None:
         tables = getattr(source, "quantization", None)
     else:
         try:
-            with Image.open(source) as image:
+            if identify(source) != "jpeg":
+                return None
+            with open_by_pillow(source) as image:
                 tables = getattr(image, "quantization", None)
         except Exception:  # the job itself reports what is wrong with the file
             return None

@@ -141,7 +141,7 @@ def test_json_events_have_the_documented_fields(shell: Shell) -> None:
         assert list(file) == documented_fields(heading, 1)
     assert list(end) == documented_fields(heading, 2)
     report = json.loads((finished.folder / "run.json").read_text())
-    assert list(report) == [*documented_fields(heading, 2)[1:], "files"]
+    assert list(report) == [*documented_fields(heading, 2)[1:], "files", "skipped_files"]
     assert report["files"] == [{k: v for k, v in file.items() if k != "event"} for file in files]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -135,7 +136,7 @@ def upscale_folder(
             the inputs for files.
         upscaler: As for `upscale_file`.
         on_progress: Called with the job, and the tiles or frames of it that are done and their number.
-        on_outcome: Called with each outcome as soon as it is known.
+        on_outcome: Called with each outcome as soon as it is known; first with those of skipped inputs.
         **options: The options of `rgt upscale` by name, such as `recursive=True`.
 
     Returns:
@@ -251,9 +252,11 @@ class _Run:
             inputs = journal.originals(scan.sources)
             jobs = plan_folder(inputs, folder, upscaler.size, self.options.output)
             found = partition(jobs, journal, self.existing)
-            outcomes = {job: Outcome(job=job, skipped=reason) for job, reason in found.skipped}
+            skipped = [Outcome(job=job, skipped=reason) for job, reason in found.skipped]
             remove_remains(found.pending)
-            for outcome in run_jobs(found.pending, self._context(upscaler, journal, on_progress)):
+            done = run_jobs(found.pending, self._context(upscaler, journal, on_progress))
+            outcomes = {}
+            for outcome in itertools.chain(skipped, done):
                 outcomes[outcome.job] = outcome
                 if on_outcome:
                     on_outcome(outcome)

@@ -21,7 +21,7 @@ def write_previews(console: Console, job: Job, context: RunContext, count: int) 
     Raises:
         RGTError: As `preview_frames`.
     """
-    from rgt_cli.jobs.video import preview_frames
+    from rgt_cli.jobs.samples import preview_frames
 
     job.target.parent.mkdir(parents=True, exist_ok=True)
     for path in preview_frames(job, context, count):

@@ -44,7 +44,7 @@ from rgt_cli.jobs import (
     watch_jobs,
 )
 from rgt_cli.jobs.automatic import CLEAN, COMPRESSED, AutomaticModels
-from rgt_cli.jobs.plan import check_output_folder
+from rgt_cli.jobs.plan import check_image_options, check_output_folder
 from rgt_cli.jobs.resume import Partition, remove_remains
 from rgt_cli.jobs.sources import is_pattern
 from rgt_cli.jobs.workload import Workload
@@ -103,7 +103,9 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
     command = _Command(
         console=console,
         inputs=inputs,
-        options=JobOptions(image=image, video=video, output=output, max_pixels=inputs.max_pixels),
+        options=JobOptions(
+            image=image, video=video, output=output, existing=existing, max_pixels=inputs.max_pixels
+        ),
         existing=existing,
         size=size or _default_size(model.model),
         model=model,
@@ -142,8 +144,9 @@ class _Command:
         output = dataclasses.replace(self.options.output, target=files.target)
 
         def plan(size: Size) -> list[Job]:
-            job = plan_one(files.source, size, output)
-            return [job.named(files.source_name, files.target_name)]
+            jobs = [plan_one(files.source, size, output).named(files.source_name, files.target_name)]
+            check_image_options(jobs, self.options.image)
+            return jobs
 
         if self.size:  # refuse what can be refused before torch takes its second to start
             partition(plan(self.size), None, self.existing)
@@ -167,7 +170,8 @@ class _Command:
         folder = self.options.output.target or output_folder(scan)
         check_output_folder(folder)
         if self.size:  # refuse what can be refused before torch takes its second to start
-            plan_folder(scan.sources, folder, self.size, self.options.output)
+            jobs = plan_folder(scan.sources, folder, self.size, self.options.output)
+            check_image_options(jobs, self.options.image)
         upscaler, chooser = self._load_upscalers()
 
         def plan(history: History) -> list[Job]:
@@ -308,7 +312,12 @@ class _Session:
     def _run_round(self, jobs: list[Job]) -> None:
         remove_remains(jobs)
         with Workload(jobs) as workload, self.console.jobs(workload, len(jobs)) as progress:
-            for outcome in run_jobs(jobs, self._context(progress.part)):
+
+            def on_progress(job: Job, done: int, total: int) -> None:
+                progress.part(job, done, total)
+                self.report.progress(job, done, total)
+
+            for outcome in run_jobs(jobs, self._context(on_progress)):
                 self.report.add(outcome)
                 progress.finished(outcome.job)
                 for warning in () if outcome.job.is_video else outcome.warnings:

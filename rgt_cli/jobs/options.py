@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from rgt_cli.errors import UsageError
 from rgt_cli.media import MAX_PIXELS, Encoding
 from rgt_cli.media.video.codecs import VideoEncoding
 
@@ -117,6 +118,29 @@ class VideoOptions:
     segment_seconds: float = 10.0
     """Length of a segment. An interrupted run loses at most one."""
 
+    def __post_init__(self) -> None:
+        """Check that the options agree.
+
+        Raises:
+            UsageError: The part of the input that is selected is empty.
+        """
+        if self.end is not None and self.end <= (self.start or 0):
+            raise UsageError(f"--end {self.end:g}: does not come after --start {self.start or 0:g}")
+
+    def check_for_images(self) -> None:
+        """Refuse options of video encoders where each frame becomes an image.
+
+        Raises:
+            UsageError: One of them is set.
+        """
+        given = {
+            "--codec": self.codec, "--crf": self.crf, "--preset": self.preset, "--pix-fmt": self.pix_fmt,
+            "--encoder-args": " ".join(self.encoder_args) or None,
+        }  # fmt: skip
+        for name, value in given.items():
+            if value is not None:
+                raise UsageError(f"{name} {value}: has no effect where each frame becomes an image")
+
     @property
     def encoding(self) -> VideoEncoding:
         """The options of the video encoder."""
@@ -154,5 +178,7 @@ class JobOptions:
     image: ImageOptions = field(default_factory=ImageOptions)
     video: VideoOptions = field(default_factory=VideoOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
+    existing: Existing = Existing.REFUSE
+    """What to do with images of frames that other settings made."""
     max_pixels: int = MAX_PIXELS
     """Images that decode to more pixels are refused."""

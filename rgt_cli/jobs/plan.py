@@ -10,7 +10,8 @@ from pathlib import Path
 from rgt_cli.errors import NoInputError, OutputError, UsageError
 from rgt_cli.files import is_stream
 from rgt_cli.jobs.job import Job, is_video_name
-from rgt_cli.jobs.options import OutputOptions
+from rgt_cli.jobs.numbered import is_numbered
+from rgt_cli.jobs.options import ImageOptions, OutputOptions
 from rgt_cli.jobs.sources import Source, SourceScan
 from rgt_cli.media import (
     CONTAINERS,
@@ -80,9 +81,30 @@ def plan_file(source: Path, target: Path, output: OutputOptions) -> Job:
         if job.is_video:
             raise UsageError(f"{target}: a video cannot be written to a pipe or a device; use a file")
         return job
-    if not ("%" in target.name and is_video_name(source) and not target.parent.exists()):
+    if not (is_numbered(target) and is_video_name(source) and not target.parent.exists()):
         check_folder(target.parent)  # else it is frames/%06d.png, and its folder is created
     return job
+
+
+def check_image_options(jobs: list[Job], options: ImageOptions) -> None:
+    """Refuse options of images where all outputs are videos.
+
+    Raises:
+        UsageError: One of them is set.
+    """
+    if not jobs or not all(job.is_video and container_of(job.format) for job in jobs):
+        return
+    usual = ImageOptions()
+    for name, instead in _VIDEO_OPTIONS.items():
+        if getattr(options, name) != getattr(usual, name):
+            raise UsageError(f"--{name}: has no effect on videos{instead}")
+
+
+_VIDEO_OPTIONS = {
+    "lossless": ": use --codec ffv1", "quality": ": use --crf", "bits": ": use --pix-fmt",
+    "background": "", "dpi": "",
+}  # fmt: skip
+"""Options of images -> what to use for videos instead."""
 
 
 def check_kind(job: Job) -> None:

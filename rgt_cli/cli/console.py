@@ -129,7 +129,12 @@ class Console:
                     task = bar.add_task(title, total=total, completed=done, pace="")  # type: ignore[arg-type]
                     tasks[title] = task, _Speed(done)
                 task, speed = tasks[title]
-                bar.update(task, completed=done, total=total, pace=pace(done, total, speed.at(done)))
+                description, progress_text = _fitted(
+                    title, pace(done, total, speed.at(done)), self._rich.width
+                )
+                bar.update(
+                    task, completed=done, total=total, description=description, pace=progress_text
+                )
 
             yield update
 
@@ -211,6 +216,21 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.console.log(record.getMessage())
+
+
+def _fitted(title: str, pace: str, width: int) -> tuple[str, str]:
+    """Return a title and a pace, shortened to leave room on a line for a bar and the remaining time."""
+    from rich.text import Text
+
+    room = width - len("━━━━━━ 0:00:00") - 2
+
+    def shortened(text: str, longest: int) -> Text:
+        cut = Text(text)
+        cut.truncate(max(longest, 1), overflow="ellipsis")
+        return cut
+
+    cut_pace = shortened(pace, room - min(Text(title).cell_len, 12))
+    return shortened(title, room - cut_pace.cell_len).plain, cut_pace.plain
 
 
 def _counting(unit: str) -> Pace:

@@ -62,13 +62,15 @@ def run_jobs(jobs: Iterable[Job], context: RunContext) -> Iterator[Outcome]:
         try:
             with suppress(Stopped):
                 while can_write and not context.stop.is_set() and (group := inputs.next_group()):
+                    most_waiting = DEPTH + len(group) - 1
                     for pending, result in _results(group, context):
                         if isinstance(result, Outcome):
                             writing.append(_completed(result))
+                            if result.error:  # reported now, for a caller that stops at the first one
+                                most_waiting = 0
                         else:
                             writing.append(writers.submit(_write, pending, result))
                         del result  # or its pixels stay in memory until the next one is computed
-                    most_waiting = DEPTH + len(group) - 1
                     del group
                     yield from written(most_waiting)
             yield from written(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -17,6 +18,9 @@ from rgt_cli.size import Dimensions
 MIN_TILE = 16
 """The smallest side in pixels that `--tile` accepts."""
 MAX_SCALE = 64
+MAX_FPS = 1000
+_NTSC_ROUNDING = Fraction(1, 200)
+"""How far a decimal, such as 29.97 or 23.98, may be from the rate of NTSC that it means."""
 _BINARY = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -177,6 +181,23 @@ class TimeType(click.ParamType[float]):
         for part in value.split(":"):
             seconds = seconds * 60 + float(part)
         return seconds
+
+
+class FrameRateType(click.ParamType[Fraction]):
+    """Frames a second, "24" or "23.976" or "24000/1001"."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> Fraction:
+        """Return the exact rate: that of NTSC, such as 24000/1001, for decimals that round it."""
+        try:
+            rate = Fraction(value)
+        except (ValueError, ZeroDivisionError):
+            rate = Fraction(0)
+        if not 0 < rate <= MAX_FPS:
+            self.fail(f"{value!r} is not a frame rate: use, for example, 24 or 30000/1001", param, ctx)
+        ntsc = Fraction(round(rate) * 1000, 1001)
+        return ntsc if rate.denominator > 1 and abs(rate - ntsc) < _NTSC_ROUNDING else rate
 
 
 class ArgumentsType(click.ParamType[tuple[str, ...]]):

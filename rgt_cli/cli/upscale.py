@@ -22,7 +22,7 @@ from rgt_cli.cli.signals import Stop, graceful_shutdown
 from rgt_cli.cli.stdio import Files, stdio_files
 from rgt_cli.cli.summary import RunReport, print_round, print_summary
 from rgt_cli.cli.upscale_options import InputOptions, RunOptions
-from rgt_cli.errors import NoInputError
+from rgt_cli.errors import NoInputError, UsageError
 from rgt_cli.files import exclusive
 from rgt_cli.jobs import (
     Existing,
@@ -44,7 +44,7 @@ from rgt_cli.jobs import (
     watch_jobs,
 )
 from rgt_cli.jobs.automatic import CLEAN, COMPRESSED, AutomaticModels
-from rgt_cli.jobs.plan import check_image_options, check_output_folder
+from rgt_cli.jobs.plan import check_image_options, check_output_folder, images_of_one_video
 from rgt_cli.jobs.resume import Partition, remove_remains
 from rgt_cli.jobs.sources import is_pattern
 from rgt_cli.jobs.workload import Workload
@@ -111,6 +111,10 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
         model=model,
         run=run,
     )
+    if len(sources) == 1 and (images := images_of_one_video(sources[0], output)):
+        return command.upscale_one(Files(images[0], output.target, str(sources[0])), images)
+    if video.fps:
+        raise UsageError("--fps: is only for numbered images that become one video: use -o video.mp4")
     if len(sources) > 1 or sources[0].is_dir() or is_pattern(sources[0]):
         return command.upscale_many(sources)
     with stdio_files(sources[0], output.target, output.format) as files:
@@ -139,14 +143,14 @@ class _Command:
     model: ModelOptions
     run: RunOptions
 
-    def upscale_one(self, files: Files) -> int:
-        """Upscale one named file, without a journal."""
+    def upscale_one(self, files: Files, images: tuple[Path, ...] = ()) -> int:
+        """Upscale one named file, or numbered images that become one video, without a journal."""
         output = dataclasses.replace(self.options.output, target=files.target)
 
         def plan(size: Size) -> list[Job]:
-            jobs = [plan_one(files.source, size, output).named(files.source_name, files.target_name)]
-            check_image_options(jobs, self.options.image)
-            return jobs
+            job = plan_one(files.source, size, output, images)
+            check_image_options([job], self.options.image)
+            return [job.named(files.source_name, files.target_name)]
 
         if self.size:  # refuse what can be refused before torch takes its second to start
             partition(plan(self.size), None, self.existing)

@@ -10,17 +10,48 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rgt_cli.errors import InputError
+from rgt_cli.errors import InputError, UsageError
+from rgt_cli.jobs.job import Job
+from rgt_cli.jobs.options import DEFAULT_RATE, JobOptions
 from rgt_cli.jobs.pipeline import Prefetcher
 from rgt_cli.media import ImageSequence, Metadata, Picture
 from rgt_cli.media.png import Chunk
 from rgt_cli.media.video.decode import Frame, read_frames
 from rgt_cli.media.video.encode import BT2020, is_hdr
-from rgt_cli.media.video.probe import BT709, UNSPECIFIED, Span, Video
+from rgt_cli.media.video.images import NumberedVideo, describe_images, read_image_frames
+from rgt_cli.media.video.probe import BT709, UNSPECIFIED, Span, Video, probe
 from rgt_cli.size import Dimensions
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from rgt_cli.inference import MultiPassUpscaler
+
+
+def video_of(job: Job, options: JobOptions) -> Video:
+    """Describe the input of a job.
+
+    Raises:
+        InputError: It is not a readable video.
+        UsageError: Options contradict what it is.
+    """
+    rate = options.video.fps
+    if not job.images:
+        if rate:
+            raise UsageError(f"--fps {float(rate):g}: {job.name} has its own times; --fps is for images")
+        return probe(job.source)
+    if options.video.deinterlace:
+        raise UsageError("--deinterlace: has no effect on numbered images")
+    return describe_images(job.name, job.images, rate or DEFAULT_RATE, options.max_pixels)
+
+
+def frames_of(video: Video, after: int | None, deinterlace: bool) -> Generator[Frame]:
+    """Yield the frames of a video, from the first one after a time in ticks.
+
+    Raises:
+        InputError: The video is damaged.
+    """
+    if isinstance(video, NumberedVideo):
+        return read_image_frames(video, after)
+    return read_frames(video, after, deinterlace)
 
 
 def image_of(frame: Frame, video: Video, bits: int | None = None) -> ImageSequence:
@@ -75,7 +106,7 @@ class FrameReader:
         last = after
         if after is None and self.span.start is not None:
             after = self.span.start - 1
-        frames = read_frames(self.video, after, self.deinterlace)
+        frames = frames_of(self.video, after, self.deinterlace)
         with Prefetcher(frames) as ahead:
             try:
                 for frame in ahead:

@@ -11,12 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rgt_cli.errors import UsageError
+from rgt_cli.errors import NoInputError, UsageError
 from rgt_cli.files import cannot_write, write_text
 from rgt_cli.jobs.options import Existing
+from rgt_cli.media import READABLE, VIDEO_READABLE
 
 _NUMBER = re.compile(r"%(?:0?\d+)?d(?![A-Za-z])")
 """The place of the number in a name. A letter behind it means that the % is only a %: 50%done.gif."""
+_LAST_NUMBER = re.compile(r"(.*?)(\d+)(\D*)")
+"""A name with what comes before its last number, the number, and what comes after it."""
 _RECORD = ".rgt-{}.frames"
 """The name of the record, with a hash of the pattern."""
 
@@ -44,6 +47,54 @@ def numbered_files(pattern: Path) -> dict[int, Path]:
             if match and numbered_path(pattern, int(match[1])).name == path.name:
                 files[int(match[1])] = path
     return dict(sorted(files.items()))
+
+
+def find_numbered(argument: Path) -> tuple[Path, ...]:
+    """Return the numbered images that a folder or a pattern contains, in the order of their numbers.
+
+    Raises:
+        NoInputError: There are none.
+        UsageError: They are not the frames of one video: an image of the folder has no number, there are
+            several series, or numbers are missing.
+    """
+    if argument.is_dir():
+        files, example = _numbered_in(argument)
+    else:
+        files, example = numbered_files(argument), argument.name
+    if not files:
+        raise NoInputError(f"{argument}: contains no images" if argument.is_dir() else
+                           f"{argument}: no file matches this pattern")  # fmt: skip
+    numbers = list(files)
+    missing = sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers))
+    if missing:
+        also = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
+        name = numbered_path(argument / example if argument.is_dir() else argument, missing[0]).name
+        raise UsageError(f"{argument}: {name}{also} missing: the numbers of a video have no gaps")
+    return tuple(files.values())
+
+
+def _numbered_in(folder: Path) -> tuple[dict[int, Path], str]:
+    """Return the images of a folder by their numbers in rising order, and the pattern of their names."""
+    series: dict[tuple[str, str], dict[int, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        suffix = path.suffix.lower()
+        if path.name.startswith(".") or suffix not in READABLE | VIDEO_READABLE or path.is_dir():
+            continue
+        found = _LAST_NUMBER.fullmatch(path.stem)
+        if suffix in VIDEO_READABLE or not found:
+            what = "is a video" if suffix in VIDEO_READABLE else "has no number"
+            raise UsageError(f"{folder}: cannot become one video, since {path.name} {what}")
+        files = series.setdefault((found[1], found[3] + path.suffix), {})
+        if twin := files.get(int(found[2])):
+            raise UsageError(f"{folder}: {twin.name} and {path.name} have the same number")
+        files[int(found[2])] = path
+    if len(series) > 1:
+        first, second = (next(iter(files.values())).name for files in list(series.values())[:2])
+        raise UsageError(f"{folder}: contains several series of images, such as {first} and {second}")
+    for (before, after), files in series.items():
+        digits = min(len(path.name) for path in files.values()) - len(before) - len(after)
+        return dict(sorted(files.items())), f"{before}%0{digits}d{after}"
+    return {}, ""
 
 
 class FrameImages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from rgt_cli.inference.device import Precision
     from rgt_cli.inference.tiling import TileSize
 
+DEFAULT_RATE = Fraction(25)
+"""Frames a second of numbered images."""
 DEFAULT_NAME = "{stem}_{size}{ext}"
 """The template of the file names in an output folder."""
 
@@ -115,6 +118,8 @@ class VideoOptions:
     """Seconds from the start of the input; earlier frames are left out."""
     end: float | None = None
     """Seconds from the start of the input; later frames are left out."""
+    fps: Fraction | None = None
+    """Frames a second of numbered images; None is `DEFAULT_RATE`."""
     segment_seconds: float = 10.0
     """Length of a segment. An interrupted run loses at most one."""
 

@@ -7,11 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 from rgt_cli.errors import InputError
-from rgt_cli.jobs.frames import image_of
+from rgt_cli.jobs.frames import frames_of, image_of
 from rgt_cli.jobs.job import Job, RunContext
 from rgt_cli.jobs.video import plan_video
 from rgt_cli.media import ImageFormat, format_named, write_images
-from rgt_cli.media.video.decode import Frame, read_frames
+from rgt_cli.media.video.decode import Frame
 
 
 def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
@@ -34,7 +34,7 @@ def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
     for number in range(1, count + 1):
         index = int((plan.frames or 1) * (number - 0.5) / count)
         after = first + round((index - 0.5) * ticks)
-        with closing(read_frames(video, after, context.options.video.deinterlace)) as frames:
+        with closing(frames_of(video, after, context.options.video.deinterlace)) as frames:
             frame = next(frames, None)
         if frame is None:
             raise InputError(f"{job.name}: there is no frame to upscale")

@@ -12,8 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from rgt_cli.errors import InputError, OutOfMemoryError, UsageError
-from rgt_cli.files import FileStamp
-from rgt_cli.jobs.frames import FrameReader, FrameUpscaler, image_of
+from rgt_cli.jobs.frames import FrameReader, FrameUpscaler, image_of, video_of
 from rgt_cli.jobs.job import Job, Outcome, RunContext, Stopped
 from rgt_cli.jobs.numbered import FrameImages, is_numbered
 from rgt_cli.jobs.options import OutputOptions, VideoOptions
@@ -31,9 +30,10 @@ from rgt_cli.media.video.encode import (
     supports_alpha,
     try_encoder,
 )
+from rgt_cli.media.video.images import NumberedVideo
 from rgt_cli.media.video.metadata import MetadataPolicy
 from rgt_cli.media.video.mux import assemble
-from rgt_cli.media.video.probe import Span, Video, probe
+from rgt_cli.media.video.probe import Span, Video
 from rgt_cli.media.video.streams import StreamPlan, plan_streams
 from rgt_cli.size import Dimensions
 
@@ -96,6 +96,8 @@ class VideoPlan:
             lost.append(f"left out: {', '.join(self.streams.withheld)} (may contain a location)")
         if self.apart and self.video.rate * _GIF_DELAY > 1:
             lost.append(f"left out: frames beyond {1 / _GIF_DELAY} a second (not supported by gif)")
+        if isinstance(self.video, NumberedVideo) and self.video.has_profile:
+            lost.append("left out: the ICC profile of the images (not supported by videos)")
         if self.apart and is_hdr(self.video.color):
             lost.append("the colors are reduced from HDR to SDR (required by gif)")
         if self.image_format and self.image_format.name != "png":
@@ -115,7 +117,7 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
             support videos, or the encoder rejects its options.
     """
     options = context.options.video
-    video = probe(job.source)
+    video = video_of(job, context.options)
     if video.is_interlaced and not options.deinterlace:
         raise UsageError(f"{job.name}: the video is interlaced: use --deinterlace to build whole frames")
     upscaled = context.upscaler.size.of(video.size)
@@ -251,7 +253,7 @@ class _VideoMaker:
         factor = max(upscaled.width / width, upscaled.height / height)
         passes = [upscaler.upscaler_for(factor) for factor in upscaler.plan_passes(factor)]
         return SegmentSettings(
-            source=FileStamp.of(self.plan.job.source),
+            source=self.plan.job.stamp,
             passes=tuple(PassSettings.of(one) for one in passes),
             alpha_by_network=upscaler.alpha_by_network,
             size=upscaled,

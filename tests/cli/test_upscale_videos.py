@@ -240,6 +240,45 @@ def test_frames_are_replaced_on_request(
     assert len(list((tmp_path / "frames").glob("*.png"))) == 20
 
 
+def test_numbered_images_become_a_video_despite_kill(
+    rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder, target = tmp_path / "frames", tmp_path / "out" / "out.mkv"
+    for made in (folder, target.parent):
+        made.mkdir()
+    ffmpeg("-i", clip, "-start_number", "7", folder / "f_%04d.png")
+    options = ["-m", str(micro_checkpoint), "--segment-seconds", "0.2", "--fps", "23.976"]
+    first = pause_after_a_segment(folder, target, options)
+    first.kill()
+    first.communicate()
+    again = rgt("upscale", folder, "-o", target, *options, "-v")
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"after \d+ finished segments", again.stderr)
+    assert names_in(target.parent) == {"out.mkv"}
+    assert frame_count(target) == 40
+    whole = tmp_path / "whole.mkv"
+    result = rgt("upscale", folder / "f_%04d.png", "-o", whole, *options[:4], "--fps", "24000/1001")
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(planes(target, "yuv420p"), planes(whole, "yuv420p"))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(("-o", "out.mp4", "--fps", "24"), "several series"), (("-o", "out", "--fps", "24"), "--fps"),
+     (("-o", "out.mp4", "--fps", "0"), "frame rate")],
+)  # fmt: skip
+def test_folders_that_cannot_become_one_video(
+    rgt: RunRGT, tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a1.png", "b1.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "in" / name)
+    result = rgt("upscale", "in", "-m", "tiny", *options, cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert reason in result.stderr
+    assert names_in(tmp_path) == {"in"}
+
+
 def test_percent_sign_in_a_name(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
     for name in ("50%done.gif", "50%done.mp4"):
         result = rgt("upscale", clip, "-m", micro_checkpoint, "-o", tmp_path / name, "--end", "0.2")

@@ -1,36 +1,17 @@
-"""Numbered images of frames, and frames that are upscaled once."""
+"""Images of frames, and frames that are upscaled once."""
 
 import struct
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rgt_cli.jobs.frames import FrameUpscaler, frame_chunks, image_of
-from rgt_cli.jobs.numbered import is_numbered, numbered_path
 from rgt_cli.media.video.decode import Frame
 from rgt_cli.media.video.probe import Color
 from rgt_cli.size import Dimensions, Size
 from tests.helpers.networks import nearest_upscaler
 from tests.helpers.videos import describe
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("%06d.png", "000042.png"), ("%d.png", "42.png"), ("50%_%3d.png", "50%_ 42.png"),
-     ("a%d_%d.png", "a42_%d.png"), ("50%done.gif", None), ("50%d1.png", "50421.png"),
-     ("100%2dx.png", None), ("frame.png", None), ("100%.png", None), ("%s.png", None)],
-)  # fmt: skip
-def test_numbered_names(name: str, expected: str | None) -> None:
-    target = Path("frames", name)
-    assert is_numbered(target) == (expected is not None)
-    if expected:
-        assert numbered_path(target, 42) == Path("frames", expected)
-
-
-def test_a_pattern_in_a_folder_name_does_not_count() -> None:
-    assert not is_numbered(Path("%d", "out.mkv"))
 
 
 @pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (10, np.uint16)])

@@ -1,6 +1,7 @@
 """`upscale_video`: everything but the pixels is preserved, and the pixels are the upscaled ones."""
 
 import logging
+import re
 import subprocess
 import threading
 from dataclasses import replace
@@ -14,8 +15,7 @@ import pytest
 from rgt_cli.errors import InputError, UsageError
 from rgt_cli.inference import MultiPassUpscaler, Upscaler
 from rgt_cli.jobs.job import Job, RunContext, Stopped
-from rgt_cli.jobs.numbered import FrameImages
-from rgt_cli.jobs.options import Existing, JobOptions, OutputOptions, VideoOptions
+from rgt_cli.jobs.options import JobOptions, OutputOptions, VideoOptions
 from rgt_cli.jobs.samples import preview_frames
 from rgt_cli.jobs.video import plan_video, upscale_video
 from rgt_cli.media import format_of
@@ -573,34 +573,6 @@ def test_hdr_becomes_a_gif_of_sdr(tmp_path: Path, transfer: str, white: float, g
     assert 20 < shown[:, :16].mean() < 120
 
 
-SETTINGS = {"source": [1, 2], "size": (4, 4)}
-
-
-@pytest.mark.parametrize(
-    ("existing", "changes", "result"),
-    [(Existing.REFUSE, {}, "resumed"), (Existing.SKIP, {}, "resumed"), (Existing.UPDATE, {}, "resumed"),
-     (Existing.OVERWRITE, {}, "replaced"), (Existing.REFUSE, {"size": (8, 8)}, "refused"),
-     (Existing.SKIP, {"size": (8, 8)}, "refused"), (Existing.UPDATE, {"size": (8, 8)}, "refused"),
-     (Existing.UPDATE, {"source": [1, 3]}, "replaced"), (Existing.REFUSE, {"source": [1, 3]}, "refused"),
-     (Existing.OVERWRITE, {"size": (8, 8)}, "replaced")],
-)  # fmt: skip
-def test_images_of_frames_are_never_mixed(
-    tmp_path: Path, existing: Existing, changes: dict[str, object], result: str
-) -> None:
-    pattern = tmp_path / "%03d.png"
-    path = FrameImages(pattern, SETTINGS, Existing.REFUSE).missing(1)
-    assert path == tmp_path / "001.png"
-    path.write_text("an image")
-    (tmp_path / "1.png").write_text("not one of them")
-    if result == "refused":
-        with pytest.raises(UsageError, match="1 images exist already"):
-            FrameImages(pattern, SETTINGS | changes, existing)
-    else:
-        again = FrameImages(pattern, SETTINGS | changes, existing)
-        assert again.missing(1) == (path if result == "replaced" else None)
-    assert visible(tmp_path) == {"1.png"} | ({"001.png"} if result != "replaced" else set())
-
-
 @pytest.mark.parametrize("other", ["video", "size", "start"])
 def test_two_kinds_of_frames_in_one_folder(tmp_path: Path, other: str) -> None:
     source, second = tmp_path / "in.mkv", tmp_path / "in2.mkv"
@@ -614,3 +586,85 @@ def test_two_kinds_of_frames_in_one_folder(tmp_path: Path, other: str) -> None:
             video=VideoOptions(start=0.08 if other == "start" else None),
         )  # fmt: skip
     assert len(visible(tmp_path / "frames")) == (10 if other == "video" else 5)
+
+
+def numbered(folder: Path, *arguments: str, count: int = 6, suffix: str = "png") -> tuple[Path, ...]:
+    """Write numbered images with the real ffmpeg."""
+    folder.mkdir()
+    lavfi("-frames:v", str(count), *arguments)(folder / f"%06d.{suffix}")
+    return tuple(sorted(folder.iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "suffix", "exact", "dtype"),
+    [("rgb24", "png", "gbrp", np.uint8), ("rgba", "png", "gbrap", np.uint8),
+     ("rgb48be", "png", "gbrp16le", np.uint16), ("rgba64be", "png", "gbrap16le", np.uint16),
+     ("gray", "png", "gbrp", np.uint8), ("rgb48le", "tiff", "gbrp16le", np.uint16)],
+)  # fmt: skip
+def test_numbered_images_become_a_video(
+    tmp_path: Path, pix_fmt: str, suffix: str, exact: str, dtype: type
+) -> None:
+    """Bit for bit, where nothing is lost."""
+    ramp = "format=rgba64le,geq=r='X*1000':g='Y*1300+N*3':b='X*Y*20':a='65535-X*900'"
+    images = numbered(tmp_path / "in", "-vf", ramp, "-pix_fmt", pix_fmt, suffix=suffix)
+    target = tmp_path / "out.mkv"
+    options = VideoOptions(codec="ffv1", fps=Fraction(24), segment_seconds=0.1)
+    job = replace(make_job(images[0], target), images=images)
+    context = make_context(nearest_upscaler(Size(scale=1)), JobOptions(video=options))
+    outcome = upscale_video(job, context)
+    assert (outcome.frames, outcome.warnings) == (6, ())
+    assert facts(target).times == [round(Fraction(n * 1000, 24)) * Fraction(1, 1000) for n in range(6)]
+    assert planes(target, exact).dtype == dtype
+    before = np.concatenate([planes(image, exact) for image in images])
+    np.testing.assert_array_equal(planes(target, exact), before)
+
+
+def test_numbered_images_in_hdr_return(tmp_path: Path) -> None:
+    source, back = tmp_path / "in.mkv", tmp_path / "back.mkv"
+    lavfi("-vf", HDR_FILTERS + ",setsar=64/45", *HDR_ENCODER)(source)
+    upscale(source, tmp_path / "frames" / "%d.png", 1)
+    images = tuple((tmp_path / "frames" / f"{number}.png") for number in range(1, 6))
+    job = replace(make_job(images[0], back), images=images)
+    context = make_context(
+        nearest_upscaler(Size(scale=1)), JobOptions(video=VideoOptions(pix_fmt="yuv420p10le"))
+    )
+    upscale_video(job, context)
+    given, made = facts(source), facts(back)
+    assert made.color_tags == given.color_tags
+    assert (made.aspect, len(made.times)) == (given.aspect, 5)
+    difference = planes(source, "yuv420p10le").astype(int) - planes(back, "yuv420p10le")
+    assert np.abs(difference).mean() < 12
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [("size", "000003.png has 32 x 24 pixels, but 000001.png has 64 x 48"),
+     ("pages", "contains 3 images"), ("damage", r"000003\.png")],
+)  # fmt: skip
+def test_images_that_are_not_the_frames_of_one_video(tmp_path: Path, change: str, reason: str) -> None:
+    images = numbered(tmp_path / "in")
+    if change == "size":
+        lavfi("-frames:v", "1", "-vf", "scale=32:24")(images[2])
+    elif change == "pages":
+        lavfi("-frames:v", "3", "-f", "apng")(images[0])
+    else:
+        images[2].write_bytes(images[2].read_bytes()[:200])
+    job = replace(make_job(images[0], tmp_path / "out.mkv"), images=images)
+    context = make_context(nearest_upscaler())
+    if change == "damage":
+        outcome = upscale_video(job, context)
+        assert outcome.frames == 2
+        error: Exception | None = outcome.error
+    else:
+        with pytest.raises((UsageError, InputError)) as raised:
+            upscale_video(job, context)
+        error = raised.value
+    assert re.search(reason, str(error))
+
+
+def test_an_image_that_changes_discards_the_segments(tmp_path: Path) -> None:
+    images = numbered(tmp_path / "in")
+    job = replace(make_job(images[0], tmp_path / "out.mkv"), images=images)
+    before = job.stamp
+    images[3].write_bytes(images[4].read_bytes() + b"1")
+    assert job.stamp != before

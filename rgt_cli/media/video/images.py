@@ -1,0 +1,160 @@
+"""Numbered images as the frames of a video."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from rgt_cli.errors import InputError, UsageError
+from rgt_cli.media.formats import register_plugins
+from rgt_cli.media.picture import Metadata, Picture
+from rgt_cli.media.read import MAX_PIXELS, read_images, registered_formats
+from rgt_cli.media.video import ffmpeg
+from rgt_cli.media.video.decode import Frame
+from rgt_cli.media.video.probe import Color, Video
+from rgt_cli.size import Dimensions
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberedVideo(Video):
+    """A video whose frames are images. A frame lasts one tick."""
+
+    images: tuple[Path, ...]
+    """The images in the order of the frames."""
+    max_pixels: int
+    """Larger images are refused."""
+    has_profile: bool
+    """Whether the images have ICC profiles, which videos do not support."""
+    carrier: tempfile.TemporaryDirectory[str]
+    """The folder of the file `path`, which lives as long as this object."""
+
+
+def describe_images(
+    name: str, images: Sequence[Path], rate: Fraction, max_pixels: int = MAX_PIXELS
+) -> NumberedVideo:
+    """Describe numbered images as a video.
+
+    Args:
+        name: What messages call them: their folder or their pattern.
+        images: The images in the order of the frames.
+        rate: Frames a second.
+        max_pixels: Larger images are refused.
+
+    Raises:
+        InputError: The first image cannot be read.
+        UsageError: The images have different sizes.
+    """
+    first = _read(images[0], max_pixels)
+    shapes = [_shape(path) for path in images]
+    for path, shape in zip(images, shapes, strict=True):
+        if shape and shapes[0] and shape.size != shapes[0].size:
+            raise UsageError(
+                f"{name}: {path.name} has {shape.size} pixels, but {images[0].name} has "
+                f"{shapes[0].size}: the frames of a video have one size"
+            )
+    has_alpha = first.alpha is not None or any(shape.has_alpha for shape in shapes if shape)
+    carrier = tempfile.TemporaryDirectory(prefix="rgt-")
+    path = Path(carrier.name, "frames.nut")
+    _write_carrier(path, rate)
+    return NumberedVideo(
+        path=path,
+        index=0,
+        codec="rawvideo",
+        size=first.size,
+        pixel_format=_FORMATS[first.bits, has_alpha],
+        bits=first.bits,
+        has_alpha=has_alpha,
+        color=_color(first.metadata),
+        sample_aspect=_sample_aspect(images[0]),
+        time_base=1 / rate,
+        start=0,
+        rate=rate,
+        frames=len(images),
+        is_interlaced=False,
+        others=(),
+        images=tuple(images),
+        max_pixels=max_pixels,
+        has_profile=first.metadata.icc is not None,
+        carrier=carrier,
+    )
+
+
+_FORMATS = {(8, False): "rgb24", (8, True): "rgba", (16, False): "rgb48le", (16, True): "rgba64le"}
+"""Bits per channel and whether there is transparency -> pixel format."""
+
+
+def read_image_frames(video: NumberedVideo, after: int | None = None) -> Generator[Frame]:
+    """Yield the frames of numbered images, as `read_frames` does for other videos.
+
+    Raises:
+        InputError: An image cannot be read, or has another size.
+    """
+    start = 0 if after is None else max(0, after + 1)
+    for time, path in enumerate(video.images[start:], start):
+        picture = _read(path, video.max_pixels)
+        if picture.size != video.size:
+            raise InputError(f"{path}: has {picture.size} pixels, not {video.size} like the others")
+        picture = picture.with_bits(16)
+        pixels, alpha = picture.pixels, picture.alpha
+        if pixels.ndim == 2:
+            pixels = np.repeat(pixels[..., None], 3, axis=2)
+        if alpha is None and video.has_alpha:
+            alpha = np.full(pixels.shape[:2], np.iinfo(np.uint16).max, np.uint16)
+        yield Frame(time, pixels, alpha if video.has_alpha else None)
+
+
+def _read(path: Path, max_pixels: int) -> Picture:
+    images = read_images(path, max_pixels)
+    if len(images.frames) > 1:
+        raise InputError(f"{path}: contains {len(images.frames)} images, so that it is not one frame")
+    return images.first
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What the header of an image reveals."""
+
+    size: Dimensions
+    """As stored: an orientation is not applied."""
+    has_alpha: bool
+
+
+def _shape(path: Path) -> _Shape | None:
+    register_plugins()
+    with suppress(Exception), Image.open(path, formats=registered_formats()) as opened:
+        has_alpha = opened.mode.endswith(("A", "a")) or "transparency" in opened.info
+        return _Shape(Dimensions(*opened.size), has_alpha)
+    return None
+
+
+def _color(metadata: Metadata) -> Color:
+    """Return the color space, which is that of sRGB unless a PNG specifies another one."""
+    for kind, data in metadata.png:
+        if kind == b"cICP" and len(data) == 4:
+            return Color(primaries=data[0], transfer=data[1], full_range=True)
+    return Color(full_range=True)
+
+
+def _sample_aspect(path: Path) -> Fraction:
+    """Return the width of a pixel divided by its height, as ffmpeg stores it in a PNG."""
+    with suppress(Exception), Image.open(path, formats=registered_formats()) as opened:
+        width, height = opened.info["aspect"]
+        return Fraction(width, height)
+    return Fraction(1)
+
+
+def _write_carrier(path: Path, rate: Fraction) -> None:
+    """Write a file that stands for the images where everything but the frames of a video is copied."""
+    with av.open(ffmpeg.url(path), "w", format="nut", options={"fflags": "+bitexact"}) as output:
+        stream = output.add_stream("rawvideo", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 2, 2, "rgb24"
+        output.mux(stream.encode(av.VideoFrame(2, 2, "rgb24")))
+        output.mux(stream.encode(None))

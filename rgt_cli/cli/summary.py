@@ -17,10 +17,12 @@ from rgt_cli.cli.console import Console, format_bytes
 from rgt_cli.cli.signals import Stop
 from rgt_cli.errors import ExitCode
 from rgt_cli.files import write_text
-from rgt_cli.jobs import Outcome
+from rgt_cli.jobs import Job, Outcome
 from rgt_cli.jobs.forecast import Forecast
 from rgt_cli.jobs.resume import Partition, Skipped
 
+_PROGRESS_SECONDS = 1.0
+"""Seconds between events of progress."""
 SCHEMA = 1
 """Version of the keys of events and reports; the manual lists them under `rgt help reference`."""
 
@@ -48,6 +50,8 @@ class RunReport:
     files: list[dict[str, Any]] = field(default_factory=list)
     """What the report file lists of outcomes and forecasts."""
     started: float = field(default_factory=time.monotonic)
+    _progress_after: float = 0.0
+    """When the next event of progress may be printed."""
 
     def plan(self, found: Partition) -> None:
         """Add the jobs to do, and those that are skipped."""
@@ -55,6 +59,13 @@ class RunReport:
         self.planned += pending
         self.skipped += found.skipped
         self._event("start", schema=SCHEMA, planned=pending, skipped=skipped, ignored=self.ignored)
+
+    def progress(self, job: Job, done: int, total: int) -> None:
+        """Report that so many frames or tiles of a job are done, once a second at most."""
+        now = time.monotonic()
+        if total > 1 and now >= self._progress_after:
+            self._progress_after = now + _PROGRESS_SECONDS
+            self._event("progress", source=job.name, target=job.target_name, done=done, total=total)
 
     def add(self, outcome: Outcome) -> None:
         """Add the outcome of a job."""

@@ -179,9 +179,9 @@ def _middle(picture: Picture) -> Picture:
 
 def _seconds_per_frame(plan: VideoPlan, context: RunContext) -> float:
     """Upscale two frames, and return the seconds of the second: the first one warms everything up."""
-    from rgt_cli.media.video.decode import read_frames
+    from rgt_cli.jobs.frames import frames_of
 
-    frames = read_frames(plan.video, plan.span[0], context.options.video.deinterlace)
+    frames = frames_of(plan.video, plan.span[0], context.options.video.deinterlace)
     seconds = 0.0
     with closing(frames):
         for frame, _ in zip(frames, range(2), strict=False):

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import closing
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from rgt_cli.cli.console import Console, format_bytes
 from rgt_cli.errors import RGTError
 from rgt_cli.jobs import Job, RunContext
-
-if TYPE_CHECKING:  # images do not need the libraries of videos
-    from rgt_cli.jobs.video import VideoPlan
 
 
 def write_previews(console: Console, job: Job, context: RunContext, count: int) -> None:
@@ -41,6 +35,7 @@ def print_plan(console: Console, jobs: list[Job], context: RunContext) -> None:
 
 
 def _describe_video(job: Job, context: RunContext) -> list[str]:
+    from rgt_cli.jobs.estimate import estimate_bytes, try_frames
     from rgt_cli.jobs.video import plan_video
 
     plan = plan_video(job, context)
@@ -49,24 +44,6 @@ def _describe_video(job: Job, context: RunContext) -> list[str]:
         how += f"; {warning.removeprefix(f'{job.target}: ')}"
     if not plan.frames:
         return [how, "?", "?"]
-    seconds = _seconds_per_frame(plan, context) * plan.frames
-    video = plan.video
-    # The bytes of most videos grow with the 3/4th power of their pixels.
-    growth = (plan.size.width * plan.size.height / (video.size.width * video.size.height)) ** 0.75
-    share = plan.frames / (video.frames or plan.frames)
-    size = job.source.stat().st_size * growth * share
+    trial = try_frames(plan, context)
+    seconds, size = trial.seconds * plan.frames, estimate_bytes(plan, context, trial)
     return [how, f"about {timedelta(seconds=round(seconds))}", f"about {format_bytes(size)}"]
-
-
-def _seconds_per_frame(plan: VideoPlan, context: RunContext) -> float:
-    """Upscale two frames, and return the seconds of the second: the first one warms everything up."""
-    from rgt_cli.jobs.frames import frames_of
-
-    frames = frames_of(plan.video, plan.span[0], context.options.video.deinterlace)
-    seconds = 0.0
-    with closing(frames):
-        for frame, _ in zip(frames, range(2), strict=False):
-            started = time.perf_counter()
-            context.upscaler.upscale(frame.pixels, frame.alpha)
-            seconds = time.perf_counter() - started
-    return seconds

@@ -41,7 +41,7 @@ _COPIED_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class TrialFrames:
     """Two frames that the network upscaled."""
 
     seconds: float
@@ -51,7 +51,7 @@ class Trial:
     """The same frames at the size of the output."""
 
 
-def try_frames(plan: VideoPlan, context: RunContext) -> Trial:
+def try_frames(plan: VideoPlan, context: RunContext) -> TrialFrames:
     """Upscale the first two frames of a video.
 
     Raises:
@@ -68,10 +68,10 @@ def try_frames(plan: VideoPlan, context: RunContext) -> Trial:
             alpha = None if alpha is None else alpha[:height, :width]
             sources.append(frame)
             results.append(Frame(frame.time, pixels[:height, :width], alpha))
-    return Trial(seconds=seconds, sources=sources, results=results)
+    return TrialFrames(seconds=seconds, sources=sources, results=results)
 
 
-def estimate_bytes(plan: VideoPlan, context: RunContext, trial: Trial) -> float:
+def estimate_bytes(plan: VideoPlan, context: RunContext, trial: TrialFrames) -> float:
     """Return about how large the output of a video becomes.
 
     A second of the video is encoded as the output will be, but upscaled by interpolation, since the
@@ -117,7 +117,7 @@ def _effect(by_network: list[int], interpolated: list[int]) -> float:
 
 
 def _bytes_of_image(
-    plan: VideoPlan, image_format: ImageFormat, context: RunContext, trial: Trial, folder: Path
+    plan: VideoPlan, image_format: ImageFormat, context: RunContext, trial: TrialFrames, folder: Path
 ) -> float:
     """Return the bytes of the image of one frame."""
     path, options = folder / f"frame{image_format.suffixes[0]}", context.options.image

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rgt_cli.jobs.estimate import Trial, estimate_bytes, try_frames
+from rgt_cli.jobs.estimate import TrialFrames, estimate_bytes, try_frames
 from rgt_cli.jobs.job import Job
 from rgt_cli.jobs.options import JobOptions, VideoOptions
 from rgt_cli.jobs.video import plan_video, upscale_video
@@ -49,5 +49,5 @@ def test_the_effect_of_the_network_counts(tmp_path: Path) -> None:
     plan = plan_video(job, context)
     trial = try_frames(plan, context)
     flat = [type(frame)(frame.time, np.zeros_like(frame.pixels), None) for frame in trial.results]
-    smooth = Trial(seconds=trial.seconds, sources=trial.sources, results=flat)
+    smooth = TrialFrames(seconds=trial.seconds, sources=trial.sources, results=flat)
     assert estimate_bytes(plan, context, smooth) < 0.7 * estimate_bytes(plan, context, trial)

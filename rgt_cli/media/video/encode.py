@@ -121,8 +121,10 @@ def encoder_arguments(
         "-fps_mode", "passthrough", "-enc_time_base", f"{_TICK.numerator}:{_TICK.denominator}",
         "-c:v", codec.encoder, *codec.arguments,
     ]  # fmt: skip
-    if _written_color(video, pix_fmt, size).full_range and not is_rgb(pix_fmt):
-        # Or ffmpeg squeezes the samples for encoders that do not declare the full range.
+    is_full = _written_color(video, pix_fmt, size).full_range and not is_rgb(pix_fmt)
+    if is_full and codec.encoder == "ffv1":
+        # Its streams do not contain the range, but Matroska does. For encoders whose streams and
+        # containers do not, such as ProRes, ffmpeg converts to limited range, as their decoders expect.
         arguments += ["-color_range", "pc"]
     arguments += _quality_arguments(codec, encoding)
     if encoding.preset:

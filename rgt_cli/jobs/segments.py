@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rgt_cli.errors import UsageError
 from rgt_cli.files import AppendLog, FileStamp, cannot_write, exclusive
-from rgt_cli.media.video.mux import Segment
+from rgt_cli.media.video.join import Segment
 from rgt_cli.media.video.probe import Span
 from rgt_cli.size import Dimensions
 

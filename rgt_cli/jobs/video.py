@@ -6,18 +6,18 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rgt_cli.errors import InputError, OutOfMemoryError, UsageError
 from rgt_cli.files import FileStamp
 from rgt_cli.jobs.frames import FrameReader, FrameUpscaler, image_of, is_numbered, numbered_path
 from rgt_cli.jobs.job import Job, Outcome, RunContext, Stopped
-from rgt_cli.jobs.options import OutputOptions, VideoOptions
+from rgt_cli.jobs.options import JobOptions, OutputOptions, VideoOptions
 from rgt_cli.jobs.pipeline import BackgroundWriter
 from rgt_cli.jobs.segments import PassSettings, SegmentSettings, SegmentStore
 from rgt_cli.media import Container, ImageFormat, container_of, format_named, write_images
-from rgt_cli.media.video.codecs import Codec, codec_for
+from rgt_cli.media.video.codecs import CODECS, Codec, VideoEncoding, codec_for
 from rgt_cli.media.video.decode import Frame, read_frames
 from rgt_cli.media.video.encode import (
     SegmentWriter,
@@ -25,12 +25,12 @@ from rgt_cli.media.video.encode import (
     fitted_size,
     pixel_format_for,
     supports_alpha,
-    try_encoder,
 )
 from rgt_cli.media.video.metadata import MetadataPolicy
-from rgt_cli.media.video.mux import assemble
+from rgt_cli.media.video.mux import Output, assemble
 from rgt_cli.media.video.probe import Span, Video, probe
 from rgt_cli.media.video.streams import StreamPlan, plan_streams
+from rgt_cli.media.video.trial import Trial, check_arguments
 from rgt_cli.size import Dimensions
 
 logger = logging.getLogger(__name__)
@@ -60,8 +60,8 @@ class VideoPlan:
     """Arguments of ffmpeg that encode the frames; empty if each frame becomes an image."""
     image_format: ImageFormat | None = None
     """The format of the images if each frame becomes an image, else None."""
-    container: Container | None = None
-    """The format of the output video; None if each frame becomes an image."""
+    output: Output | None = None
+    """How the output video is written; None if each frame becomes an image."""
     streams: StreamPlan | None = None
     """What is copied besides the frames; None if each frame becomes an image."""
 
@@ -76,13 +76,16 @@ class VideoPlan:
         lost = []
         if self.size != self.upscaled:
             lost.append(f"cropped from {self.upscaled} to {self.size} (required by {self.pix_fmt})")
-        if self.video.has_alpha and self.container and not supports_alpha(self.pix_fmt):
+        if self.video.has_alpha and self.output and not supports_alpha(self.pix_fmt):
             lost.append(
                 f"left out: transparency (not supported by {self.codec.encoder} with {self.pix_fmt})"
             )
-        if self.container and self.streams and self.streams.unsupported:
-            names = ", ".join(self.streams.unsupported)
-            lost.append(f"left out: {names} (not supported by {self.container.name})")
+        if self.output and self.streams:
+            reason = f"(not supported by {self.output.container.name})"
+            if self.streams.unsupported:
+                lost.append(f"left out: {', '.join(self.streams.unsupported)} {reason}")
+            if self.streams.converted:
+                lost.append(f"converted: {', '.join(self.streams.converted)} {reason}")
         if self.streams and self.streams.withheld:
             lost.append(f"left out: {', '.join(self.streams.withheld)} (may contain a location)")
         return tuple(lost)
@@ -120,23 +123,45 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
             f"{job.target_name}: {job.format.name} does not support videos: use a pattern such as "
             "frames/%06d.png to write an image of each frame"
         )
-    codec = codec_for(video, container, options.encoding)
-    pix_fmt = pixel_format_for(video, codec, options.encoding)
-    size = fitted_size(upscaled, pix_fmt)
-    arguments = encoder_arguments(video, codec, options.encoding, pix_fmt, size)
-    try_encoder(arguments, size, video.has_alpha)
-    return VideoPlan(
-        job=job,
-        video=video,
-        span=span,
-        frames=frames,
-        codec=codec,
-        pix_fmt=pix_fmt,
-        upscaled=upscaled,
-        size=size,
-        arguments=tuple(arguments),
-        container=container,
-        streams=plan_streams(video, container, _metadata_policy(context.options.output)),
+    return _plan_output(
+        VideoPlan(
+            job=job,
+            video=video,
+            span=span,
+            frames=frames,
+            codec=codec_for(video, container, options.encoding),
+            pix_fmt="",
+            upscaled=upscaled,
+            size=upscaled,
+        ),
+        container,
+        context.options,
+    )
+
+
+def _plan_output(plan: VideoPlan, container: Container, options: JobOptions) -> VideoPlan:
+    """Decide how the frames are encoded and what is copied besides them, and try both.
+
+    Raises:
+        UsageError: The encoder rejects its options, or the container does not support the video.
+    """
+    video, codec, encoding = plan.video, plan.codec, options.video.encoding
+    check_arguments(encoding.arguments)
+    pix_fmt = pixel_format_for(video, codec, encoding)
+    size = fitted_size(plan.upscaled, pix_fmt)
+    arguments = encoder_arguments(video, codec, encoding, pix_fmt, size)
+    output = Output(container=container, size=size)
+    if container.muxer == "gif":
+        # A frame of a GIF depends on the one before it, so that segments could not be joined.
+        output = replace(output, arguments=tuple(arguments))
+        lossless = "bgra" if video.has_alpha else "bgr0"
+        arguments = encoder_arguments(video, CODECS["ffv1"], VideoEncoding(), lossless, size)
+    policy = _metadata_policy(options.output)
+    with Trial.encoded(video, arguments, size, output) as trial:
+        trial.check_video()
+        streams = plan_streams(video, container, policy, trial.accepts, options.video.maps)
+    return replace(
+        plan, pix_fmt=pix_fmt, size=size, arguments=tuple(arguments), output=output, streams=streams
     )
 
 
@@ -216,12 +241,12 @@ class _VideoMaker:
     def write_video(self) -> None:
         """Write the segments that are missing, then join all of them."""
         plan, target = self.plan, self.plan.job.target
-        assert plan.container
+        assert plan.output
         assert plan.streams
         with SegmentStore.open(target, self._segment_settings()) as store:
             self._write_segments(store)
             self._require_frames()
-            assemble(plan.video, store.segments, target, plan.container, plan.streams, plan.span)
+            assemble(plan.video, store.segments, target, plan.output, plan.streams, plan.span)
             store.remove()
 
     def _segment_settings(self) -> SegmentSettings:

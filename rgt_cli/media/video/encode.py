@@ -161,22 +161,6 @@ def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: Dimensions) -> lis
     return [f"format={planar}", scale, f"format={pix_fmt}", tags, aspect]
 
 
-def try_encoder(arguments: Sequence[str], size: Dimensions, has_alpha: bool) -> None:
-    """Encode one black frame, to find out whether the encoder accepts its arguments.
-
-    Raises:
-        UsageError: The encoder rejects them.
-    """
-    pix_fmt = "rgba64le" if has_alpha else "rgb48le"
-    black = f"color=black:size={size.width}x{size.height}:rate=25,format={pix_fmt}"
-    code, _, stderr = ffmpeg.run(
-        ["-v", "error", "-f", "lavfi", "-i", black, "-frames:v", "1", *arguments, "-f", "null", "-"]
-    )
-    if code:
-        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-        raise UsageError(f"the encoder rejects its options: {'; '.join(lines[:2]) or code}")
-
-
 class SegmentWriter:
     """Encodes one segment of a video, which starts with a keyframe, into a file of its own.
 

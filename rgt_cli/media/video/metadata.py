@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Mapping
 from enum import Enum
+from fractions import Fraction
 
 from PIL import ExifTags, Image
 
@@ -25,6 +26,8 @@ _TELEMETRY = re.compile(
     re.IGNORECASE,
 )
 """Found in the subtitles that drones write: GPS (2.2950, 48.8577, 15) or [latitude: 48.8577]."""
+_SPECIAL = re.compile(r"[=;#\\\n]")
+"""The characters that a backslash precedes in ffmpeg's files of metadata."""
 
 
 class MetadataPolicy(Enum):
@@ -72,3 +75,38 @@ def image_has_place(data: bytes) -> bool:
             return bool(image.getexif().get_ifd(ExifTags.IFD.GPSInfo)) or b"GPSL" in data
     except Exception:  # Pillow parses EXIF in Python: damaged data can raise anything
         return True
+
+
+def advance_timecode(timecode: str, seconds: Fraction, rate: Fraction) -> str:
+    """Return a timecode such as 01:02:03:04 after some time has passed.
+
+    A semicolon or a period before the frame marks drop-frame timecodes, which skip two frame numbers
+    (four at 59.94 frames a second) at the start of each minute except each tenth.
+    """
+    parts = re.fullmatch(r"(\d+):(\d+):(\d+)([:;.])(\d+)", timecode)
+    if parts is None:
+        return timecode
+    base, drop = round(rate), parts[4] != ":"
+    dropped = round(base / 15) if drop else 0
+    hours, minutes, whole, frame = (int(parts[group]) for group in (1, 2, 3, 5))
+    minute = hours * 60 + minutes
+    number = (minute * 60 + whole) * base + frame - dropped * (minute - minute // 10)
+    number += round(seconds * rate)
+    tens, rest = divmod(number, 600 * base - 9 * dropped)
+    skipped = 0 if rest < 60 * base else 1 + (rest - 60 * base) // (60 * base - dropped)
+    number += dropped * (9 * tens + skipped)
+    clock, frame = divmod(number, base)
+    minute, second = divmod(clock, 60)
+    hours, minute = divmod(minute, 60)
+    return f"{hours % 24:02}:{minute:02}:{second:02}{parts[4]}{frame:02}"
+
+
+def metadata_section(name: str, tags: Mapping[str, str]) -> str:
+    """Return a section of a file in ffmpeg's format for metadata. The name of the first one is empty."""
+    lines = [f"[{name}]"] if name else [";FFMETADATA1"]
+    lines += [f"{_SPECIAL.sub(_escape, key)}={_SPECIAL.sub(_escape, tags[key])}" for key in tags]
+    return "\n".join(lines) + "\n"
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\{match[0]}"

@@ -16,7 +16,6 @@ from rgt_cli.media.video.encode import (
     fitted_size,
     pixel_format_for,
     supports_alpha,
-    try_encoder,
 )
 from rgt_cli.media.video.probe import BT709, SMPTE170M, UNSPECIFIED, Color
 from rgt_cli.size import Dimensions
@@ -103,12 +102,6 @@ def test_quality_and_speed() -> None:
     assert "-crf" not in arguments(CODECS["ffv1"], VideoEncoding(crf=20))
     with pytest.raises(UsageError, match="slow"):
         arguments(CODECS["ffv1"], VideoEncoding(preset="slow"))
-
-
-def test_rejected_arguments() -> None:
-    try_encoder(["-c:v", "libx264"], SIZE, has_alpha=False)
-    with pytest.raises(UsageError, match="warp"):
-        try_encoder(["-c:v", "libx264", "-preset", "warp"], SIZE, has_alpha=False)
 
 
 def frame(time: int) -> Frame:

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rgt_cli.errors import InputError, OutOfMemoryError, UsageError
+from rgt_cli.errors import InputError, OutOfMemoryError, RGTError, UsageError
 from rgt_cli.files import FileStamp
 from rgt_cli.jobs.frames import FrameReader, FrameUpscaler, image_of, is_numbered, numbered_path
 from rgt_cli.jobs.job import Job, Outcome, RunContext, Stopped
@@ -26,6 +26,7 @@ from rgt_cli.media.video.encode import (
     pixel_format_for,
     supports_alpha,
 )
+from rgt_cli.media.video.join import Segment, check_segment
 from rgt_cli.media.video.metadata import MetadataPolicy
 from rgt_cli.media.video.mux import Output, assemble
 from rgt_cli.media.video.probe import Span, Video, probe
@@ -244,9 +245,20 @@ class _VideoMaker:
         assert plan.output
         assert plan.streams
         with SegmentStore.open(target, self._segment_settings()) as store:
-            self._write_segments(store)
-            self._require_frames()
-            assemble(plan.video, store.segments, target, plan.output, plan.streams, plan.span)
+            try:
+                self._write_segments(store)
+                self._require_frames()
+                assemble(plan.video, store.segments, target, plan.output, plan.streams, plan.span)
+            except (InputError, UsageError):
+                store.remove()  # another run would fail in the same way
+                raise
+            except (Stopped, RGTError):
+                if store.segments:
+                    self.context.warn(
+                        f"{plan.job.target_name}: {store.frames} frames stay in {store.folder}: repeat "
+                        "the command to continue, or delete it"
+                    )
+                raise
             store.remove()
 
     def _segment_settings(self) -> SegmentSettings:
@@ -289,6 +301,7 @@ class _VideoMaker:
                     self._report_frame()
             background.flush()
             writer.close()
+        check_segment(Segment(path, tuple(times)))
         store.add(path, times)
 
     def write_images(self, image_format: ImageFormat) -> None:

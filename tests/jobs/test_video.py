@@ -362,12 +362,13 @@ def stopping_context(
 def test_stopped_and_continued(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"
     lavfi("-pix_fmt", "gbrp", "-c:v", "ffv1")(source)
-    journal, stop = Recorded(), threading.Event()
+    journal, stop, warnings = Recorded(), threading.Event(), list[str]()
     context = stopping_context(12, stop, journal, segment_seconds=0.4)
     with pytest.raises(Stopped):
-        upscale_video(make_job(source, target), context)
+        upscale_video(make_job(source, target), replace(context, warn=warnings.append))
     assert journal.lines == [("begin", "out.mkv")]
     (folder,) = tmp_path.glob(".rgt-*")
+    assert [f"20 frames stay in {folder}" in warning for warning in warnings] == [True]
     assert sorted(path.name for path in folder.glob("*.mkv")) == ["000000.mkv", "000001.mkv"]
     computed: list[int] = []
     again = replace(

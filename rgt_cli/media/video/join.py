@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import av
 
-from rgt_cli.errors import OutputError
+from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.media.formats import Container
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.probe import Video
@@ -83,17 +83,17 @@ class JoinedVideo:
     def timing(self) -> str:
         """Return the bitstream filter of ffmpeg that sets the final times and the last duration.
 
-        The pipe starts at zero, with the first packet that is decoded.
+        The pipe starts at zero. Its first packet is the first frame.
         """
-        offset = (self._shown[0] - self._held_back * self._step) * self.tick
+        start = self._shown[0] * self.tick
         last = len(self._shown) - 1
         last_decoded = (
             last - len(self._orders[-1]) + 1 + self._orders[-1].index(len(self._orders[-1]) - 1)
         )
-        move = f"{offset.numerator}/{offset.denominator}/TB"
+        move = f"STARTPTS+round({start.numerator}/{start.denominator}/TB)"
         duration = f"{self.last_duration.numerator}/{self.last_duration.denominator}/TB"
         return (
-            f"setts=pts=PTS+round({move}):dts=DTS+round({move}):"
+            f"setts=pts=PTS-{move}:dts=DTS-{move}:"
             rf"duration=if(eq(N\,{last})+eq(N\,{last_decoded})\,round({duration})\,DURATION)"
         )
 
@@ -149,14 +149,30 @@ class JoinedVideo:
             first += len(segment.times)
 
 
+def check_segment(segment: Segment) -> None:
+    """Check that a segment contains all frames that were encoded.
+
+    Raises:
+        UsageError: The encoder dropped some of them.
+    """
+    if (count := len(_packet_times(segment.path))) != len(segment.times):
+        raise UsageError(
+            f"the encoder makes {count} frames from {len(segment.times)}: use another --codec"
+        )
+
+
+def _packet_times(path: Path) -> list[int]:
+    with av.open(ffmpeg.url(path)) as container:
+        return [packet.pts or 0 for packet in container.demux(video=0) if packet.size]
+
+
 def _display_order(segment: Segment) -> list[int]:
     """Return for each packet of a segment its rank in the order in which the frames are shown.
 
     Raises:
         OutputError: The segment does not contain the expected number of frames.
     """
-    with av.open(ffmpeg.url(segment.path)) as container:
-        times = [packet.pts or 0 for packet in container.demux(video=0) if packet.size]
+    times = _packet_times(segment.path)
     if len(times) != len(segment.times):
         expected = len(segment.times)
         raise OutputError(

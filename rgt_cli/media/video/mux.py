@@ -24,7 +24,7 @@ from rgt_cli.media.video.metadata import (
     filter_tags,
     metadata_section,
 )
-from rgt_cli.media.video.offsets import last_duration, shift_of
+from rgt_cli.media.video.offsets import Timeline, last_duration, timeline_of
 from rgt_cli.media.video.probe import Span, Video, is_cover
 from rgt_cli.media.video.streams import StreamCopy, StreamPlan, open_source, read_cover
 from rgt_cli.size import Dimensions
@@ -76,12 +76,12 @@ def assemble(
         if not target.parent.is_dir():
             raise cannot_write(target, FileNotFoundError("there is no such folder"))
         with open_source(video) as source, tempfile.TemporaryDirectory(prefix="rgt-") as scratch:
-            shift = shift_of(video, span, source)
-            shown = [time - shift for segment in segments for time in segment.times]
-            last = last_duration(video, shown[-1] + shift, span, source)
-            joined = JoinedVideo(video, segments, output.container, shown, last)
+            times = [time for segment in segments for time in segment.times]
+            timeline = timeline_of(video, times, span, streams.copied, source)
+            last = last_duration(video, times[-1], span, source)
+            joined = JoinedVideo(video, segments, output.container, timeline.shown, last)
             muxer = _Muxer(video, source, output, streams, Path(scratch))
-            _run(muxer.arguments(joined, span, shift * video.time_base, partial), joined, target)
+            _run(muxer.arguments(joined, timeline, span, partial), joined, target)
         put_in_place(partial, target)
     except av.FFmpegError as error:
         raise cannot_write(target, error) from error
@@ -100,9 +100,12 @@ def _run(arguments: Sequence[str], joined: JoinedVideo, target: Path) -> None:
         failure = error
     finally:
         code, stderr_lines = process.end(kill=failure is None and process.pipe.closed)
-    if code or (failure and not isinstance(failure, BrokenPipeError)):
-        reason = "; ".join(stderr_lines[:2]) or failure or f"ffmpeg ended with {code}"
-        raise OutputError(f"{target}: cannot be written: {reason}") from failure
+    if isinstance(failure, BrokenPipeError) or failure is None:  # then ffmpeg explains why it ended
+        if code:
+            reason = "; ".join(stderr_lines[:2]) or f"ffmpeg ended with {code}"
+            raise OutputError(f"{target}: cannot be written: {reason}")
+    else:
+        raise cannot_write(target, failure) from failure
 
 
 class _Muxer:
@@ -117,21 +120,20 @@ class _Muxer:
         self._policy = streams.policy
         self._mapped = [copy for copy in streams.streams if not copy.is_attached]
 
-    def arguments(self, joined: JoinedVideo, span: Span, zero: Fraction, partial: Path) -> list[str]:
+    def arguments(self, joined: JoinedVideo, timeline: Timeline, span: Span, partial: Path) -> list[str]:
         """Return the arguments.
 
         Args:
             joined: The video, which ffmpeg reads from its standard input.
+            timeline: When everything is shown.
             span: The part of the input that is copied.
-            zero: The time in the input, in seconds, that becomes zero.
             partial: The file that is written.
         """
-        length = None if span.end is None else span.end * self._video.time_base - zero
-        if self._output.limit is not None:
-            length = Fraction(self._output.limit)
+        length, zero = self._length(joined, timeline, span), timeline.zero
         tags = self._write_metadata(joined, zero, length)
-        arguments = ["-copyts", "-f", joined.muxer, "-i", "pipe:0"]
-        arguments += ["-itsoffset", f"{float(-zero):.6f}", *ffmpeg.source_arguments(self._video.path)]
+        arguments = [] if timeline.has_jumps else ["-copyts"]
+        arguments += ["-f", joined.muxer, "-i", "pipe:0", "-itsoffset", f"{float(-zero):.6f}"]
+        arguments += ffmpeg.source_arguments(self._video.path)
         arguments += ["-f", "ffmetadata", "-i", ffmpeg.url(tags), "-map", "0:v:0"]
         for copy in self._mapped:
             arguments += ["-map", f"1:{copy.index}"]
@@ -153,7 +155,20 @@ class _Muxer:
             arguments += self._attach(number, copy)
         if length is not None:
             arguments += ["-t", f"{float(length):.6f}"]
-        return [*arguments, *self._container_arguments(joined), "-f", self._muxer, ffmpeg.url(partial)]
+        arguments += [*self._container_arguments(joined), "-f", self._muxer, ffmpeg.url(partial)]
+        if timeline.has_jumps:  # they are closed alike only if ffmpeg sees the same packets
+            arguments += ["-map", f"1:{self._video.index}", "-c", "copy", "-f", "null", "-"]
+        return arguments
+
+    def _length(self, joined: JoinedVideo, timeline: Timeline, span: Span) -> Fraction | None:
+        """Return the seconds of the input that are written; None for all that follow."""
+        if self._output.limit is not None:
+            return Fraction(self._output.limit)
+        if span.end is None:
+            return None
+        if timeline.has_jumps:
+            return timeline.shown[-1] * self._video.time_base + joined.last_duration
+        return span.end * self._video.time_base - timeline.zero
 
     def _stream_arguments(self, number: int, copy: StreamCopy, span: Span) -> list[str]:
         """Return the arguments of a stream that is copied or converted."""
@@ -173,6 +188,8 @@ class _Muxer:
                 clip += r"duration=DURATION+min(PTS\,0)"
             else:
                 clip = r"noise=drop=lt(pts\,0)"
+            if copy.kind == "audio" and copy.encoder != "copy":
+                arguments += [f"-filter:{number}", "atrim=start=0"]  # or -t counts from before zero
             arguments += [f"-bsf:{number}", clip]
         return arguments
 

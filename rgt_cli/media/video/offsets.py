@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
+from operator import sub
 
 import av
 from av.container import InputContainer
 
+from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.probe import Span, Video, is_cover
 
 _PRIMING = Fraction(1, 2)
 """The most seconds of sound before zero that only prepare its decoder and are never heard."""
+_RECORDINGS = ("mpegts", "mpeg")
+"""The formats whose clock may jump, because recordings can be put together as they are."""
+_GAP, _OVERLAP = 10, Fraction(1, 10)
+"""The seconds of a step forwards and of a step back that ffmpeg takes for a jump of the clock."""
+_REORDERED = 32
+"""The most packets by which frames are shown in another order than they are stored."""
 
 
 def origin_of(video: Video, source: InputContainer) -> Fraction:
@@ -27,9 +38,69 @@ def origin_of(video: Video, source: InputContainer) -> Fraction:
     return Fraction(0) if -_PRIMING < origin < 0 else origin
 
 
-def shift_of(video: Video, span: Span, source: InputContainer) -> int:
-    """Return how much earlier everything is in the output, in ticks of the video's time base."""
-    return round(origin_of(video, source) / video.time_base) if span.start is None else span.start
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """When everything of the input is shown in the output."""
+
+    shown: list[int]
+    """When each frame is shown, in ticks of the input's time base."""
+    zero: Fraction
+    """The time in the input, in seconds, that becomes zero."""
+    has_jumps: bool
+    """Whether the clock of the input jumps. Then ffmpeg closes the jumps, and `zero` counts from the
+    start of the input."""
+
+
+def timeline_of(
+    video: Video, times: Sequence[int], span: Span, copied: Sequence[int], source: InputContainer
+) -> Timeline:
+    """Return when the frames are shown in the output.
+
+    Args:
+        video: The input.
+        times: When the frames are shown in the input, in ticks.
+        span: The part of the input that is copied.
+        copied: The indices of the streams that are copied besides the frames.
+        source: The opened input.
+    """
+    base = video.time_base
+    steps = map(sub, times[1:], times)
+    has_jumps = any(step * base < -_OVERLAP or step * base > _GAP for step in steps)
+    if has_jumps and source.format.name in _RECORDINGS:
+        moved = _closed_jumps(video, times, copied)
+        zero = 0 if span.start is None else moved[0] - times[0] + span.start
+        return Timeline(shown=[time - zero for time in moved], zero=zero * base, has_jumps=True)
+    shift = round(origin_of(video, source) / base) if span.start is None else span.start
+    return Timeline(shown=[time - shift for time in times], zero=shift * base, has_jumps=False)
+
+
+def _closed_jumps(video: Video, times: Sequence[int], copied: Sequence[int]) -> list[int]:
+    """Return when frames are shown after ffmpeg has closed the jumps of the clock, in ticks."""
+    given, closed = (_packet_times(video, copied, mode) for mode in (["-copyts"], []))
+    places: dict[int, list[int]] = {}
+    for place, time in enumerate(given):
+        places.setdefault(time, []).append(place)
+    moved, at, offset = list[int](), 0, 0
+    for time in times:
+        # A recording may show the same time twice: the frames are in the order of the packets.
+        later = places.get(time, [])
+        index = bisect_left(later, at - _REORDERED)
+        if index < len(later):
+            at = max(at, later[index])
+            offset = closed[later[index]] - time
+        moved.append(time + offset)
+    return moved
+
+
+def _packet_times(video: Video, copied: Sequence[int], mode: Sequence[str]) -> list[int]:
+    """Return when ffmpeg shows the packets of a video that it copies together with other streams."""
+    maps = [part for index in (video.index, *copied) for part in ("-map", f"0:{index}")]
+    source = ffmpeg.source_arguments(video.path)
+    _, stdout, _ = ffmpeg.run(
+        ["-v", "error", *mode, *source, *maps, "-copy_unknown", "-c", "copy", "-f", "framecrc", "-"]
+    )
+    packets = (line.split(",") for line in stdout.splitlines() if line.startswith("0,"))
+    return [int(fields[2]) for fields in packets]
 
 
 def last_duration(video: Video, last: int, span: Span, source: InputContainer) -> Fraction:

@@ -22,7 +22,8 @@ from rgt_cli.media.video.probe import Span, Video
 from rgt_cli.media.video.streams import StreamCopy, StreamPlan
 from rgt_cli.size import Dimensions
 
-_FRAMES = 3
+_FRAMES = 5
+"""Some encoders drop frames from the second on."""
 _SECONDS = 1.0
 """How much of the other streams is written."""
 _REFUSED = frozenset({
@@ -71,19 +72,18 @@ class Trial:
         """
         with tempfile.TemporaryDirectory(prefix="rgt-") as folder:
             path = Path(folder, "trial.mkv")
-            start = video.start
-            times = tuple(range(start, start + _FRAMES))
+            step = round(1 / (video.rate * video.time_base)) or 1
+            times = tuple(video.start + number * step for number in range(_FRAMES))
+            limit = _SECONDS + float(_FRAMES * step * video.time_base)
             try:
                 with SegmentWriter(path, video, arguments, upscaled) as writer:
                     for number, time in enumerate(times):
-                        shape, level = (upscaled.height, upscaled.width), 9000 * number
-                        alpha = np.full(shape, 65535, np.uint16) if video.has_alpha else None
-                        writer.add(Frame(time, np.full((*shape, 3), level, np.uint16), alpha))
+                        writer.add(_moving(time, number, upscaled, video.has_alpha))
                     writer.close()
             except OutputError as error:
                 reason = str(error).partition("cannot be written: ")[2] or str(error)
                 raise UsageError(f"the encoder rejects its options: {reason}") from error
-            yield cls(video, Segment(path, times), replace(output, limit=_SECONDS))
+            yield cls(video, Segment(path, times), replace(output, limit=limit))
 
     def check_video(self) -> None:
         """Check that the container accepts the encoded frames, and all of them.
@@ -121,3 +121,11 @@ class Trial:
         span = Span(self._video.start)
         assemble(self._video, [self._segment], target, self._output, plan, span)
         return target
+
+
+def _moving(time: int, number: int, size: Dimensions, has_alpha: bool) -> Frame:
+    """Return a frame of stripes that move."""
+    stripes = (np.arange(size.width, dtype=np.uint32) * 1500 + number * 9000).astype(np.uint16)
+    pixels = np.broadcast_to(stripes[None, :, None], (size.height, size.width, 3))
+    alpha = np.full((size.height, size.width), 65535, np.uint16) if has_alpha else None
+    return Frame(time, pixels, alpha)

@@ -216,6 +216,10 @@ video_group = group(
         "--map", "maps", multiple=True, metavar="SELECTION",
         help="Copy only these other streams, selected as by ffmpeg's -map: 0:a:0 or -0:s. Repeatable.",
     ),
+    option(
+        "--square-pixels", is_flag=True,
+        help="Widen or heighten frames whose pixels are not square, as players show them.",
+    ),
     option("--deinterlace", is_flag=True, help="Build whole frames from interlaced fields."),
     option("--start", type=TimeType(), help="Skip what comes before this time, like 90 or 1:30."),
     option("--end", type=TimeType(), help="Skip what comes after this time."),

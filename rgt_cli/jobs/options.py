@@ -114,6 +114,8 @@ class VideoOptions:
     """Seconds from the start of the input; earlier frames are left out."""
     end: float | None = None
     """Seconds from the start of the input; later frames are left out."""
+    square_pixels: bool = False
+    """Widen or heighten frames whose pixels are not square."""
     maps: tuple[str, ...] = ()
     """Which other streams are copied, as the option -map of ffmpeg selects them; nothing copies all."""
     segment_seconds: float = 10.0

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from rgt_cli.errors import InputError, OutOfMemoryError, RGTError, UsageError
@@ -24,12 +25,15 @@ from rgt_cli.media.video.encode import (
     encoder_arguments,
     fitted_size,
     pixel_format_for,
+    squared,
+    stretching,
     supports_alpha,
 )
 from rgt_cli.media.video.join import Segment, check_segment
 from rgt_cli.media.video.metadata import MetadataPolicy
 from rgt_cli.media.video.mux import Output, assemble
 from rgt_cli.media.video.probe import Span, Video, probe
+from rgt_cli.media.video.sidedata import lost_side_data
 from rgt_cli.media.video.streams import StreamPlan, plan_streams
 from rgt_cli.media.video.trial import Trial, check_arguments
 from rgt_cli.size import Dimensions
@@ -56,7 +60,10 @@ class VideoPlan:
     upscaled: Dimensions
     """Size of the upscaled frames."""
     size: Dimensions
-    """Size of the output: that of the upscaled frames, cropped to what the pixel format supports."""
+    """Size of the output: that of the upscaled frames, cropped to what the pixel format supports, or
+    stretched so that pixels are square."""
+    is_stretched: bool = False
+    """Whether the encoder stretches the frames, so that pixels are square."""
     arguments: tuple[str, ...] = ()
     """Arguments of ffmpeg that encode the frames; empty if each frame becomes an image."""
     image_format: ImageFormat | None = None
@@ -65,6 +72,13 @@ class VideoPlan:
     """How the output video is written; None if each frame becomes an image."""
     streams: StreamPlan | None = None
     """What is copied besides the frames; None if each frame becomes an image."""
+    side_data: tuple[str, ...] = ()
+    """What the frames of the input carry that those of the output lack."""
+
+    @property
+    def frame_size(self) -> Dimensions:
+        """The size of the frames that the encoder receives."""
+        return self.upscaled if self.is_stretched else self.size
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -75,7 +89,7 @@ class VideoPlan:
     def losses(self) -> tuple[str, ...]:
         """What the output will lack."""
         lost = []
-        if self.size != self.upscaled:
+        if self.size != self.upscaled and not self.is_stretched:
             lost.append(f"cropped from {self.upscaled} to {self.size} (required by {self.pix_fmt})")
         if self.video.has_alpha and self.output and not supports_alpha(self.pix_fmt):
             lost.append(
@@ -87,6 +101,8 @@ class VideoPlan:
                 lost.append(f"left out: {', '.join(self.streams.unsupported)} {reason}")
             if self.streams.converted:
                 lost.append(f"converted: {', '.join(self.streams.converted)} {reason}")
+        if self.side_data:
+            lost.append(f"left out: {', '.join(self.side_data)} (stored in frames, which are made anew)")
         if self.streams and self.streams.withheld:
             lost.append(f"left out: {', '.join(self.streams.withheld)} (may contain a location)")
         return tuple(lost)
@@ -149,7 +165,10 @@ def _plan_output(plan: VideoPlan, container: Container, options: JobOptions) -> 
     video, codec, encoding = plan.video, plan.codec, options.video.encoding
     check_arguments(encoding.arguments)
     pix_fmt = pixel_format_for(video, codec, encoding)
-    size = fitted_size(plan.upscaled, pix_fmt)
+    is_stretched = options.video.square_pixels and video.sample_aspect != 1
+    shape = squared(plan.upscaled, video.sample_aspect) if is_stretched else plan.upscaled
+    video = replace(video, sample_aspect=Fraction(1)) if is_stretched else video
+    size = fitted_size(shape, pix_fmt)
     arguments = encoder_arguments(video, codec, encoding, pix_fmt, size)
     output = Output(container=container, size=size)
     if container.muxer == "gif":
@@ -157,12 +176,23 @@ def _plan_output(plan: VideoPlan, container: Container, options: JobOptions) -> 
         output = replace(output, arguments=tuple(arguments))
         lossless = "bgra" if video.has_alpha else "bgr0"
         arguments = encoder_arguments(video, CODECS["ffv1"], VideoEncoding(), lossless, size)
+    if is_stretched:
+        arguments = stretching(arguments, size)
     policy = _metadata_policy(options.output)
-    with Trial.encoded(video, arguments, size, output) as trial:
+    frame_size = plan.upscaled if is_stretched else size
+    with Trial.encoded(video, arguments, frame_size, output) as trial:
         trial.check_video()
         streams = plan_streams(video, container, policy, trial.accepts, options.video.maps)
     return replace(
-        plan, pix_fmt=pix_fmt, size=size, arguments=tuple(arguments), output=output, streams=streams
+        plan,
+        video=video,
+        pix_fmt=pix_fmt,
+        is_stretched=is_stretched,
+        size=size,
+        arguments=tuple(arguments),
+        output=output,
+        streams=streams,
+        side_data=lost_side_data(video, container),
     )
 
 
@@ -234,7 +264,7 @@ class _VideoMaker:
     def __init__(self, plan: VideoPlan, context: RunContext) -> None:
         self.plan, self.context = plan, context
         self.reader = FrameReader(plan.video, plan.span, context.options.video.deinterlace)
-        self.frame_upscaler = FrameUpscaler(context.upscaler, plan.size)
+        self.frame_upscaler = FrameUpscaler(context.upscaler, plan.frame_size)
         self.done = 0
         """Number of frames of the output that are complete."""
         self.warnings: list[str] = []
@@ -292,7 +322,7 @@ class _VideoMaker:
         plan, path, times = self.plan, store.new_path(), list[int]()
         with (
             BackgroundWriter() as background,
-            SegmentWriter(path, plan.video, plan.arguments, plan.size) as writer,
+            SegmentWriter(path, plan.video, plan.arguments, plan.frame_size) as writer,
         ):
             while batch := list(itertools.islice(frames, batch_size)):
                 for frame in self.frame_upscaler.upscale(batch):

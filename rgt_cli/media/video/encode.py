@@ -89,6 +89,20 @@ def fitted_size(size: Dimensions, pix_fmt: str) -> Dimensions:
     return Dimensions(size.width // across * across, size.height // down * down)
 
 
+def squared(size: Dimensions, sample_aspect: Fraction) -> Dimensions:
+    """Return the size of frames whose pixels become square; no side becomes shorter."""
+    if sample_aspect > 1:
+        return Dimensions(round(size.width * sample_aspect), size.height)
+    return Dimensions(size.width, round(size.height / sample_aspect))
+
+
+def stretching(arguments: Sequence[str], size: Dimensions) -> list[str]:
+    """Return the arguments of an encoder that first scales the frames to a size."""
+    scale = f"scale={size.width}:{size.height}:flags=lanczos+accurate_rnd"
+    at = list(arguments).index("-vf") + 1
+    return [*arguments[:at], f"{scale},{arguments[at]}", *arguments[at + 1 :]]
+
+
 def encoder_arguments(
     video: Video, codec: Codec, encoding: VideoEncoding, pix_fmt: str, size: Dimensions
 ) -> list[str]:
@@ -128,7 +142,7 @@ def _x265_parameters(video: Video) -> list[str]:
 def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: Dimensions) -> list[str]:
     """Return the filters that convert 16 bits of RGB to a pixel format and set its color tags."""
     layout, color = av.VideoFormat(pix_fmt), video.color
-    aspect = f"setsar={video.sample_aspect.numerator}/{video.sample_aspect.denominator}"
+    aspect = f"setsar={video.sample_aspect.numerator}/{video.sample_aspect.denominator}:max=65535"
     if codec.encoder == "gif":
         return [aspect, "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"]
     planar = "gbrap16le" if video.has_alpha else "gbrp16le"

@@ -26,6 +26,18 @@ _TELEMETRY = re.compile(
     re.IGNORECASE,
 )
 """Found in the subtitles that drones write: GPS (2.2950, 48.8577, 15) or [latitude: 48.8577]."""
+_LANGUAGES = dict(
+    re.findall(
+        r"(\w+):(\w+)",
+        "ar:ara bg:bul bn:ben bs:bos ca:cat cs:ces cy:cym da:dan de:deu el:ell en:eng es:spa "
+        "et:est eu:eus fa:fas fi:fin fil:fil fr:fra ga:gle gl:glg he:heb hi:hin hr:hrv hu:hun "
+        "hy:hye id:ind is:isl it:ita ja:jpn ka:kat kk:kaz ko:kor la:lat lt:lit lv:lav mk:mkd "
+        "ms:msa mt:mlt nb:nob nl:nld nn:nno no:nor pa:pan pl:pol pt:por ro:ron ru:rus sk:slk "
+        "sl:slv sq:sqi sr:srp sv:swe ta:tam te:tel th:tha tl:tgl tr:tur uk:ukr ur:urd vi:vie "
+        "zh:zho",
+    )
+)
+"""Languages as in ISO 639-1 -> as in ISO 639-2."""
 _SPECIAL = re.compile(r"[=;#\\\n]")
 """The characters that a backslash precedes in ffmpeg's files of metadata."""
 
@@ -51,6 +63,24 @@ def filter_tags(tags: Mapping[str, str], policy: MetadataPolicy) -> dict[str, st
             return {key: value for key, value in tags.items() if not is_place(key, value)}
         case MetadataPolicy.STRIP:
             return {key: value for key, value in tags.items() if key.lower() in _FUNCTIONAL}
+
+
+def stream_tags(tags: Mapping[str, str], policy: MetadataPolicy, muxer: str) -> dict[str, str]:
+    """Return the tags of a stream as the muxer of the output needs them.
+
+    MP4 and MOV call the title of a stream its name, and know languages by three letters only.
+    """
+    given = filter_tags(tags, policy)
+    keys = {key.lower(): key for key in given}
+    if "name" in keys and "title" not in keys:
+        given["title"] = given.pop(keys["name"])
+    if muxer in ("mp4", "mov"):
+        if given.get("title") and "handler_name" not in keys:
+            given["handler_name"] = given["title"]
+        language = given.get("language", "").partition("-")[0].lower()
+        if language in _LANGUAGES:
+            given["language"] = _LANGUAGES[language]
+    return given
 
 
 def is_place(key: str, value: str) -> bool:

@@ -23,6 +23,7 @@ from rgt_cli.media.video.metadata import (
     advance_timecode,
     filter_tags,
     metadata_section,
+    stream_tags,
 )
 from rgt_cli.media.video.offsets import Timeline, last_duration, timeline_of
 from rgt_cli.media.video.probe import Span, Video, is_cover
@@ -146,7 +147,7 @@ class _Muxer:
             joined.timing(),
         ]
         for number, copy in enumerate(self._mapped, 1):
-            arguments += self._stream_arguments(number, copy, span)
+            arguments += self._stream_arguments(number, copy, span, length)
         arguments += ["-map_metadata", "2", "-map_chapters", "2" if self._muxer != "gif" else "-1"]
         for number in range(len(self._mapped) + 1):
             arguments += [f"-map_metadata:s:{number}", f"2:s:{number}"]
@@ -170,7 +171,9 @@ class _Muxer:
             return timeline.shown[-1] * self._video.time_base + joined.last_duration
         return span.end * self._video.time_base - timeline.zero
 
-    def _stream_arguments(self, number: int, copy: StreamCopy, span: Span) -> list[str]:
+    def _stream_arguments(
+        self, number: int, copy: StreamCopy, span: Span, length: Fraction | None
+    ) -> list[str]:
         """Return the arguments of a stream that is copied or converted."""
         stream = self._source.streams[copy.index]
         arguments = (
@@ -181,16 +184,19 @@ class _Muxer:
         arguments += self._disposition(number, stream)
         if is_cover(stream):
             return [*arguments, f"-bsf:{number}", "setts=ts=0"]
+        filters = []
         if span.start is not None:
-            # A subtitle that is on the screen at the start belongs there from zero on.
-            if stream.type == "subtitle":
-                clip = r"noise=drop=lte(pts+d\,0),setts=pts=max(PTS\,0):dts=max(DTS\,0):"
-                clip += r"duration=DURATION+min(PTS\,0)"
-            else:
-                clip = r"noise=drop=lt(pts\,0)"
-            if copy.kind == "audio" and copy.encoder != "copy":
-                arguments += [f"-filter:{number}", "atrim=start=0"]  # or -t counts from before zero
-            arguments += [f"-bsf:{number}", clip]
+            filters.append(r"noise=drop=lt(pts\,0)")
+        if stream.type == "subtitle" and (span.start is not None or length is not None):
+            # What is on the screen at the start or at the end is shown within the span.
+            end = "" if length is None else f"{length.numerator}/{length.denominator}/TB"
+            shown = "max(PTS\\,0)"
+            until = f"min(PTS+DURATION\\,{end})" if end else "PTS+DURATION"
+            filters = [r"noise=drop=lte(pts+d\,0)", f"setts=ts={shown}:duration={until}-{shown}"]
+        if filters:
+            arguments += [f"-bsf:{number}", ",".join(filters)]
+        if span.start is not None and copy.kind == "audio" and copy.encoder != "copy":
+            arguments += [f"-filter:{number}", "atrim=start=0"]  # or -t counts from before zero
         return arguments
 
     def _disposition(self, number: int, stream: Stream) -> list[str]:
@@ -231,16 +237,14 @@ class _Muxer:
     def _write_metadata(self, joined: JoinedVideo, zero: Fraction, length: Fraction | None) -> Path:
         """Write the tags of the file, of all streams and of the chapters for ffmpeg; return the path."""
         policy = self._policy
+        passed = zero - self._video.start * self._video.time_base
         sections = [metadata_section("", filter_tags(self._source.metadata, policy))]
         for index in (self._video.index, *(copy.index for copy in self._mapped)):
-            tags = filter_tags(self._source.streams[index].metadata, policy)
+            tags = stream_tags(self._source.streams[index].metadata, policy, self._muxer)
             if index == self._video.index:
                 tags |= joined.tags
-            passed = zero - self._video.start * self._video.time_base
-            if "timecode" in tags and passed > 0:
-                tags["timecode"] = advance_timecode(tags["timecode"], passed, self._video.rate)
-            if self._muxer in ("mp4", "mov") and tags.get("title"):
-                tags["handler_name"] = tags["title"]  # the only name of a track there
+            for key in [key for key in tags if key.lower() == "timecode"]:
+                tags[key] = advance_timecode(tags[key], max(passed, Fraction(0)), self._video.rate)
             sections.append(metadata_section("STREAM", tags))
         for chapter in self._source.chapters():
             base = Fraction(chapter["time_base"] or 1)

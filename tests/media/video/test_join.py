@@ -13,7 +13,17 @@ from PIL import Image
 from rgt_cli.errors import UsageError
 from rgt_cli.jobs.options import VideoOptions
 from tests.helpers.process import names_in
-from tests.helpers.videos import X264, facts, flash_and_click, lavfi, sync_of, upscale
+from tests.helpers.videos import (
+    X264,
+    facts,
+    ffmpeg,
+    flash_and_click,
+    lavfi,
+    stream_tags,
+    sync_of,
+    upscale,
+    with_everything,
+)
 
 SHORT = "testsrc2=size=64x48:rate=25:duration=0.4"
 NEEDS_FFPROBE = pytest.mark.skipif(not shutil.which("ffprobe"), reason="ffprobe is not installed")
@@ -172,3 +182,98 @@ def test_picture_and_sound_are_in_step(tmp_path: Path, name: str, target: str) -
     flashes, clicks = sync_of(tmp_path / target)
     assert flashes == pytest.approx([0.38], abs=0.06)
     assert clicks == pytest.approx(flashes, abs=0.02)
+
+
+def captioned(path: Path) -> None:
+    """Write H.264 with a caption in front of each keyframe, as North American broadcasts have them."""
+    plain = path.with_name("plain.h264")
+    lavfi(*X264, "-g", "5", "-x264-params", "repeat-headers=1", "-f", "h264", source=SHORT)(plain)
+    caption = bytes.fromhex("b50031 47413934 03 c1 ff fc942c ff".replace(" ", ""))
+    unit = bytes([0, 0, 0, 1, 6, 4, len(caption)]) + caption + b"\x80"
+    start = b"\0\0\1\x65"  # a slice of a keyframe
+    assert start in plain.read_bytes()
+    path.write_bytes(plain.read_bytes().replace(start, unit[1:] + start))
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost"), [("captions", "closed captions"), ("stereo", "stereoscopic"), ("usual", None)]
+)
+def test_what_new_frames_lack_is_reported(tmp_path: Path, kind: str, lost: str | None) -> None:
+    source = tmp_path / ("in.h264" if kind == "captions" else "in.mp4")
+    if kind == "captions":
+        captioned(source)
+    else:
+        lavfi(*X264, *(("-x264-params", "frame-packing=3") * (kind == "stereo")), source=SHORT)(source)
+    warnings = upscale(source, tmp_path / "out.mp4").warnings
+    assert [lost in warning for warning in warnings] == [True] if lost else warnings == ()
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "webm"])
+def test_subtitles_at_both_ends_of_a_span_are_cut(tmp_path: Path, suffix: str) -> None:
+    source, target, cues = tmp_path / "in.mkv", tmp_path / f"out.{suffix}", tmp_path / "out.srt"
+    with_everything(source)
+    upscale(source, target, video=VideoOptions(start=0.5, end=1.5))
+    ffmpeg("-i", target, "-map", "0:s", cues)
+    assert cues.read_text().split("\n\n")[:2] == [
+        "1\n00:00:00,000 --> 00:00:00,700\nHello", "2\n00:00:00,800 --> 00:00:01,000\nthere",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rate", "timecode", "start", "expected"),
+    [("25", "01:02:03:04", 0.4, "01:02:03:14"), ("25", "23:59:59:24", 0.04, "00:00:00:00"),
+     ("30000/1001", "01:02:59;28", 0.1, "01:03:00;03"),
+     ("30000/1001", "01:09:59;28", 0.1, "01:10:00;01")],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", ["mov", "mkv"])
+def test_timecode_advances_with_the_start(
+    tmp_path: Path, rate: str, timecode: str, start: float, expected: str, suffix: str
+) -> None:
+    source, target = tmp_path / "in.mov", tmp_path / f"out.{suffix}"
+    lavfi(*X264, "-timecode", timecode, source=f"testsrc2=size=64x48:rate={rate}:duration=0.6")(source)
+    upscale(source, target, video=VideoOptions(start=start))
+    tags = {key.lower(): value for tags in stream_tags(target) for key, value in tags.items()}
+    assert tags["timecode"] == expected
+
+
+def test_languages_and_titles_in_mp4(tmp_path: Path) -> None:
+    plain, source = tmp_path / "plain.mkv", tmp_path / "in.mkv"
+    with_everything(plain)
+    ffmpeg("-i", plain, "-map", "0", "-c", "copy", "-metadata:s:a:0", "language=pt-BR",
+           "-metadata:s:a:0", "title=Commentary; 50% = \\ #1", source)  # fmt: skip
+    for name in ("one.mp4", "two.mp4", "three.mkv"):
+        upscale(source, tmp_path / name)
+        source = tmp_path / name
+        tags = stream_tags(source)[1]
+        assert tags["language"] == "por"
+        assert "Commentary; 50% = \\ #1" in (tags.get("title"), tags.get("name"))
+
+
+@pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s24be", "pcm_f32le", "pcm_s16le"])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov", "webm"])
+def test_sound_that_is_not_compressed(tmp_path: Path, codec: str, suffix: str) -> None:
+    source, target = tmp_path / "in.mov", tmp_path / f"out.{suffix}"
+    sound = ("-f", "lavfi", "-i", "sine=duration=0.4")
+    ffmpeg("-f", "lavfi", "-i", SHORT, *sound, *X264, "-c:a", codec, source)
+    for warning in upscale(source, target).warnings:
+        assert f"converted: audio 1 ({codec}) to" in warning
+    ((kind, name, *_),) = facts(target).streams
+    assert kind == "audio"
+    assert str(name).startswith("opus" if suffix == "webm" else "pcm")
+
+
+@NEEDS_FFPROBE
+@pytest.mark.parametrize(
+    ("aspect", "suffix", "expected"),
+    [("64/45", "mp4", (136, 80)), ("64/45", "gif", (137, 80)), ("1/2", "mkv", (96, 160)),
+     ("1", "mp4", (96, 80))],
+)  # fmt: skip
+def test_square_pixels(tmp_path: Path, aspect: str, suffix: str, expected: tuple[int, int]) -> None:
+    source, target = tmp_path / "in.mkv", tmp_path / f"out.{suffix}"
+    picture = "testsrc2=size=48x40:rate=25:duration=0.4"
+    lavfi("-vf", f"setsar={aspect}", "-c:v", "ffv1", "-pix_fmt", "yuv420p", source=picture)(source)
+    outcome = upscale(source, target, video=VideoOptions(square_pixels=True))
+    assert (outcome.target_size, outcome.warnings) == (expected, ())
+    (stream,) = ffprobe(target, "-show_streams")["streams"]
+    assert (stream["width"], stream["height"]) == expected
+    assert stream.get("sample_aspect_ratio", "1:1") == "1:1"

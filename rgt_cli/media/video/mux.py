@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import tempfile
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ from rgt_cli.size import Dimensions
 
 COPY = ("-c:v:0", "copy")
 """The arguments that write the joined video as it is."""
+_MOVIE_SCALE = 48_000
+"""The least number of ticks a second in MP4 and MOV."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +106,7 @@ def _run(arguments: Sequence[str], joined: JoinedVideo, target: Path) -> None:
         code, stderr_lines = process.end(kill=failure is None and process.pipe.closed)
     if isinstance(failure, BrokenPipeError) or failure is None:  # then ffmpeg explains why it ended
         if code:
-            reason = "; ".join(stderr_lines[:2]) or f"ffmpeg ended with {code}"
+            reason = ffmpeg.in_words(stderr_lines, code)
             raise OutputError(f"{target}: cannot be written: {reason}")
     else:
         raise cannot_write(target, failure) from failure
@@ -218,12 +221,16 @@ class _Muxer:
         """Return the options of the muxer. The same input always gives the same bytes."""
         arguments = ["-fflags", "+bitexact"]
         if joined.is_iso:
-            scale = str(joined.tick.denominator)
+            scale = joined.tick.denominator
+            movie_scale = scale * math.ceil(
+                _MOVIE_SCALE / scale
+            )  # in which delays of streams are stored
             flags = "+faststart"
             # MP4 and MOV drop the tags of phones unless they are asked to write them.
             if any(key.startswith("com.") for key in filter_tags(self._source.metadata, self._policy)):
                 flags += "+use_metadata_tags"
-            arguments += ["-movflags", flags, "-video_track_timescale", scale, "-movie_timescale", scale]
+            arguments += ["-movflags", flags, "-video_track_timescale", str(scale)]
+            arguments += ["-movie_timescale", str(movie_scale)]
             if joined.codec == "hevc":
                 arguments += ["-tag:v:0", "hvc1"]
         elif self._muxer == "gif":

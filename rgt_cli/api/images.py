@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rgt_cli.errors import NoInputError, RGTError, UsageError
+from rgt_cli.errors import NoInputError, OutOfMemoryError, RGTError, UsageError
 from rgt_cli.jobs.job import is_video_name
 from rgt_cli.media import Picture, from_pillow, read_images, to_pillow, update_metadata
 
@@ -66,13 +66,19 @@ def open_image(image: object, name: str) -> InputImage:
 
 @contextmanager
 def named(name: str) -> Iterator[None]:
-    """Name the image in the errors of the block; an empty name leaves them as they are."""
+    """Name the image in the errors of the block; an empty name leaves them as they are.
+
+    Raises:
+        OutOfMemoryError: The block ran out of memory.
+    """
     try:
         yield
     except RGTError as error:
         if not name or str(error).startswith(f"{name}: "):
             raise
         raise type(error)(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise OutOfMemoryError(f"{name or 'the image'}: does not fit in memory") from error
 
 
 def _from_path(path: Path) -> InputImage:
@@ -87,7 +93,10 @@ def _from_path(path: Path) -> InputImage:
         raise UsageError(f"{path}: contains {len(images.frames)} images: use upscale_file")
     for warning in images.warnings:
         logger.warning("%s", warning)
-    return _from_picture(images.first, str(path), path)
+    picture = images.first
+    if picture.bits == 16 and picture.mode != "L":
+        logger.warning("%s: Pillow supports 8 bits per channel, not 16: use upscale_file", path)
+    return _from_picture(picture, str(path), path)
 
 
 def _from_picture(picture: Picture, name: str, source: Path | Image.Image) -> InputImage:

@@ -54,7 +54,7 @@ class Upscaler:
         batch_size: How many images of one size are computed at once; None is as many as are faster.
         memory: The most bytes that this process may use where the network computes, such as "4G"; None
             is what is free.
-        threads: CPU threads; None uses the processors that this process may use.
+        threads: CPU threads of PyTorch in this process; None uses the processors that it may use.
         self_ensemble: Average 8 flips and rotations: better, and 8 times slower.
         alpha: What upscales transparency: "network" or "lanczos".
         progress: Called during the download of a checkpoint with (name, bytes so far, bytes in total or
@@ -99,7 +99,7 @@ class Upscaler:
             self._requested = self.options.default_size
         self.chooser: AutomaticModels | None = None
         """Chooses the model of each image; None if one model does all of them."""
-        self._check_device()
+        self._resolve_device()
         if self._network is None and self.options.model == CLEAN:
             models = {name: self._upscaler_of(name, preload=False) for name in (CLEAN, COMPRESSED)}
             self.chooser = AutomaticModels(models)
@@ -109,7 +109,7 @@ class Upscaler:
         self.name = self.network_upscaler.name or self.options.model
         """The names of the models, as far as they are known before an image is."""
 
-    def _check_device(self) -> None:
+    def _resolve_device(self) -> None:
         from rgt_cli.inference.device import precision_name, resolve_device, resolve_precision
 
         device = resolve_device(self.options.device)

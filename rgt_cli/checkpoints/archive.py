@@ -16,8 +16,8 @@ from rgt_cli.errors import CheckpointError
 
 MAX_BYTES = 2 << 30
 """Bytes. No RGT is nearly as large."""
-MAX_RECORDS = 20_000
-"""Records of an archive: a published RGT has 2,000. Each tensor is one."""
+MAX_RECORDS = 8_000
+"""Records of an archive, each of them a tensor. A published RGT has 2,000."""
 MAX_PICKLE = 8 << 20
 """Bytes of the pickle that describes the tensors. That of a published RGT has 250 kB."""
 MAX_HEADER = 2 << 20
@@ -85,7 +85,7 @@ def read_archive(path: Path) -> Archive:
 def _check_directory(file: BinaryIO, size: int) -> None:
     """Refuse a directory that is too large to be read at all."""
     end = _unpack(file, _END, size - _END.size, b"PK\x05\x06")
-    entries, directory = end[4], end[5]
+    entries, directory, comment = end[4], end[5], end[7]
     try:
         locator = _unpack(file, _END64_LOCATOR, size - _END.size - _END64_LOCATOR.size, b"PK\x06\x07")
     except CheckpointError:
@@ -93,6 +93,8 @@ def _check_directory(file: BinaryIO, size: int) -> None:
     else:
         end64 = _unpack(file, _END64, locator[2], b"PK\x06\x06")
         entries, directory = max(entries, end64[7]), max(directory, end64[8])
+    if comment:
+        raise CheckpointError("damaged, or not a checkpoint: the archive ends with a comment")
     if entries > MAX_RECORDS or directory > min(size, _MAX_DIRECTORY):
         raise CheckpointError(
             f"not an RGT checkpoint: the archive claims to have {entries} records, "
@@ -116,14 +118,14 @@ def _check_records(records: list[zipfile.ZipInfo], size: int) -> None:
     if any(record.compress_type != zipfile.ZIP_STORED for record in records):
         raise CheckpointError("refused: the archive is compressed: save the weights with torch.save")
     claimed = sum(record.file_size for record in records)
-    fits = all(
-        record.file_size == record.compress_size and 0 <= record.header_offset <= size - record.file_size
-        for record in records
-    )
-    if not fits or claimed > size:
+    if claimed > size:
         raise CheckpointError(
             f"damaged: the archive claims to contain {claimed} bytes, but the file has {size}"
         )
+    for record in records:
+        end = record.header_offset + record.file_size
+        if record.file_size != record.compress_size or record.header_offset < 0 or end > size:
+            raise CheckpointError("damaged: the archive lists a record that is not in the file")
     if len({record.filename for record in records}) < len(records):
         raise CheckpointError("damaged: the archive has several records of one name")
 

@@ -80,8 +80,8 @@ def _check_limits(config: RGTConfig) -> None:
         "channels": (config.embed_dim, _MAX_CHANNELS),
         "channels of an image": (config.in_chans, _MAX_CHANNELS),
         "heads": (*config.num_heads, _MAX_HEADS),
-        "channels of an MLP": (config.mlp_ratio, _MAX_RATIO),
-        "channels of RG-SA": (config.c_ratio, _MAX_RATIO),
+        "ratio of the MLP": (config.mlp_ratio, _MAX_RATIO),
+        "ratio of RG-SA": (config.c_ratio, _MAX_RATIO),
         "upscaling factor": (config.upscale, _MAX_UPSCALE),
         "pixels of a window": (height, width, height * width, _MAX_WINDOW),
     }
@@ -148,6 +148,8 @@ def _split_size(state: Mapping[str, Tensor]) -> tuple[int, int]:
     """Return height and width of the windows of L-SA, in pixels."""
     offsets = next((v for k, v in state.items() if k.endswith("attns.0.rpe_biases")), None)
     if offsets is not None:
+        if not offsets.isfinite().all():
+            raise CheckpointError("not an RGT checkpoint: rpe_biases is not finite")
         height, width = (int(offsets[:, axis].max()) + 1 for axis in (0, 1))
         if tuple(offsets.shape) != ((2 * height - 1) * (2 * width - 1), 2):
             raise CheckpointError(
@@ -160,5 +162,7 @@ def _split_size(state: Mapping[str, Tensor]) -> tuple[int, int]:
         # Along a row of the window the offset falls by one; at the next row it falls by 2 W - 1.
         falls = (index[0, 0] - index[0]).tolist()
         width = next((at for at, fall in enumerate(falls) if fall != at), len(falls))
+        if falls != [at // width * (2 * width - 1) + at % width for at in range(len(falls))]:
+            raise CheckpointError("not an RGT checkpoint: relative_position_index fits no window")
         return len(falls) // width, width
     return RGTConfig.split_size

@@ -102,8 +102,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     except (
         Exception
     ) as error:  # the libraries do not document what they raise for a file made to confuse
-        reason = " ".join(str(error).split(".")[0].split()) or type(error).__name__
-        raise CheckpointError(f"damaged, or not a checkpoint: {shown(reason)}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"damaged, or not a checkpoint: {shown(reason, 200)}") from error
     state = _unwrap(content)
     check_tensors(state, path.stat().st_size)
     return state

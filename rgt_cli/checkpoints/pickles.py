@@ -21,6 +21,8 @@ MAX_OPCODES = 1_000_000
 """Opcodes of a pickle. That of a published RGT has 63,000."""
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """The first value in a file that PyTorch wrote before version 1.6."""
+_OTHER_FILES = {b"version https://git-lfs": "a pointer of Git LFS", b"<": "a web page"}
+"""Start of a file -> what a download may have left instead of a checkpoint."""
 _MAX_DIMENSIONS = 8
 _MAX_COUNT = 1 << 62
 _STORAGES = {
@@ -106,6 +108,8 @@ def _check_legacy(start: bytes, size: int) -> None:
         start: The start of the file, with all of its pickles.
         size: Bytes of the file.
     """
+    if kind := next((kind for sign, kind in _OTHER_FILES.items() if start.startswith(sign)), None):
+        raise CheckpointError(f"not a checkpoint, but {kind}: download the file again")
     file = io.BytesIO(start)
     if _Walk().read(file) != _LEGACY_MAGIC:
         raise CheckpointError("damaged, or not a checkpoint: it was not written by torch.save")
@@ -113,9 +117,10 @@ def _check_legacy(start: bytes, size: int) -> None:
     for _ in ("protocol", "system", "content", "keys"):
         walk.read(file)
     claimed = sum(8 + length for length in walk.storages.values())
-    if claimed > size - file.tell():
+    left = size - file.tell()
+    if claimed > left:
         raise CheckpointError(
-            f"damaged: its tensors claim to have {claimed} bytes, but the file has {size}"
+            f"damaged: its tensors claim to have {claimed} bytes, but the file has {left} for them"
         )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rgt_cli.errors import CheckpointError
 
-MAX_TENSORS = 10_000
+MAX_TENSORS = 8_000
 """Tensors of a state dict. A published RGT has 2,000."""
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """The dtypes of weights."""
@@ -24,13 +24,13 @@ def is_derived(key: str) -> bool:
     return bool(_DERIVED.search(key))
 
 
-def shown(name: str) -> str:
-    """Return the name of a tensor, or another text in a file, as a message may contain it.
+def shown(text: str, limit: int = _MAX_NAME) -> str:
+    """Return the name of a tensor, or another text from a file, as a message may contain it.
 
-    Control characters are spelled out, and a long text is cut.
+    Control characters are spelled out, and what is longer than `limit` characters is cut.
     """
-    text = name if name.isprintable() else ascii(name)[1:-1]
-    return text if len(text) <= _MAX_NAME else f"{text[: _MAX_NAME - 1]}…"
+    safe = text if text and text.isprintable() else ascii(text)
+    return safe if len(safe) <= limit else f"{safe[: limit - 1]}…"
 
 
 def check_tensors(state: Mapping[str, Tensor], file_bytes: int) -> None:

@@ -15,6 +15,7 @@ from rgt_cli.cli.param_types import (
     ColorType,
     DPIType,
     FormatType,
+    FrameRateType,
     PixelsType,
     ScaleType,
     TimeType,
@@ -207,6 +208,10 @@ video_group = group(
         help="More options for ffmpeg, like '-tune grain'.",
     ),
     option("--deinterlace", is_flag=True, help="Build whole frames from interlaced fields."),
+    option(
+        "--fps", type=FrameRateType(), metavar="N",
+        help="Frames per second of numbered images that become a video. [default: 25]",
+    ),
     option("--start", type=TimeType(), help="Skip what comes before this time, like 90 or 1:30."),
     option("--end", type=TimeType(), help="Skip what comes after this time."),
     option(

@@ -11,7 +11,10 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 import rgt_cli
-from rgt_cli import InputError, NoInputError, Upscaler, UsageError, errors
+from rgt_cli import InputError, NoInputError, OutOfMemoryError, Upscaler, UsageError, errors
+from rgt_cli.inference.resize import lanczos, shrink
+from rgt_cli.size import Dimensions
+from tests.helpers.images import deep_png, deep_sample
 from tests.helpers.networks import Counting, Nearest, repeated
 from tests.helpers.process import RunRGT
 
@@ -69,6 +72,17 @@ def test_other_values_are_refused_by_name(doubling: Upscaler, image: Any, words:
         doubling.upscale(image)
 
 
+def test_memory_errors_are_ours(doubling: Upscaler) -> None:
+    image = np.broadcast_to(np.uint8(0), (1 << 23, 1 << 23))  # its output would have 256 TB
+    with pytest.raises(OutOfMemoryError, match="the image: does not fit in memory"):
+        doubling.upscale(image)
+
+
+def test_sizes_out_of_reach_are_refused(photo: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="x50000 is out of reach"):
+        Upscaler(Nearest(2), width=1_000_000, device="cpu").upscale(photo[:20, :20])
+
+
 def test_rounding_errors_outside_of_0_to_1_are_clipped(doubling: Upscaler) -> None:
     result = doubling.upscale(np.array([[-1e-4, 1 + 1e-4]]))
     np.testing.assert_array_equal(result[0], [0, 0, 1, 1])
@@ -118,6 +132,20 @@ def test_files_of_several_images_and_folders_are_refused(doubling: Upscaler, tmp
         doubling.upscale(tmp_path / "text.png")
 
 
+def test_files_of_16_bits_lose_8_with_a_warning(
+    doubling: Upscaler, tmp_path: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "in.png"
+    path.write_bytes(deep_png(deep_sample(photo, "RGB")))
+    assert doubling.upscale(path).mode == "RGB"
+    assert "8 bits per channel, not 16: use upscale_file" in caplog.text
+    caplog.clear()
+    gray = deep_sample(photo, "L")
+    path.write_bytes(deep_png(gray))
+    np.testing.assert_array_equal(np.asarray(doubling.upscale(path)), repeated(gray, 2))
+    assert not caplog.text
+
+
 def test_lists_come_back_as_lists(doubling: Upscaler, photo: np.ndarray, small_png: Path) -> None:
     array = photo[:8, :9]
     mixed = [array, Image.fromarray(array), small_png, array[..., 0]]
@@ -157,6 +185,17 @@ def test_images_of_one_size_are_computed_at_once(photo: np.ndarray) -> None:
 def test_any_size_is_reached(arguments: dict[str, Any], size: tuple[int, ...]) -> None:
     upscaler = Upscaler(Nearest(2), **arguments, device="cpu")
     assert upscaler.upscale(np.zeros((20, 30, 3), np.uint8)).shape == size
+
+
+def test_alpha_is_shrunk_in_its_own_values_and_weights_the_colors(photo: np.ndarray) -> None:
+    """Alpha is no light, so only colors are resized in linear light, each by what is seen of it."""
+    alpha = np.linspace(1, 254, 40 * 60).reshape(40, 60).astype(np.uint8)
+    image = np.dstack([photo[:40, :60], alpha])
+    result = Upscaler(Nearest(4), 3, device="cpu").upscale(image)
+    size = Dimensions(180, 120)
+    np.testing.assert_array_equal(result[..., 3], lanczos(repeated(alpha, 4), size))
+    expected = shrink(repeated(photo[:40, :60], 4), size, repeated(alpha, 4))
+    np.testing.assert_array_equal(result[..., :3], expected)
 
 
 def test_the_result_is_that_of_the_command(rgt: RunRGT, small_png: Path) -> None:

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image
 
 from rgt_cli.errors import InputError, UsageError
-from rgt_cli.media.formats import register_plugins
+from rgt_cli.media.header import read_header
+from rgt_cli.media.identify import open_by_pillow
+from rgt_cli.media.layout import Header
 from rgt_cli.media.picture import Metadata, Picture
-from rgt_cli.media.read import MAX_PIXELS, read_images, registered_formats
+from rgt_cli.media.read import MAX_PIXELS, read_images
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.decode import Frame
 from rgt_cli.media.video.probe import Color, Video
-from rgt_cli.size import Dimensions
 
 TICKS = 100
 """Ticks from one frame to the next: the start and the end of a part may lie between frames."""
@@ -74,14 +74,14 @@ def describe_images(
         UsageError: The images have different sizes.
     """
     first = _read(images[0], max_pixels)
-    shapes = [_shape(path) for path in images]
-    for path, shape in zip(images, shapes, strict=True):
-        if shape and shapes[0] and shape.size != shapes[0].size:
+    headers = [_header(path) for path in images]
+    for path, header in zip(images, headers, strict=True):
+        if header and headers[0] and header.size != headers[0].size:
             raise UsageError(
-                f"{name}: {path.name} has {shape.size} pixels, but {images[0].name} has "
-                f"{shapes[0].size}: the frames of a video have one size"
+                f"{name}: {path.name} has {header.size} pixels, but {images[0].name} has "
+                f"{headers[0].size}: the frames of a video have one size"
             )
-    has_alpha = first.alpha is not None or any(shape.has_alpha for shape in shapes if shape)
+    has_alpha = first.alpha is not None or any(header.has_alpha for header in headers if header)
     carrier = Carrier(rate)
     return NumberedVideo(
         path=carrier.path,
@@ -137,20 +137,10 @@ def _read(path: Path, max_pixels: int) -> Picture:
     return images.first
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """What the header of an image reveals."""
-
-    size: Dimensions
-    """As stored: an orientation is not applied."""
-    has_alpha: bool
-
-
-def _shape(path: Path) -> _Shape | None:
-    register_plugins()
-    with suppress(Exception), Image.open(path, formats=registered_formats()) as opened:
-        has_alpha = opened.mode.endswith(("A", "a")) or "transparency" in opened.info
-        return _Shape(Dimensions(*opened.size), has_alpha)
+def _header(path: Path) -> Header | None:
+    """Return the header of an image; None if it is damaged, which reading the frame reports."""
+    with suppress(InputError):
+        return read_header(path)
     return None
 
 
@@ -164,7 +154,7 @@ def _color(metadata: Metadata) -> Color:
 
 def _sample_aspect(path: Path) -> Fraction:
     """Return the width of a pixel divided by its height, as ffmpeg stores it in a PNG."""
-    with suppress(Exception), Image.open(path, formats=registered_formats()) as opened:
+    with suppress(Exception), open_by_pillow(path) as opened:
         width, height = opened.info["aspect"]
         return Fraction(width, height)
     return Fraction(1)

@@ -135,8 +135,9 @@ def encoder_arguments(
         "-fps_mode", "passthrough", "-enc_time_base", f"{_TICK.numerator}:{_TICK.denominator}",
         "-c:v", codec.encoder, *codec.arguments,
     ]  # fmt: skip
-    if _written_color(video, pix_fmt, size).full_range and not is_rgb(pix_fmt):
-        # Or ffmpeg squeezes the samples for encoders that do not declare the full range.
+    is_full = not is_rgb(pix_fmt) and _written_color(video, codec, pix_fmt, size).full_range
+    if is_full and codec.encoder == "ffv1":
+        # Its streams do not contain the range, but Matroska does. Without this, ffmpeg converts it.
         arguments += ["-color_range", "pc"]
     arguments += _quality_arguments(codec, encoding)
     if encoding.preset:
@@ -193,7 +194,7 @@ def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: Dimensions) -> lis
         return [f"format={planar}", scale, f"format={exact}", f"format={pix_fmt}", aspect]
     if len(layout.components) < 3:
         return [f"format={pix_fmt}", aspect]
-    written = _written_color(video, pix_fmt, size)
+    written = _written_color(video, codec, pix_fmt, size)
     matrix = written.matrix_at(video.size.height)
     options = {
         "matrixin": "gbr",
@@ -238,7 +239,7 @@ def _to_sdr(color: Color) -> list[str]:
     ]
 
 
-def _written_color(video: Video, pix_fmt: str, size: Dimensions) -> Color:
+def _written_color(video: Video, codec: Codec, pix_fmt: str, size: Dimensions) -> Color:
     """Return the color space of the output.
 
     It is that of the input. RGB that becomes YUV is written as players expect it: in limited range, with
@@ -246,7 +247,8 @@ def _written_color(video: Video, pix_fmt: str, size: Dimensions) -> Color:
     """
     color = video.color
     if not is_rgb(video.pixel_format) or is_rgb(pix_fmt):
-        return color
+        is_lost = color.full_range and not codec.has_full_range
+        return replace(color, full_range=False) if is_lost else color
     return replace(
         color,
         primaries=BT709 if color.primaries == UNSPECIFIED else color.primaries,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +25,22 @@ from rgt_cli.media.video.decode import Frame
 from rgt_cli.media.video.probe import Color, Video
 
 
+class Carrier:
+    """A file that stands for numbered images where all but the frames of a video is copied."""
+
+    def __init__(self, rate: Fraction) -> None:
+        folder = tempfile.mkdtemp(prefix="rgt-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.path = Path(folder, "frames.nut")
+        with av.open(
+            ffmpeg.url(self.path), "w", format="nut", options={"fflags": "+bitexact"}
+        ) as output:
+            stream = output.add_stream("rawvideo", rate=rate)
+            stream.width, stream.height, stream.pix_fmt = 2, 2, "rgb24"
+            output.mux(stream.encode(av.VideoFrame(2, 2, "rgb24")))
+            output.mux(stream.encode(None))
+
+
 @dataclass(frozen=True, kw_only=True)
 class NumberedVideo(Video):
     """A video whose frames are images. A frame lasts one tick."""
@@ -33,8 +51,8 @@ class NumberedVideo(Video):
     """Larger images are refused."""
     has_profile: bool
     """Whether the images have ICC profiles, which videos do not support."""
-    carrier: tempfile.TemporaryDirectory[str]
-    """The folder of the file `path`, which lives as long as this object."""
+    carrier: Carrier
+    """The file `path`, which is removed with this object."""
 
 
 def describe_images(
@@ -61,11 +79,9 @@ def describe_images(
                 f"{headers[0].size}: the frames of a video have one size"
             )
     has_alpha = first.alpha is not None or any(header.has_alpha for header in headers if header)
-    carrier = tempfile.TemporaryDirectory(prefix="rgt-")
-    path = Path(carrier.name, "frames.nut")
-    _write_carrier(path, rate)
+    carrier = Carrier(rate)
     return NumberedVideo(
-        path=path,
+        path=carrier.path,
         index=0,
         codec="rawvideo",
         size=first.size,
@@ -139,12 +155,3 @@ def _sample_aspect(path: Path) -> Fraction:
         width, height = opened.info["aspect"]
         return Fraction(width, height)
     return Fraction(1)
-
-
-def _write_carrier(path: Path, rate: Fraction) -> None:
-    """Write a file that stands for the images where everything but the frames of a video is copied."""
-    with av.open(ffmpeg.url(path), "w", format="nut", options={"fflags": "+bitexact"}) as output:
-        stream = output.add_stream("rawvideo", rate=rate)
-        stream.width, stream.height, stream.pix_fmt = 2, 2, "rgb24"
-        output.mux(stream.encode(av.VideoFrame(2, 2, "rgb24")))
-        output.mux(stream.encode(None))

@@ -24,7 +24,7 @@ from rgt_cli.media.video.encode import (
 )
 from rgt_cli.media.video.images import NumberedVideo
 from rgt_cli.media.video.metadata import MetadataPolicy
-from rgt_cli.media.video.mux import Output
+from rgt_cli.media.video.mux import COPY, Output
 from rgt_cli.media.video.probe import Span, Video
 from rgt_cli.media.video.sidedata import lost_side_data
 from rgt_cli.media.video.streams import StreamPlan, plan_streams
@@ -70,6 +70,13 @@ class VideoPlan:
     """What the frames of the input carry that those of the output lack."""
     apart: int = 0
     """Ticks that frames of the output are apart at least."""
+
+    @property
+    def final_arguments(self) -> tuple[str, ...]:
+        """The arguments of ffmpeg that encode the frames as the output contains them."""
+        if self.output is None or self.output.arguments == COPY:
+            return self.arguments
+        return self.output.arguments
 
     @property
     def frame_size(self) -> Dimensions:
@@ -189,7 +196,7 @@ def _plan_output(plan: VideoPlan, container: Container, options: JobOptions) -> 
         frames = frames and math.ceil(frames / max(1, math.ceil(apart * video.time_base * video.rate)))
         # A frame of a GIF depends on the one before it, so that segments could not be joined.
         output = replace(output, arguments=tuple(arguments))
-        lossless = "bgra" if video.has_alpha else "bgr0"
+        lossless = "gbrap16le" if video.has_alpha else "gbrp16le"
         arguments = encoder_arguments(video, CODECS["ffv1"], VideoEncoding(), lossless, size)
     if is_stretched:
         arguments = stretching(arguments, size)

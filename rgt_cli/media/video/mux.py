@@ -34,7 +34,9 @@ from rgt_cli.size import Dimensions
 COPY = ("-c:v:0", "copy")
 """The arguments that write the joined video as it is."""
 _MOVIE_SCALE = 48_000
-"""The least number of ticks a second in MP4 and MOV."""
+"""The least number of ticks a second of the file in MP4 and MOV."""
+_MAX_SCALE = 10**7
+"""The most ticks a second of its videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +223,9 @@ class _Muxer:
         """Return the options of the muxer. The same input always gives the same bytes."""
         arguments = ["-fflags", "+bitexact"]
         if joined.is_iso:
-            scale = joined.tick.denominator
+            # All videos of a file share a scale, which represents the times of each of them exactly.
+            scale = math.lcm(joined.tick.denominator, *self._other_scales())
+            scale = scale if scale < _MAX_SCALE else joined.tick.denominator
             movie_scale = scale * math.ceil(
                 _MOVIE_SCALE / scale
             )  # in which delays of streams are stored
@@ -240,6 +244,11 @@ class _Muxer:
             shape = self._video.sample_aspect * self._output.size.width / self._output.size.height
             arguments += ["-aspect:v:0", f"{shape.numerator}:{shape.denominator}"]
         return arguments
+
+    def _other_scales(self) -> list[int]:
+        """Return the ticks a second of the other videos that are copied."""
+        streams = [self._source.streams[copy.index] for copy in self._mapped if copy.kind == "video"]
+        return [stream.time_base.denominator for stream in streams if stream.time_base]
 
     def _write_metadata(self, joined: JoinedVideo, zero: Fraction, length: Fraction | None) -> Path:
         """Write the tags of the file, of all streams and of the chapters for ffmpeg; return the path."""

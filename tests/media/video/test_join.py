@@ -277,3 +277,14 @@ def test_square_pixels(tmp_path: Path, aspect: str, suffix: str, expected: tuple
     (stream,) = ffprobe(target, "-show_streams")["streams"]
     assert (stream["width"], stream["height"]) == expected
     assert stream.get("sample_aspect_ratio", "1:1") == "1:1"
+
+
+def test_a_second_video_keeps_its_times(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    odd = "testsrc2=size=32x24:rate=30000/1001:duration=0.4"
+    lavfi("-f", "lavfi", "-i", odd, "-map", "0", "-map", "1", *X264, source=SHORT)(source)
+    assert upscale(source, target).warnings == ()
+    before, after = facts(source), facts(target)
+    assert after.times == before.times
+    assert after.packets == before.packets
+    assert len(after.packets["video", 0]) == 12

@@ -62,7 +62,7 @@ def _seconds_per_frame(plan: VideoPlan, context: RunContext) -> float:
     """Upscale two frames, and return the seconds of the second: the first one warms everything up."""
     from rgt_cli.media.video.decode import read_frames
 
-    frames = read_frames(plan.video, plan.span[0], context.options.video.deinterlace)
+    frames = read_frames(plan.video, plan.span[0])
     seconds = 0.0
     with closing(frames):
         for frame, _ in zip(frames, range(2), strict=False):

@@ -213,6 +213,14 @@ video_group = group(
         help="More options for ffmpeg, like '-tune grain'.",
     ),
     option("--deinterlace", is_flag=True, help="Build whole frames from interlaced fields."),
+    option(
+        "--fields", is_flag=True,
+        help="With --deinterlace: build a frame from each field, for twice as many frames.",
+    ),
+    option(
+        "--inverse-telecine", is_flag=True,
+        help="Restore the 24 frames a second of a film from a video of 30.",
+    ),
     option("--start", type=TimeType(), help="Skip what comes before this time, like 90 or 1:30."),
     option("--end", type=TimeType(), help="Skip what comes after this time."),
     option(

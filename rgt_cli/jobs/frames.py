@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import numpy as np
 from rgt_cli.errors import InputError
 from rgt_cli.jobs.pipeline import Prefetcher
 from rgt_cli.media import ImageSequence, Metadata, Picture
-from rgt_cli.media.video.decode import Frame, read_frames
+from rgt_cli.media.video.decode import Frame, ReadReport, read_frames
 from rgt_cli.media.video.probe import Span, Video
 from rgt_cli.size import Dimensions
 
@@ -46,7 +46,8 @@ class FrameReader:
 
     video: Video
     span: Span
-    deinterlace: bool
+    report: ReadReport = field(default_factory=ReadReport)
+    """What is found out while the frames are read."""
     damage: InputError | None = None
     """Why frames may be missing; None as long as no damage is found."""
 
@@ -58,9 +59,10 @@ class FrameReader:
         Args:
             after: A time in ticks; only later frames are yielded.
         """
+        resumes = after is not None
         if after is None and self.span.start is not None:
             after = self.span.start - 1
-        frames = read_frames(self.video, after, self.deinterlace)
+        frames = read_frames(self.video, after, resumes=resumes, report=self.report)
         with Prefetcher(frames) as ahead:
             try:
                 for frame in ahead:

@@ -110,6 +110,10 @@ class VideoOptions:
     """Further arguments for ffmpeg."""
     deinterlace: bool = False
     """Build whole frames from interlaced fields."""
+    fields: bool = False
+    """Build a frame from each field, instead of one from two; requires `deinterlace`."""
+    inverse_telecine: bool = False
+    """Restore the 24 frames a second of a film from a telecined video."""
     start: float | None = None
     """Seconds from the start of the input; earlier frames are left out."""
     end: float | None = None

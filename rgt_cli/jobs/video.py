@@ -6,7 +6,8 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from rgt_cli.errors import InputError, OutOfMemoryError, UsageError
@@ -18,7 +19,7 @@ from rgt_cli.jobs.pipeline import BackgroundWriter
 from rgt_cli.jobs.segments import PassSettings, SegmentSettings, SegmentStore
 from rgt_cli.media import Container, ImageFormat, container_of, format_named, write_images
 from rgt_cli.media.video.codecs import Codec, codec_for
-from rgt_cli.media.video.decode import Frame, read_frames
+from rgt_cli.media.video.decode import Frame, ReadReport, read_frames
 from rgt_cli.media.video.encode import (
     SegmentWriter,
     encoder_arguments,
@@ -27,9 +28,11 @@ from rgt_cli.media.video.encode import (
     supports_alpha,
     try_encoder,
 )
+from rgt_cli.media.video.fields import Deinterlacing, deinterlaced
 from rgt_cli.media.video.metadata import MetadataPolicy
 from rgt_cli.media.video.mux import assemble
 from rgt_cli.media.video.probe import Span, Video, probe
+from rgt_cli.media.video.sampling import count_frames, is_interlaced
 from rgt_cli.media.video.streams import StreamPlan, plan_streams
 from rgt_cli.size import Dimensions
 
@@ -93,13 +96,18 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
 
     Raises:
         InputError: The input is not a readable video.
-        UsageError: The input is interlaced and `--deinterlace` is not set, the output format does not
-            support videos, or the encoder rejects its options.
+        UsageError: The input is interlaced and neither `--deinterlace` nor `--inverse-telecine` is set,
+            the span is empty, the output format does not support videos, or the encoder rejects its
+            options.
     """
     options = context.options.video
-    video = probe(job.source)
-    if video.is_interlaced and not options.deinterlace:
-        raise UsageError(f"{job.name}: the video is interlaced: use --deinterlace to build whole frames")
+    mode = _deinterlacing(options)
+    video = deinterlaced(probe(job.source), mode)
+    if mode is Deinterlacing.NONE and is_interlaced(video):
+        raise UsageError(
+            f"{job.name}: the video is interlaced: use --deinterlace to build whole frames, or "
+            "--inverse-telecine if it is a film"
+        )
     upscaled = context.upscaler.size.of(video.size)
     span, frames = _span(video, options), _expected_frames(video, options)
     if is_numbered(job.target) and isinstance(job.format, ImageFormat):
@@ -140,11 +148,41 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
     )
 
 
-def _span(video: Video, options: VideoOptions) -> Span:
-    def ticks(seconds: float | None) -> int | None:
-        return None if seconds is None else video.start + round(seconds / video.time_base)
+def _deinterlacing(options: VideoOptions) -> Deinterlacing:
+    """Return what becomes of fields.
 
-    return Span(ticks(options.start), ticks(options.end))
+    Raises:
+        UsageError: The options contradict each other.
+    """
+    if options.fields and options.inverse_telecine:
+        raise UsageError("--fields and --inverse-telecine exclude each other")
+    if options.fields and not options.deinterlace:
+        raise UsageError("--fields requires --deinterlace")
+    if options.inverse_telecine:
+        return Deinterlacing.FILM
+    if options.deinterlace:
+        return Deinterlacing.FIELDS if options.fields else Deinterlacing.FRAMES
+    return Deinterlacing.NONE
+
+
+def _span(video: Video, options: VideoOptions) -> Span:
+    """Return the requested part of a video. It starts where the first of all streams does.
+
+    Raises:
+        UsageError: It ends before it starts.
+    """
+    if options.end is not None and options.end <= (options.start or 0):
+        raise UsageError(f"--end {options.end:g}: is not later than --start {options.start or 0:g}")
+
+    def ticks(seconds: float) -> int:
+        return round((video.origin + Fraction(seconds)) / video.time_base)
+
+    # Without an origin, nothing is cut off: not even what encoders of sound put before zero.
+    has_start = options.start is not None or video.origin != 0
+    return Span(
+        ticks(options.start or 0) if has_start else None,
+        None if options.end is None else ticks(options.end),
+    )
 
 
 def _expected_frames(video: Video, options: VideoOptions) -> int | None:
@@ -207,7 +245,7 @@ class _VideoMaker:
 
     def __init__(self, plan: VideoPlan, context: RunContext) -> None:
         self.plan, self.context = plan, context
-        self.reader = FrameReader(plan.video, plan.span, context.options.video.deinterlace)
+        self.reader = FrameReader(plan.video, plan.span, ReadReport(self._warn))
         self.frame_upscaler = FrameUpscaler(context.upscaler, plan.size)
         self.done = 0
         """Number of frames of the output that are complete."""
@@ -221,8 +259,14 @@ class _VideoMaker:
         with SegmentStore.open(target, self._segment_settings()) as store:
             self._write_segments(store)
             self._require_frames()
-            assemble(plan.video, store.segments, target, plan.container, plan.streams, plan.span)
+            video = replace(plan.video, end=self._end())
+            assemble(video, store.segments, target, plan.container, plan.streams, plan.span)
             store.remove()
+
+    def _end(self) -> int | None:
+        """Return when the last frame of the output ends, in ticks of the input."""
+        ends = [end for end in (self.reader.report.end, self.plan.span.end) if end is not None]
+        return min(ends, default=None)
 
     def _segment_settings(self) -> SegmentSettings:
         options, upscaler = self.context.options.video, self.context.upscaler
@@ -236,7 +280,7 @@ class _VideoMaker:
             size=upscaled,
             arguments=self.plan.arguments,
             span=self.plan.span,
-            deinterlace=options.deinterlace,
+            deinterlacing=self.plan.video.deinterlacing,
             segment_seconds=options.segment_seconds,
         )
 
@@ -287,9 +331,11 @@ class _VideoMaker:
             background.flush()
         self._require_frames()
         if skipped:
-            warning = f"{job.target_name}: {skipped} images exist already and were not written again"
-            self.warnings.append(warning)
-            self.context.warn(warning)
+            self._warn(f"{job.target_name}: {skipped} images exist already and were not written again")
+
+    def _warn(self, message: str) -> None:
+        self.warnings.append(message)
+        self.context.warn(message)
 
     def _require_frames(self) -> None:
         if not self.done:
@@ -325,12 +371,15 @@ def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
     plan, png = plan_video(job, context), format_named("png")
     assert isinstance(png, ImageFormat)
     video = plan.video
+    expected = plan.frames
+    if expected is None:
+        expected = _expected_frames(replace(video, frames=count_frames(video)), context.options.video)
     ticks = 1 / (video.rate * video.time_base)
     first = video.start if plan.span.start is None else plan.span.start
     for number in range(1, count + 1):
-        index = int((plan.frames or 1) * (number - 0.5) / count)
+        index = int((expected or 1) * (number - 0.5) / count)
         after = first + round((index - 0.5) * ticks)
-        with closing(read_frames(video, after, context.options.video.deinterlace)) as frames:
+        with closing(read_frames(video, after)) as frames:
             frame = next(frames, None)
         if frame is None:
             raise InputError(f"{job.name}: there is no frame to upscale")

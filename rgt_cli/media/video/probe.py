@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -17,10 +17,16 @@ from av.sidedata.sidedata import SideData, Type
 
 from rgt_cli.errors import InputError
 from rgt_cli.media.video import ffmpeg
+from rgt_cli.media.video.framelog import FILTER, LoggedFrame, LogParser
 from rgt_cli.size import Dimensions
 
 _PROBE_FRAMES = 5
 """Number of frames that are checked for interlacing."""
+_PROBE_PACKETS = 500
+"""Number of packets within which a frame must be found."""
+_MICROSECOND = Fraction(1, av.time_base)
+RECORDINGS = ("mpegts", "mpeg", "ogg")
+"""Formats whose timestamps start anywhere and may jump, because they are received or joined."""
 _DEFAULT_RATE = 25
 """Frames a second of a video that does not specify its rate."""
 UNSPECIFIED = 2
@@ -73,7 +79,7 @@ class Video:
     codec: str
     """Name of the decoder."""
     size: Dimensions
-    """Size of the frames as shown: the rotation of the file is applied."""
+    """Size of the frames as shown: the rotation and the cropping of the file are applied."""
     pixel_format: str
     """Pixel format, as ffmpeg names it."""
     bits: int
@@ -93,6 +99,14 @@ class Video:
     is_interlaced: bool
     others: tuple[int, ...]
     """Indices of all other streams: audio, subtitles, attachments, data."""
+    demuxer: str = ""
+    """Name of the format of the file, as ffmpeg names it."""
+    deinterlacing: str = "none"
+    """What becomes of its fields; see `fields.Deinterlacing`."""
+    origin: Fraction = Fraction(0)
+    """When the first of all streams starts, in seconds. The output starts there."""
+    end: int | None = None
+    """When the last frame ends, in ticks; None as long as the frames are not read."""
 
 
 def probe(path: Path) -> Video:
@@ -125,41 +139,122 @@ def _stream_types(container: InputContainer) -> str:
     return ", ".join(sorted({str(stream.type) for stream in container.streams})) or "nothing"
 
 
+def decoder_arguments(codec: str, has_alpha: bool) -> list[str]:
+    """Return the arguments that select the decoder of a video."""
+    # Only libvpx decodes the alpha of VP8 and VP9.
+    if has_alpha and codec in ("vp8", "vp9"):
+        return ["-c:v", "libvpx-vp9" if codec == "vp9" else "libvpx"]
+    return []
+
+
 def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> Video:
     context = stream.codec_context
     # The alpha of VP8 and VP9 is a stream within the stream, which only this tag reveals.
     hidden_alpha = stream.metadata.get("alpha_mode") == "1"
     length = container.duration / av.time_base if container.duration else 0.0
-    rate = Fraction(stream.average_rate or stream.guessed_rate or _DEFAULT_RATE)
-    frames = list(islice(container.decode(stream), _PROBE_FRAMES))
+    rate = _rate(stream)
+    frames = list(first_frames(container, stream))
     if not frames:
         raise InputError(f"{path}: no frame can be decoded")
-    first = frames[0]
+    first, description = frames[0], _describe_by_ffmpeg(path, stream.index)
+    if first.rotation % 90:
+        raise InputError(
+            f"{path}: is rotated by {first.rotation} degrees: only quarter turns are supported"
+        )
     layout = av.VideoFormat(first.format.name)
     # Transparency in a GIF marks pixels that do not change; the decoder has combined its frames already.
     shows_alpha = context.name != "gif" and any(part.is_alpha for part in layout.components)
     is_upright = first.rotation % 180 == 0
     aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+    size = Dimensions(*(first.width, first.height)[:: 1 if is_upright else -1])
+    base = Fraction(stream.time_base or Fraction(1, 1000))
+    start = stream.start_time if stream.start_time is not None else first.pts or 0
     return Video(
         path=path,
         index=stream.index,
         codec=context.name,
-        size=Dimensions(*(first.width, first.height)[:: 1 if is_upright else -1]),
+        # PyAV ignores the cropping that the container asks for; ffmpeg applies it.
+        size=description.first.size if description.first else size,
         pixel_format=layout.name,
-        bits=8 if layout.has_palette else max(part.bits for part in layout.components),
+        bits=8 if layout.has_palette else max(8, *(part.bits for part in layout.components)),
         has_alpha=hidden_alpha or shows_alpha,
-        color=_color(path, stream, first),
+        color=_color(stream, first, description.chroma_location),
         sample_aspect=aspect if is_upright else 1 / aspect,
-        time_base=Fraction(stream.time_base or Fraction(1, 1000)),
-        start=stream.start_time if stream.start_time is not None else first.pts or 0,
+        time_base=base,
+        start=start,
         rate=rate,
         frames=stream.frames or (round(length * rate) or None),
         is_interlaced=any(frame.interlaced_frame for frame in frames),
         others=tuple(s.index for s in container.streams if s.index != stream.index),
+        demuxer=container.format.name,
+        origin=_origin(container, start * base),
     )
 
 
-def _color(path: Path, stream: av.VideoStream, frame: av.VideoFrame) -> Color:
+def _rate(stream: av.VideoStream) -> Fraction:
+    """Return the average number of frames a second."""
+    average, base = stream.average_rate, stream.base_rate
+    if average and base and average > 2 * base:  # raw DV counts its frames in ticks
+        average = stream.guessed_rate or base
+    return Fraction(average or stream.guessed_rate or _DEFAULT_RATE)
+
+
+def _origin(container: InputContainer, start: Fraction) -> Fraction:
+    """Return when the first of all streams starts, in seconds."""
+    if container.start_time is None:
+        return max(start, Fraction(0))
+    earliest = Fraction(container.start_time, av.time_base)
+    starts = [
+        s.start_time * s.time_base for s in container.streams if s.start_time is not None and s.time_base
+    ]
+    # FFmpeg rounds it to microseconds.
+    origin = min((time for time in starts if abs(time - earliest) < _MICROSECOND), default=earliest)
+    # Encoders of sound may start before zero, and players know; recordings have no zero.
+    return origin if origin > 0 or container.format.name in RECORDINGS else Fraction(0)
+
+
+def first_frames(
+    container: InputContainer, stream: av.VideoStream, most: int = _PROBE_FRAMES
+) -> Iterator[av.VideoFrame]:
+    """Yield the first frames that can be decoded at the current position."""
+    count = 0
+    for number, packet in enumerate(container.demux(stream)):
+        if not packet.size and packet.dts is not None:
+            continue  # repeats a frame
+        with suppress(av.error.InvalidDataError):  # a recording may begin between keyframes
+            for frame in packet.decode():
+                yield frame
+                count += 1
+                if count == most:
+                    return
+        if number > _PROBE_PACKETS and not count:
+            return
+
+
+class _Description(NamedTuple):
+    """What ffmpeg finds in a video."""
+
+    first: LoggedFrame | None
+    """The first frame as it is shown; None if there is none."""
+    chroma_location: str | None
+
+
+def _describe_by_ffmpeg(path: Path, index: int) -> _Description:
+    """Return what PyAV does not reveal about a video."""
+    _, _, stderr = ffmpeg.run(
+        ["-nostats", "-v", "verbose", *ffmpeg.source_arguments(path), "-map", f"0:{index}",
+         "-vf", FILTER, "-frames:v", "1", "-f", "null", "-"]
+    )  # fmt: skip
+    parser = LogParser()
+    first = next((frame for line in stderr.splitlines() if (frame := parser.parse(line))), None)
+    line = re.search(rf"Stream #0:{index}\b.*Video: (.*)", stderr)
+    found = (
+        re.search(r"\([^()]*\b(left|center|topleft|top|bottomleft|bottom)\)", line[1]) if line else None
+    )
+    return _Description(first, found[1] if found else None)
+
+
+def _color(stream: av.VideoStream, frame: av.VideoFrame, chroma_location: str | None) -> Color:
     context = stream.codec_context
     side_data = cast(Mapping[Type, SideData], frame.side_data)
     mastering = side_data.get(Type.MASTERING_DISPLAY_METADATA)
@@ -172,20 +267,10 @@ def _color(path: Path, stream: av.VideoStream, frame: av.VideoFrame) -> Color:
         transfer=int(frame.color_trc or context.color_trc or UNSPECIFIED),
         matrix=int(frame.colorspace or UNSPECIFIED),
         full_range=is_full.get(int(frame.color_range)),
-        chroma_location=_chroma_location(path, stream.index),
+        chroma_location=chroma_location,
         mastering_display=_mastering_display(bytes(mastering)) if mastering else None,
         content_light="{},{}".format(*struct.unpack_from("II", bytes(light))) if light else None,
     )
-
-
-def _chroma_location(path: Path, index: int) -> str | None:
-    """Return the chroma location from ffmpeg's description of the stream; PyAV does not expose it."""
-    _, _, stderr = ffmpeg.run(["-v", "verbose", *ffmpeg.source_arguments(path)])
-    line = re.search(rf"Stream #0:{index}\b.*Video: (.*)", stderr)
-    found = (
-        re.search(r"\([^()]*\b(left|center|topleft|top|bottomleft|bottom)\)", line[1]) if line else None
-    )
-    return found[1] if found else None
 
 
 def _mastering_display(data: bytes) -> str | None:

@@ -3,11 +3,13 @@
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rgt_cli.errors import InputError
+from rgt_cli.media.video.decode import read_frames
 from rgt_cli.media.video.probe import BT709, SMPTE170M, UNSPECIFIED, Color, probe
-from tests.helpers.videos import CLIPS, HDR10, X264, ffmpeg, lavfi, with_everything
+from tests.helpers.videos import CLIPS, HDR10, SMALL, X264, ffmpeg, lavfi, planes, with_everything
 
 
 def write_unreadable(path: Path, kind: str) -> None:
@@ -102,3 +104,60 @@ def test_cover_art_is_not_the_video(tmp_path: Path) -> None:
 def test_unspecified_matrix_depends_on_the_height() -> None:
     assert [Color().matrix_at(height) for height in (719, 720)] == [SMPTE170M, BT709]
     assert [Color(matrix=9).matrix_at(height) for height in (719, 720)] == [9, 9]
+
+
+def crop_mkv(path: Path) -> None:
+    """Write a Matroska file of 64 x 48 that asks players to cut off 6 rows at the top and the bottom."""
+    plain = path.with_name("plain.mkv")
+    lavfi("-vf", "setsar=2", "-pix_fmt", "gbrp", "-c:v", "ffv1", "-write_crc32", "0")(plain)
+    data = plain.read_bytes()
+    display = bytes.fromhex("54b08108 54ba8103 54b28103")  # width, height and unit
+    assert data.count(display) == 1
+    path.write_bytes(data.replace(display, bytes.fromhex("54bb8106 54aa8106 ec820000")))
+
+
+def test_cropping_of_the_container_is_applied_once(tmp_path: Path) -> None:
+    crop_mkv(tmp_path / "in.mkv")
+    video = probe(tmp_path / "in.mkv")
+    assert video.size == (64, 36)
+    frame = next(read_frames(video))
+    whole = planes(tmp_path / "plain.mkv", "rgb24").reshape(-1, 48, 64, 3)[0]
+    np.testing.assert_array_equal(frame.pixels, whole[6:42].astype(np.uint16) * 257)
+
+
+def test_rotations_other_than_quarter_turns_are_refused(tmp_path: Path) -> None:
+    plain, path = tmp_path / "plain.mp4", tmp_path / "in.mp4"
+    lavfi(*X264)(plain)
+    ffmpeg("-display_rotation", "45", "-i", plain, "-c", "copy", path)
+    with pytest.raises(InputError, match="quarter turns"):
+        probe(path)
+
+
+def test_theora_that_begins_with_repeated_frames(tmp_path: Path) -> None:
+    path = tmp_path / "in.ogv"
+    still = "color=red:size=64x48:rate=25:duration=1"
+    lavfi("-c:v", "libtheora", "-q:v", "7", source=still)(path)
+    assert probe(path).size == (64, 48)
+
+
+def test_rate_of_raw_dv(tmp_path: Path) -> None:
+    path = tmp_path / "in.dv"
+    lavfi("-c:v", "dvvideo", "-pix_fmt", "yuv420p", source="testsrc2=size=720x576:rate=25:duration=1")(
+        path
+    )
+    assert (probe(path).rate, probe(path).frames) == (Fraction(25), 25)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "offset", "origin"),
+    [("ts", 600, 600), ("mkv", 0, 0), ("mp4", 0, 0), ("ts", 95440.3, -3.417689)],
+)
+def test_origin_is_the_earliest_start(tmp_path: Path, suffix: str, offset: float, origin: float) -> None:
+    path = tmp_path / f"in.{suffix}"
+    ffmpeg(
+        "-f", "lavfi", "-i", SMALL, "-f", "lavfi", "-i", "sine=duration=2", *X264, "-c:a", "mp2",
+        "-muxdelay", "0", "-mpegts_copyts", "1", "-output_ts_offset", str(offset), path,
+    )  # fmt: skip
+    video = probe(path)
+    assert float(video.origin) == pytest.approx(origin, abs=0.1)
+    assert video.origin <= video.start * video.time_base

@@ -34,6 +34,7 @@ from rgt_cli.media.video.mux import assemble
 from rgt_cli.media.video.probe import Span, Video, probe
 from rgt_cli.media.video.sampling import count_frames, is_interlaced
 from rgt_cli.media.video.streams import StreamPlan, plan_streams
+from rgt_cli.media.video.timeline import without_jumps
 from rgt_cli.size import Dimensions
 
 logger = logging.getLogger(__name__)
@@ -256,12 +257,23 @@ class _VideoMaker:
         plan, target = self.plan, self.plan.job.target
         assert plan.container
         assert plan.streams
-        with SegmentStore.open(target, self._segment_settings()) as store:
+        with (
+            SegmentStore.open(target, self._segment_settings()) as store,
+            without_jumps(plan.video, store.folder, self._warn) as video,
+        ):
+            self._use(video)
             self._write_segments(store)
             self._require_frames()
-            video = replace(plan.video, end=self._end())
-            assemble(video, store.segments, target, plan.container, plan.streams, plan.span)
+            video = replace(video, end=self._end())
+            assemble(video, store.segments, target, plan.container, plan.streams, self.plan.span)
             store.remove()
+
+    def _use(self, video: Video) -> None:
+        """Read the frames from a video that differs from the input in its times."""
+        if video is not self.plan.video:
+            span = _span(video, self.context.options.video)
+            self.plan = replace(self.plan, video=video, span=span, frames=video.frames)
+            self.reader = FrameReader(video, span, ReadReport(self._warn))
 
     def _end(self) -> int | None:
         """Return when the last frame of the output ends, in ticks of the input."""

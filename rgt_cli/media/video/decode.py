@@ -136,7 +136,9 @@ class _Attempt:
             *decoder_arguments(video.codec, video.has_alpha),
             "-copyts", *seek, *ffmpeg.source_arguments(video.path),
             "-map", f"0:{video.index}", "-fps_mode", "passthrough",
-            "-vf", ",".join(to_rgb(video)), "-c:v", "rawvideo", "-f", "rawvideo", "pipe:1",
+            # The log has the times. Those of the output must increase, whatever the file contains.
+            "-vf", ",".join([*to_rgb(video), "setpts=1000*N/TB"]),
+            "-c:v", "rawvideo", "-f", "rawvideo", "pipe:1",
         ]  # fmt: skip
 
     def _wanted(self, log: FrameLog, process: ffmpeg.Process) -> Generator[Frame]:
@@ -182,6 +184,8 @@ class _Attempt:
             time = round(logged.pts * logged.time_base / video.time_base)
         else:
             time = video.start if self._last is None else self._last + step
+        if self._last is not None:
+            time = max(time, self._last + 1)
         self._last, self._report.end = time, time + step
         return time
 

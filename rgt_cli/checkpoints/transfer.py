@@ -37,6 +37,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import HfFileMetadata, http_get
 from tqdm import tqdm
 
+from rgt_cli.checkpoints.archive import MAX_BYTES
 from rgt_cli.checkpoints.cache import DownloadProgress
 from rgt_cli.checkpoints.catalogue import SUFFIXES, Location
 from rgt_cli.errors import OutputError
@@ -49,8 +50,6 @@ else:
 
 logger = logging.getLogger(__name__)
 
-MAX_BYTES = 2 << 30
-"""Bytes. No RGT is nearly as large, so a larger file is refused before it fills a disk."""
 ATTEMPTS = 3
 """Requests to a busy or failing server before giving up."""
 MAX_WAIT = 30.0

@@ -129,7 +129,12 @@ class Console:
                     task = bar.add_task(title, total=total, completed=done, pace="")  # type: ignore[arg-type]
                     tasks[title] = task, _Speed(done)
                 task, speed = tasks[title]
-                bar.update(task, completed=done, total=total, pace=pace(done, total, speed.at(done)))
+                description, progress_text = _fitted(
+                    title, pace(done, total, speed.at(done)), self._rich.width
+                )
+                bar.update(
+                    task, completed=done, total=total, description=description, pace=progress_text
+                )
 
             yield update
 
@@ -144,10 +149,21 @@ class JobProgress:
         self.update: Update
         self._unit = "tiles"
         self._current = ""
+        self._is_computing = False
+
+    def read(self, job: Job, done: int, total: int) -> None:
+        """Show that so many frames or pages of an input are decoded, unless another one is computed."""
+        if self.total == 1:
+            self._unit = "frames"
+            self.update(f"reading {job.name}", done, total)
+        elif not self._is_computing:
+            self._current = f", reading {printable(job.name)} {done}/{total}"
+            self.update("files", self.work, self.workload.total)
 
     def part(self, job: Job, done: int, total: int) -> None:
         """Show that so many tiles or frames of the current job are done."""
-        self._unit = "frames" if job.is_video else "tiles"
+        self._unit = "frames" if self.workload.has_frames(job) else "tiles"
+        self._is_computing = done < total
         if self.total == 1:
             self.update(job.name, done, total)
             return
@@ -211,6 +227,21 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.console.log(record.getMessage())
+
+
+def _fitted(title: str, pace: str, width: int) -> tuple[str, str]:
+    """Return a title and a pace, shortened to leave room on a line for a bar and the remaining time."""
+    from rich.text import Text
+
+    room = width - len("━━━━━━ 0:00:00") - 2
+
+    def shortened(text: str, longest: int) -> Text:
+        cut = Text(text)
+        cut.truncate(max(longest, 1), overflow="ellipsis")
+        return cut
+
+    cut_pace = shortened(pace, room - min(Text(title).cell_len, 12))
+    return shortened(title, room - cut_pace.cell_len).plain, cut_pace.plain
 
 
 def _counting(unit: str) -> Pace:

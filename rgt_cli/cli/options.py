@@ -43,7 +43,8 @@ overlap = option(
 )  # fmt: skip
 batch_size = option(
     "--batch-size", type=click.IntRange(min=1), metavar="N",
-    help="Images or frames of one size computed at once. [default: up to 8 on CUDA, else 1]",
+    help="Images or frames of one size computed at once. "
+    "[default: up to 8 on CUDA, 8 tiny images on a CPU, else 1]",
 )  # fmt: skip
 memory = option("--memory", type=MemoryType(), help="Memory limit, like 6G. [default: what is free]")
 threads = option(

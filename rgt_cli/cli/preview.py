@@ -24,7 +24,7 @@ def write_previews(console: Console, job: Job, context: RunContext, count: int) 
     from rgt_cli.jobs.video import preview_frames
 
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    for path in preview_frames(job, context, count):
+    for path in preview_frames(job, context.for_job(job), count):
         console.info(str(path))
 
 
@@ -33,7 +33,7 @@ def print_plan(console: Console, jobs: list[Job], context: RunContext) -> None:
     rows = []
     for job in jobs:
         try:
-            cells = _describe_video(job, context) if job.is_video else ["", "", ""]
+            cells = _describe_video(job, context.for_job(job)) if job.is_video else ["", "", ""]
         except RGTError as error:
             cells = [str(error).removeprefix(f"{job.source}: "), "", ""]
         rows.append([job.name, job.target_name, *cells])

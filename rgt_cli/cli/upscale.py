@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, available_scales, lookup
+from rgt_cli.checkpoints.catalogue import available_scales
 from rgt_cli.cli import options, upscale_options
 from rgt_cli.cli.command import Command, common
 from rgt_cli.cli.console import Console
@@ -105,7 +105,7 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
         inputs=inputs,
         options=JobOptions(image=image, video=video, output=output, max_pixels=inputs.max_pixels),
         existing=existing,
-        size=size or _default_size(model.model),
+        size=size or model.default_size,
         model=model,
         run=run,
     )
@@ -113,15 +113,6 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
         return command.upscale_many(sources)
     with stdio_files(sources[0], output.target, output.format) as files:
         return command.upscale_one(files)
-
-
-def _default_size(model: str) -> Size | None:
-    """Return the size of outputs where none is requested; None if only the model's file tells."""
-    if model in AUTOMATIC:
-        return Size(scale=4)
-    found = lookup(model, None)  # refuses an unknown name
-    scale = found.scale if isinstance(found, CatalogueEntry) else None
-    return None if scale is None else Size(scale=scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,13 +163,13 @@ class _Command:
 
         def plan(history: History) -> list[Job]:
             found = find_sources(sources, selection).sources if self.run.watch else scan.sources
-            inputs = [source for source in found if not history.wrote(source.path)]
-            jobs = plan_folder(inputs, folder, upscaler.size, self.options.output)
+            jobs = plan_folder(history.originals(found), folder, upscaler.size, self.options.output)
             if results := len(found) - len(jobs):
                 scan.ignored["written by earlier runs"] = results
             return jobs
 
-        settings = _settings(upscaler, self.model, self.options)
+        name = upscaler.name or self.model.model
+        settings = self.options.settings(self.model, name, upscaler.size)
         fresh = self.existing is Existing.OVERWRITE
         if self._previews:
             history = History.read(folder, settings, fresh)
@@ -308,7 +299,8 @@ class _Session:
     def _run_round(self, jobs: list[Job]) -> None:
         remove_remains(jobs)
         with Workload(jobs) as workload, self.console.jobs(workload, len(jobs)) as progress:
-            for outcome in run_jobs(jobs, self._context(progress.part)):
+            context = dataclasses.replace(self._context(progress.part), on_read=progress.read)
+            for outcome in run_jobs(jobs, context):
                 self.report.add(outcome)
                 progress.finished(outcome.job)
                 for warning in () if outcome.job.is_video else outcome.warnings:
@@ -352,26 +344,3 @@ def _warn_fallbacks(console: Console, upscaler: MultiPassUpscaler) -> None:
             )
         if part.reduced_tile:
             console.warn(f"memory ran out: the tile size was reduced to {part.reduced_tile} pixels")
-
-
-def _settings(
-    upscaler: MultiPassUpscaler, model: ModelOptions, job_options: JobOptions
-) -> dict[str, Any]:
-    """Return everything that the outputs of a run depend on, for its journal."""
-    image, video = dataclasses.asdict(job_options.image), dataclasses.asdict(job_options.video)
-    del video["segment_seconds"]  # it changes no pixel
-    output = job_options.output
-    return {
-        "model": upscaler.name or model.model,
-        "size": str(upscaler.size),
-        "precision": model.precision,
-        "tile": model.tile,
-        "overlap": model.overlap,
-        "self_ensemble": model.self_ensemble,
-        "format": output.format,
-        "strip": output.strip,
-        "strip_gps": output.strip_gps,
-        "keep_times": output.keep_times,
-        **{f"image.{name}": value for name, value in image.items()},
-        **{f"video.{name}": value for name, value in video.items()},
-    }

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import click
 
-from rgt_cli.cli.command import group, option, reject_several
+from rgt_cli.cli.command import group, option
 from rgt_cli.cli.param_types import (
     ArgumentsType,
     BoxType,
@@ -29,6 +29,7 @@ from rgt_cli.jobs.options import (
 from rgt_cli.jobs.sources import SourceFilter, read_list
 from rgt_cli.media import MAX_PIXELS
 from rgt_cli.size import Dimensions, Size
+from rgt_cli.values import reject_several, requested_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +83,7 @@ def _existing(**flags: bool) -> Existing:
 def _size(
     scale: float | None, width: int | None, height: int | None, fit: Dimensions | None
 ) -> Size | None:
-    sides = (width is not None) or (height is not None)
-    ways = {"--scale": scale is not None, "--width/--height": sides, "--fit": fit is not None}
-    reject_several([name for name, given in ways.items() if given])
-    if fit:
-        return Size(width=fit.width, height=fit.height, fit=True)
-    if sides:
-        return Size(width=width, height=height)
-    return None if scale is None else Size(scale=scale)
+    return requested_size(scale=scale, width=width, height=height, fit=fit, prefix="--")
 
 
 def _image(bits: str | None, **values: Any) -> ImageOptions:

@@ -79,6 +79,8 @@ class Outcome:
     """What was lost or changed, although the output was written."""
     model: str = ""
     """The names of the models that computed it."""
+    skipped: str = ""
+    """Why an output that existed was left as it was; empty if the job was done, or failed."""
 
 
 class Stopped(Exception):  # noqa: N818 - a signal, not an error
@@ -116,6 +118,8 @@ class RunContext:
     """Set when the run should stop after the current image or segment."""
     warn: Callable[[str], None]
     """Called with each warning as soon as it is known."""
+    on_read: Callable[[Job, int, int], None] = lambda job, done, total: None
+    """Called with (job, frames or pages decoded, total) while an input of several is read."""
     chooser: ModelChooser | None = None
     """Chooses the upscaler of each job; None if `upscaler` does all of them."""
 

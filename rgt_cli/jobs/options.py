@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, lookup
 from rgt_cli.media import MAX_PIXELS, Encoding
 from rgt_cli.media.video.codecs import VideoEncoding
+from rgt_cli.size import Size
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
+    from torch import nn
+
     from rgt_cli.checkpoints import DownloadProgress
     from rgt_cli.inference import Upscaler
     from rgt_cli.inference.device import Precision
@@ -46,8 +50,31 @@ class ModelOptions:
     """None uses the processors that this process may use."""
     self_ensemble: bool = False
 
-    def load(self, scale: int | None, progress: DownloadProgress | None = None) -> Upscaler:
+    @property
+    def default_size(self) -> Size | None:
+        """The size of outputs where none is requested; None if only the file of the model tells.
+
+        Raises:
+            UsageError, CheckpointError: There is no such model.
+        """
+        if self.model in AUTOMATIC:
+            return Size(scale=4)
+        found = lookup(self.model, None)
+        scale = found.scale if isinstance(found, CatalogueEntry) else None
+        return None if scale is None else Size(scale=scale)
+
+    def load(
+        self,
+        scale: int | None,
+        progress: DownloadProgress | None = None,
+        network: nn.Module | None = None,
+    ) -> Upscaler:
         """Load the model for one factor.
+
+        Args:
+            scale: The factor; None is that of the model.
+            progress: Called during a download, as by `Upscaler`.
+            network: A network that is used instead of the named model.
 
         Raises:
             UsageError, CheckpointError: As `Upscaler`.
@@ -56,7 +83,7 @@ class ModelOptions:
 
         use_threads(self.threads)
         return Upscaler(
-            self.model,
+            self.model if network is None else network,
             scale,
             device=self.device,
             precision=self.precision,
@@ -160,3 +187,28 @@ class JobOptions:
     output: OutputOptions = field(default_factory=OutputOptions)
     max_pixels: int = MAX_PIXELS
     """Images that decode to more pixels are refused."""
+
+    def settings(self, model: ModelOptions, name: str, size: Size) -> dict[str, Any]:
+        """Return everything that the outputs of a run depend on, for its journal.
+
+        Args:
+            model: How the model computes.
+            name: The name of the model.
+            size: The size of the outputs.
+        """
+        image, video = asdict(self.image), asdict(self.video)
+        del video["segment_seconds"]  # it changes no pixel
+        return {
+            "model": name,
+            "size": str(size),
+            "precision": model.precision,
+            "tile": model.tile,
+            "overlap": model.overlap,
+            "self_ensemble": model.self_ensemble,
+            "format": self.output.format,
+            "strip": self.output.strip,
+            "strip_gps": self.output.strip_gps,
+            "keep_times": self.output.keep_times,
+            **{f"image.{name}": value for name, value in image.items()},
+            **{f"video.{name}": value for name, value in video.items()},
+        }

@@ -18,14 +18,20 @@ from rgt_cli.media import (
     Container,
     Encoding,
     Format,
+    Header,
+    ImageFormat,
     ImageSequence,
+    check_frames,
     check_images,
     container_of,
     format_named,
     format_of,
+    is_installed,
 )
-from rgt_cli.size import Size
+from rgt_cli.size import Dimensions, Size
 
+_SUFFIX_WITHOUT_PLUGIN = ".jpg"
+"""The suffix of the output of an input whose own format needs a plugin that is not installed."""
 LONGEST_NAME = 255
 """Bytes of a file name on the usual file systems."""
 
@@ -239,8 +245,9 @@ class _Naming:
         """Return the suffix of the requested format if the input can be converted, else its own."""
         if self.wanted and (not is_video_name(source) or container_of(self.wanted)):
             return self.wanted.suffixes[0]
-        if source.suffix.lower() in _SUFFIXES:
-            return source.suffix
+        suffix = source.suffix.lower()
+        if own := next((f for f in (*FORMATS, *CONTAINERS) if suffix in f.suffixes), None):
+            return source.suffix if is_installed(own) else _SUFFIX_WITHOUT_PLUGIN
         return ".mkv" if is_video_name(source) else ".png"
 
 
@@ -251,10 +258,34 @@ def check_output(job: Job, images: ImageSequence, size: Size, encoding: Encoding
         UsageError: A side is too long, or something would be lost; see `check_images`.
     """
     assert not isinstance(job.format, Container)
-    longest = max(max(size.of(picture.size)) for picture in images.frames)
-    if longest > job.format.longest_side:
-        raise UsageError(
-            f"{job.target}: {job.format.name} supports at most {job.format.longest_side} pixels a side, "
-            f"not {longest}; use --format png"
-        )
+    _check_side(job, job.format, max(max(size.of(picture.size)) for picture in images.frames))
     check_images(images, job.target, job.format, encoding)
+
+
+def check_header(job: Job, header: Header, size: Size, encoding: Encoding) -> None:
+    """Refuse an output that its format does not support, as far as the header of the input reveals it.
+
+    Raises:
+        UsageError: As `check_output`, but for transparency, which only the pixels reveal.
+    """
+    assert not isinstance(job.format, Container)
+    _check_side(job, job.format, max(smallest_output(header, size)))
+    check_frames(header.frames, header.is_animation, job.target, job.format, encoding)
+
+
+def smallest_output(header: Header, size: Size) -> Dimensions:
+    """Return the size of the output, or that with the other orientation if it is smaller.
+
+    The header does not reveal the orientation.
+    """
+    width, height = header.size
+    return min((size.of(Dimensions(*sides)) for sides in ((width, height), (height, width))), key=max)
+
+
+def _check_side(job: Job, file_format: ImageFormat, longest: int) -> None:
+    name, most = file_format.name, file_format.longest_side
+    if longest > most:
+        raise UsageError(
+            f"{job.target}: {name} supports at most {most} pixels a side, not {longest}; "
+            "use --format png"
+        )

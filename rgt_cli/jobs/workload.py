@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from rgt_cli.jobs.job import Job
-from rgt_cli.media import decoded_bytes
+from rgt_cli.media import decoded_bytes, frames_in
 
 
 def work_of(job: Job) -> int:
@@ -56,6 +56,10 @@ class Workload:
         """Return the work of a job, or the average if it is not known yet."""
         known = self._known.get(job)
         return self._mean if known is None else known
+
+    def has_frames(self, job: Job) -> bool:
+        """Return whether the input of a job has several frames or pages."""
+        return job.is_video or frames_in(job.source) > 1
 
     @property
     def _mean(self) -> float:

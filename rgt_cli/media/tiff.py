@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 from rgt_cli.errors import InputError
 from rgt_cli.files import scratch_file
 from rgt_cli.media.exif import exif_directories
+from rgt_cli.media.layout import DEFLATE_RATIO, LZW_RATIO, Header, require
 from rgt_cli.media.picture import Metadata, Picture
 from rgt_cli.size import Dimensions
 
@@ -32,21 +34,73 @@ _SUBDIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 _PLACEHOLDER = -1
 """Added to the tag of a subdirectory: a tag that no one uses, which tifffile writes in its place."""
 _PHOTOMETRIC = {"MINISWHITE", "MINISBLACK", "RGB"}
+_RATIOS = {
+    "NONE": 1, "ADOBE_DEFLATE": DEFLATE_RATIO, "DEFLATE": DEFLATE_RATIO, "LZW": LZW_RATIO,
+    "PACKBITS": 64,
+}  # fmt: skip
+"""Compression -> the most bytes that a byte of it expands to."""
 _CLASSIC_BYTES = (1 << 32) - (1 << 26)
 """Bytes of pixels that fit into a TIFF even if compression saves nothing; more need a BigTIFF."""
+
+
+def read_layout(path: Path) -> Header:
+    """Read the header of each page, and compare the bytes of its pixels with its size.
+
+    Raises:
+        ValueError: The file is damaged, is cut short, or has less data than its size needs.
+    """
+    with tifffile.TiffFile(path) as file:
+        pages = [_page(file, index) for index in range(len(file.pages))]
+        if not pages:
+            raise ValueError("it contains no image")
+        length = path.stat().st_size
+        for page in pages:
+            _check_data(page, length)
+        kept = [page for index, page in enumerate(pages) if not (index and page.is_reduced)]
+    return Header(
+        format="tiff",
+        size=max((Dimensions(page.imagewidth, page.imagelength) for page in kept), key=math.prod),
+        channels=max(_channels(page) for page in kept),
+        bits=16 if pages[0].bitspersample > 8 else 8,
+        frames=len(kept),
+        pixels=sum(page.imagewidth * page.imagelength for page in pages),
+    )
+
+
+def _channels(page: tifffile.TiffPage) -> int:
+    has_alpha = any(kind in (1, 2) for kind in page.extrasamples)  # associated or not
+    is_gray = getattr(page.photometric, "name", "") in ("MINISWHITE", "MINISBLACK")
+    return (1 if is_gray else 3) + has_alpha
+
+
+def _check_data(page: tifffile.TiffPage, length: int) -> None:
+    """Refuse a page whose data is outside the file, or less than its size needs.
+
+    Raises:
+        ValueError: It is.
+    """
+    size = Dimensions(page.imagewidth, page.imagelength)
+    if min(size) < 1 or not page.dataoffsets:
+        raise ValueError("a page has no pixels")
+    require(length, max(page.dataoffsets) + 1, "pixels of a page are missing")
+    compression = getattr(page.compression, "name", "")
+    if ratio := _RATIOS.get(compression):
+        values = page.samplesperpixel * page.bitspersample / 8
+        if page.is_subsampled:
+            values = 1.0
+        stored = sum(page.databytecounts)
+        require(
+            min(stored, length) * ratio, math.prod(size) * values, f"{stored} bytes are no {size} pixels"
+        )
+        if compression != "NONE":
+            ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=False))
+            require(length, max(ends), "pixels of a page are missing")
 
 
 def is_deep(path: Path) -> bool:
     """Return whether the first page of a TIFF has more than 8 bits per channel."""
     with tifffile.TiffFile(path) as file:
         return _page(file, 0).bitspersample > 8
-
-
-def sizes(path: Path) -> list[Dimensions]:
-    """Return the size of every page of a TIFF."""
-    with tifffile.TiffFile(path) as file:
-        pages = [_page(file, index) for index in range(len(file.pages))]
-        return [Dimensions(page.imagewidth, page.imagelength) for page in pages]
 
 
 def deep_pages(path: Path) -> Iterator[tuple[Picture, Image.Exif]]:

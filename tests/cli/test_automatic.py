@@ -64,3 +64,14 @@ def test_a_run_resumes_with_both_models(rgt: RunRGT, folder: Path) -> None:
         result = rgt("upscale", ".", "-o", "out", "-s", 2, cwd=folder)
         assert result.returncode == 0, result.stderr
         assert f"{done} upscaled" in result.stderr
+
+
+@pytest.mark.parametrize("option", [["--dry-run"], ["--preview", "1"]])
+def test_previews_of_a_video_use_the_model_for_it(
+    rgt: RunRGT, tmp_path: Path, option: list[str]
+) -> None:
+    arguments = ["-f", "lavfi", "-i", "testsrc2=size=32x24:rate=4:duration=1", "-c:v", "libx264"]
+    ffmpeg(*arguments, "-crf", "5", "-pix_fmt", "yuv420p", tmp_path / "in.mp4")
+    result = rgt("upscale", "in.mp4", "-s", 2, *option, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "using the model rgt-tiny-x2 for in.mp4 (h264 with " in result.stderr

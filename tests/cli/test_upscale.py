@@ -71,12 +71,12 @@ def test_quiet_and_verbose(rgt: RunRGT, small_png: Path) -> None:
             assert word in result.stderr
 
 
-def test_bar_on_a_terminal(small_png: Path) -> None:
-    """On a terminal, a bar counts the tiles."""
-    arguments = command("upscale", small_png, "-s", "2", "--tile", "16", "--overlap", "4")
+def printed_on_a_terminal(arguments: list[str], columns: int) -> str:
+    """Return what a command prints on a terminal, without the escape sequences."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execve(arguments[0], arguments, os.environ | {"TERM": "xterm-256color", "COLUMNS": "120"})
+        environment = {"TERM": "xterm-256color", "COLUMNS": str(columns)}
+        os.execve(arguments[0], arguments, os.environ | environment)
     printed = b""
     while True:
         try:
@@ -87,9 +87,29 @@ def test_bar_on_a_terminal(small_png: Path) -> None:
             break
         printed += part
     assert os.waitpid(pid, 0)[1] == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed.decode())
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed.decode())
+
+
+def test_bar_on_a_terminal(small_png: Path) -> None:
+    """On a terminal, a bar counts the tiles."""
+    text = printed_on_a_terminal(
+        command("upscale", small_png, "-s", "2", "--tile", "16", "--overlap", "4"), columns=120
+    )
     assert "━" in text
     assert re.search(r"[1-9]/9 .*tiles/s", text), text
+
+
+def test_bar_on_a_narrow_terminal(small_png: Path) -> None:
+    """Long names are shortened, and the remaining time stays."""
+    source = small_png.rename(small_png.with_name("a-very-long-name-" * 8 + ".png"))
+    text = printed_on_a_terminal(
+        command("upscale", source, "-s", "2", "--tile", "16", "--overlap", "4"), columns=60
+    )
+    bars = [line for line in re.split(r"[\r\n]+", text) if "━" in line]
+    assert any("9 tiles" in bar for bar in bars)
+    for bar in bars:
+        assert len(bar.rstrip()) <= 60
+        assert re.search(r"(-:--:--|\d:\d\d:\d\d)\s*$", bar), bar
 
 
 def test_formats_and_metadata(rgt: RunRGT, tmp_path: Path, photo: np.ndarray) -> None:

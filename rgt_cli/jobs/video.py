@@ -7,16 +7,16 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
 from rgt_cli.errors import InputError, OutOfMemoryError, UsageError
 from rgt_cli.files import FileStamp
 from rgt_cli.jobs.frames import FrameReader, FrameUpscaler, image_of, is_numbered, numbered_path
 from rgt_cli.jobs.job import Job, Outcome, RunContext, Stopped
-from rgt_cli.jobs.options import OutputOptions, VideoOptions
+from rgt_cli.jobs.options import OutputOptions
 from rgt_cli.jobs.pipeline import BackgroundWriter
 from rgt_cli.jobs.segments import PassSettings, SegmentSettings, SegmentStore
+from rgt_cli.jobs.spans import deinterlacing_of, expected_frames, span_of
 from rgt_cli.media import Container, ImageFormat, container_of, format_named, write_images
 from rgt_cli.media.video.codecs import Codec, codec_for
 from rgt_cli.media.video.decode import Frame, ReadReport, read_frames
@@ -102,7 +102,7 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
             options.
     """
     options = context.options.video
-    mode = _deinterlacing(options)
+    mode = deinterlacing_of(options)
     video = deinterlaced(probe(job.source), mode)
     if mode is Deinterlacing.NONE and is_interlaced(video):
         raise UsageError(
@@ -110,7 +110,7 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
             "--inverse-telecine if it is a film"
         )
     upscaled = context.upscaler.size.of(video.size)
-    span, frames = _span(video, options), _expected_frames(video, options)
+    span, frames = span_of(video, options), expected_frames(video, options)
     if is_numbered(job.target) and isinstance(job.format, ImageFormat):
         return VideoPlan(
             job=job,
@@ -147,51 +147,6 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
         container=container,
         streams=plan_streams(video, container, _metadata_policy(context.options.output)),
     )
-
-
-def _deinterlacing(options: VideoOptions) -> Deinterlacing:
-    """Return what becomes of fields.
-
-    Raises:
-        UsageError: The options contradict each other.
-    """
-    if options.fields and options.inverse_telecine:
-        raise UsageError("--fields and --inverse-telecine exclude each other")
-    if options.fields and not options.deinterlace:
-        raise UsageError("--fields requires --deinterlace")
-    if options.inverse_telecine:
-        return Deinterlacing.FILM
-    if options.deinterlace:
-        return Deinterlacing.FIELDS if options.fields else Deinterlacing.FRAMES
-    return Deinterlacing.NONE
-
-
-def _span(video: Video, options: VideoOptions) -> Span:
-    """Return the requested part of a video. It starts where the first of all streams does.
-
-    Raises:
-        UsageError: It ends before it starts.
-    """
-    if options.end is not None and options.end <= (options.start or 0):
-        raise UsageError(f"--end {options.end:g}: is not later than --start {options.start or 0:g}")
-
-    def ticks(seconds: float) -> int:
-        return round((video.origin + Fraction(seconds)) / video.time_base)
-
-    # Without an origin, nothing is cut off: not even what encoders of sound put before zero.
-    has_start = options.start is not None or video.origin != 0
-    return Span(
-        ticks(options.start or 0) if has_start else None,
-        None if options.end is None else ticks(options.end),
-    )
-
-
-def _expected_frames(video: Video, options: VideoOptions) -> int | None:
-    if video.frames is None or (options.start is None and options.end is None):
-        return video.frames
-    seconds = video.frames / video.rate
-    length = min(options.end or seconds, seconds) - (options.start or 0)
-    return max(0, round(length * video.rate))
 
 
 def _metadata_policy(options: OutputOptions) -> MetadataPolicy:
@@ -271,7 +226,7 @@ class _VideoMaker:
     def _use(self, video: Video) -> None:
         """Read the frames from a video that differs from the input in its times."""
         if video is not self.plan.video:
-            span = _span(video, self.context.options.video)
+            span = span_of(video, self.context.options.video)
             self.plan = replace(self.plan, video=video, span=span, frames=video.frames)
             self.reader = FrameReader(video, span, ReadReport(self._warn))
 
@@ -385,7 +340,7 @@ def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
     video = plan.video
     expected = plan.frames
     if expected is None:
-        expected = _expected_frames(replace(video, frames=count_frames(video)), context.options.video)
+        expected = expected_frames(replace(video, frames=count_frames(video)), context.options.video)
     ticks = 1 / (video.rate * video.time_base)
     first = video.start if plan.span.start is None else plan.span.start
     for number in range(1, count + 1):

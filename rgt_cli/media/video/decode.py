@@ -11,6 +11,7 @@ import numpy as np
 
 from rgt_cli.errors import InputError
 from rgt_cli.media.video import ffmpeg, integrity
+from rgt_cli.media.video.animation import DEMUXER, read_animation
 from rgt_cli.media.video.fields import Deinterlacing
 from rgt_cli.media.video.framelog import LEVEL, FrameLog, LoggedError, LoggedFrame
 from rgt_cli.media.video.probe import Video, decoder_arguments
@@ -75,6 +76,9 @@ def read_frames(
         InputError: The video is damaged. It is raised after the last frame that can be decoded.
     """
     report = report or ReadReport()
+    if video.demuxer == DEMUXER:
+        yield from _animation_frames(video, after, report)
+        return
     for seconds in _starts(video, after):
         attempt = _Attempt(video, after, seconds, resumes, report)
         with closing(attempt.frames()) as frames:
@@ -82,6 +86,14 @@ def read_frames(
         if not attempt.missed:
             return
         logger.info("%s: no usable keyframe after %.3f s", video.path, seconds)
+
+
+def _animation_frames(video: Video, after: int | None, report: ReadReport) -> Generator[Frame]:
+    for frame in read_animation(video.path):
+        report.end = frame.time + frame.duration
+        if after is None or frame.time > after:
+            samples = frame.samples.astype(np.uint16) * 257
+            yield Frame(frame.time, samples[..., :3], samples[..., 3] if video.has_alpha else None)
 
 
 def _starts(video: Video, after: int | None) -> Iterator[float]:

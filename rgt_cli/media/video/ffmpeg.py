@@ -21,7 +21,7 @@ if sys.platform == "linux":
 
 DEMUXERS = (
     "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,mpegts,mpeg,mpegvideo,nut,gif,asf,flv,ogg,mxf,yuv4mpegpipe,"
-    "apng,dv,ivf,h264,hevc,m4v,vc1,rm,wtv"
+    "apng,dv,ivf,h264,hevc,m4v,vc1,rm,wtv,webp_pipe,webp_anim"
 )
 """The formats that inputs may have. Playlists and scripts are excluded: they refer to other files."""
 _MAX_STDERR = 1 << 20

@@ -17,6 +17,7 @@ from av.sidedata.sidedata import SideData, Type
 
 from rgt_cli.errors import InputError
 from rgt_cli.media.video import ffmpeg
+from rgt_cli.media.video.animation import DEMUXER, TIME_BASE, Animation, open_animation
 from rgt_cli.media.video.framelog import FILTER, LoggedFrame, LogParser
 from rgt_cli.size import Dimensions
 
@@ -33,6 +34,9 @@ UNSPECIFIED = 2
 """The code of unspecified primaries, transfer or matrix in ITU-T H.273."""
 BT709, SMPTE170M = 1, 6
 """Codes of two matrices in ITU-T H.273."""
+_LAST_MATRIX = 9
+"""The matrices up to this one convert to RGB without linear light."""
+_OTHER_MATRICES = {10: "BT.2020 with constant luminance", 14: "ICtCp"}
 _HD_HEIGHT = 720
 """Height in pixels from which players assume the matrix of BT.709."""
 
@@ -116,8 +120,12 @@ def probe(path: Path) -> Video:
         InputError: The file is not a video, or its frames cannot be decoded.
     """
     try:
+        if found := open_animation(path):
+            return _describe_animation(path, found)
         with av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container:
             streams = [s for s in container.streams.video if not is_cover(s)]
+            if is_avif(container):  # besides its tracks, it has a still image for other readers
+                streams = [s for s in streams if s.duration] or streams
             if not streams:
                 raise InputError(f"{path}: there is no video in it, only {_stream_types(container)}")
             streams = [s for s in streams if s.codec_context]
@@ -128,6 +136,34 @@ def probe(path: Path) -> Video:
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path}: cannot be read as a video: {reason}") from error
+
+
+def is_avif(container: InputContainer) -> bool:
+    """Return whether a file is an AVIF image or animation."""
+    return container.metadata.get("major_brand") in ("avif", "avis")
+
+
+def _describe_animation(path: Path, found: Animation) -> Video:
+    if not found.frames:
+        raise InputError(f"{path}: no frame can be decoded")
+    return Video(
+        path=path,
+        index=0,
+        codec=found.codec,
+        size=found.size,
+        pixel_format="rgba" if found.has_alpha else "rgb24",
+        bits=8,
+        has_alpha=found.has_alpha,
+        color=Color(),
+        sample_aspect=Fraction(1),
+        time_base=TIME_BASE,
+        start=0,
+        rate=found.frames / (found.duration * TIME_BASE),
+        frames=found.frames,
+        is_interlaced=False,
+        others=(),
+        demuxer=DEMUXER,
+    )
 
 
 def is_cover(stream: av.stream.Stream) -> bool:
@@ -162,8 +198,15 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
             f"{path}: is rotated by {first.rotation} degrees: only quarter turns are supported"
         )
     layout = av.VideoFormat(first.format.name)
-    # Transparency in a GIF marks pixels that do not change; the decoder has combined its frames already.
-    shows_alpha = context.name != "gif" and any(part.is_alpha for part in layout.components)
+    color = _color(stream, first, description.chroma_location)
+    if color.matrix > _LAST_MATRIX and not layout.is_rgb:
+        name = _OTHER_MATRICES.get(color.matrix, f"{color.matrix} of ITU-T H.273")
+        raise InputError(
+            f"{path}: the color space {name} is not supported: convert the video to BT.2020"
+        )
+    shows_alpha = any(part.is_alpha for part in layout.components)
+    if context.name == "gif":  # where transparency may only mark pixels that do not change
+        shows_alpha = _shows_background(path)
     is_upright = first.rotation % 180 == 0
     aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
     size = Dimensions(*(first.width, first.height)[:: 1 if is_upright else -1])
@@ -178,17 +221,33 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
         pixel_format=layout.name,
         bits=8 if layout.has_palette else max(8, *(part.bits for part in layout.components)),
         has_alpha=hidden_alpha or shows_alpha,
-        color=_color(stream, first, description.chroma_location),
+        color=color,
         sample_aspect=aspect if is_upright else 1 / aspect,
         time_base=base,
         start=start,
         rate=rate,
         frames=stream.frames or (round(length * rate) or None),
         is_interlaced=any(frame.interlaced_frame for frame in frames),
-        others=tuple(s.index for s in container.streams if s.index != stream.index),
+        others=tuple(
+            s.index
+            for s in container.streams
+            if s.index != stream.index and not (s.type == "video" and is_avif(container))
+        ),
         demuxer=container.format.name,
         origin=_origin(container, start * base),
     )
+
+
+def _shows_background(path: Path) -> bool:
+    """Return whether any frame of a GIF is transparent anywhere, after it is combined with others."""
+    with (
+        av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container,
+        suppress(av.FFmpegError),  # damage is reported when the frames are read
+    ):
+        for frame in container.decode(video=0):
+            if (frame.to_ndarray(format="bgra")[..., 3] < 255).any():
+                return True
+    return False
 
 
 def _rate(stream: av.VideoStream) -> Fraction:

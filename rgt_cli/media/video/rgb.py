@@ -7,6 +7,9 @@ import av
 from rgt_cli.media.video import fields, framelog
 from rgt_cli.media.video.probe import Video
 
+_LOGARITHMIC = (9, 10)
+"""Codes of transfers in ITU-T H.273 that ffmpeg refuses even where it does not convert them."""
+
 
 def to_rgb(video: Video) -> list[str]:
     """Return the filters that build whole frames, log each, and convert it to 16 bits of RGB."""
@@ -14,6 +17,8 @@ def to_rgb(video: Video) -> list[str]:
     packed = "rgba64le" if video.has_alpha else "rgb48le"
     planar = "gbrap16le" if video.has_alpha else "gbrp16le"
     filters = [*fields.filters(video), framelog.FILTER]
+    if video.color.transfer in _LOGARITHMIC:
+        filters.append("setparams=color_trc=unknown")
     if layout.is_rgb or layout.has_palette:
         exact = "gbr" + "a" * video.has_alpha + ("p" if video.bits == 8 else f"p{video.bits}le")
         scale = "zscale=rangein=full:range=full"

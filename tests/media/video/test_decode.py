@@ -183,3 +183,12 @@ def test_film_frames_are_restored(tmp_path: Path) -> None:
         assert np.abs(one.pixels.astype(float) - other.pixels).mean() < 257
     resumed = list(read_frames(video, frames[60].time, resumes=True))
     assert [frame.time for frame in resumed] == [frame.time for frame in frames[61:]]
+
+
+@pytest.mark.parametrize("transfer", ["log100", "log316", "smpte2084", "linear"])
+def test_transfers_are_never_applied(tmp_path: Path, transfer: str) -> None:
+    tagged, plain = tmp_path / "tagged.mkv", tmp_path / "plain.mkv"
+    lavfi("-t", "0.1", "-vf", f"format=yuv420p,setparams=color_trc={transfer}", "-c:v", "ffv1")(tagged)
+    lavfi("-t", "0.1", "-vf", "format=yuv420p", "-c:v", "ffv1")(plain)
+    one, other = (next(read_frames(probe(path))) for path in (tagged, plain))
+    np.testing.assert_array_equal(one.pixels, other.pixels)

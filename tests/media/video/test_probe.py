@@ -161,3 +161,11 @@ def test_origin_is_the_earliest_start(tmp_path: Path, suffix: str, offset: float
     video = probe(path)
     assert float(video.origin) == pytest.approx(origin, abs=0.1)
     assert video.origin <= video.start * video.time_base
+
+
+@pytest.mark.parametrize(("matrix", "name"), [("bt2020c", "constant luminance"), ("ictcp", "ICtCp")])
+def test_color_spaces_that_are_not_supported(tmp_path: Path, matrix: str, name: str) -> None:
+    path = tmp_path / "in.mkv"
+    lavfi("-t", "0.1", "-vf", f"format=yuv420p,setparams=colorspace={matrix}", "-c:v", "ffv1")(path)
+    with pytest.raises(InputError, match=name):
+        probe(path)

@@ -1,0 +1,56 @@
+"""Which frames of a video are upscaled: the span that was asked for, and what becomes of fields."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from rgt_cli.errors import UsageError
+from rgt_cli.jobs.options import VideoOptions
+from rgt_cli.media.video.fields import Deinterlacing
+from rgt_cli.media.video.probe import Span, Video
+
+
+def deinterlacing_of(options: VideoOptions) -> Deinterlacing:
+    """Return what becomes of fields.
+
+    Raises:
+        UsageError: The options contradict each other.
+    """
+    if options.fields and options.inverse_telecine:
+        raise UsageError("--fields and --inverse-telecine exclude each other")
+    if options.fields and not options.deinterlace:
+        raise UsageError("--fields requires --deinterlace")
+    if options.inverse_telecine:
+        return Deinterlacing.FILM
+    if options.deinterlace:
+        return Deinterlacing.FIELDS if options.fields else Deinterlacing.FRAMES
+    return Deinterlacing.NONE
+
+
+def span_of(video: Video, options: VideoOptions) -> Span:
+    """Return the requested part of a video. It starts where the first of all streams does.
+
+    Raises:
+        UsageError: It ends before it starts.
+    """
+    if options.end is not None and options.end <= (options.start or 0):
+        raise UsageError(f"--end {options.end:g}: is not later than --start {options.start or 0:g}")
+
+    def ticks(seconds: float) -> int:
+        return round((video.origin + Fraction(seconds)) / video.time_base)
+
+    # Without an origin, nothing is cut off: not even what encoders of sound put before zero.
+    has_start = options.start is not None or video.origin != 0
+    return Span(
+        ticks(options.start or 0) if has_start else None,
+        None if options.end is None else ticks(options.end),
+    )
+
+
+def expected_frames(video: Video, options: VideoOptions) -> int | None:
+    """Return the number of frames of the requested part; None if the video does not reveal it."""
+    if video.frames is None or (options.start is None and options.end is None):
+        return video.frames
+    seconds = video.frames / video.rate
+    length = min(options.end or seconds, seconds) - (options.start or 0)
+    return max(0, round(length * video.rate))

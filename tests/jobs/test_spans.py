@@ -1,0 +1,51 @@
+"""Spans of videos, and options that contradict each other."""
+
+from fractions import Fraction
+
+import pytest
+
+from rgt_cli.errors import UsageError
+from rgt_cli.jobs.options import VideoOptions
+from rgt_cli.jobs.spans import deinterlacing_of, expected_frames, span_of
+from rgt_cli.media.video.fields import Deinterlacing
+from tests.helpers.videos import describe
+
+
+@pytest.mark.parametrize(
+    ("options", "origin", "span"),
+    [(VideoOptions(), 0, (None, None)), (VideoOptions(start=1, end=2), 0, (1000, 2000)),
+     (VideoOptions(end=2), 0, (None, 2000)), (VideoOptions(), 600, (600_000, None)),
+     (VideoOptions(start=1, end=2), 600, (601_000, 602_000)), (VideoOptions(), -3.5, (-3500, None)),
+     (VideoOptions(start=0), 0, (0, None))],
+)  # fmt: skip
+def test_spans_count_from_the_first_stream(
+    options: VideoOptions, origin: float, span: tuple[int | None, int | None]
+) -> None:
+    assert span_of(describe(origin=Fraction(origin)), options) == span
+
+
+@pytest.mark.parametrize("options", [VideoOptions(start=2, end=1), VideoOptions(end=0)])
+def test_empty_spans_are_refused(options: VideoOptions) -> None:
+    with pytest.raises(UsageError, match="--end"):
+        span_of(describe(), options)
+
+
+@pytest.mark.parametrize(
+    ("options", "mode"),
+    [(VideoOptions(), Deinterlacing.NONE), (VideoOptions(deinterlace=True), Deinterlacing.FRAMES),
+     (VideoOptions(deinterlace=True, fields=True), Deinterlacing.FIELDS),
+     (VideoOptions(inverse_telecine=True), Deinterlacing.FILM),
+     (VideoOptions(fields=True), None),
+     (VideoOptions(deinterlace=True, fields=True, inverse_telecine=True), None)],
+)  # fmt: skip
+def test_treatment_of_fields(options: VideoOptions, mode: Deinterlacing | None) -> None:
+    if mode:
+        assert deinterlacing_of(options) is mode
+    else:
+        with pytest.raises(UsageError, match="--fields"):
+            deinterlacing_of(options)
+
+
+def test_expected_frames() -> None:
+    assert expected_frames(describe(), VideoOptions(start=0.5, end=1.5)) == 25
+    assert expected_frames(describe(frames=None), VideoOptions()) is None

@@ -60,7 +60,9 @@ class FrameReader:
             after: A time in ticks; only later frames are yielded.
         """
         resumes = after is not None
-        if after is None and self.span.start is not None:
+        # Streams may announce a start after their first frame, which belongs to the output all the same.
+        origin = round(self.video.origin / self.video.time_base)
+        if after is None and self.span.start is not None and self.span.start > origin:
             after = self.span.start - 1
         frames = read_frames(self.video, after, resumes=resumes, report=self.report)
         with Prefetcher(frames) as ahead:

@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 _MARGINS = (10.0, 60.0)
 """Seconds before the first requested frame at which decoding starts, so that its references exist. The
 second one is tried if there is no keyframe after the first one, and then the start of the video."""
-_UNSEEKABLE = ("gif", "apng", "webp")
-"""Formats whose frames can only be decoded from the start."""
+_UNSEEKABLE = ("gif", "apng", "webp_pipe", "h264", "hevc", "mpegvideo", "m4v", "vc1")
+"""Formats whose frames can only be decoded from the start, or have no times of their own."""
 _CAPTURES = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "dv")
 """Formats that may begin between keyframes, because a receiver was switched on."""
 
@@ -148,9 +148,9 @@ class _Attempt:
             *decoder_arguments(video.codec, video.has_alpha),
             "-copyts", *seek, *ffmpeg.source_arguments(video.path),
             "-map", f"0:{video.index}", "-fps_mode", "passthrough",
+            "-vf", ",".join(to_rgb(video)), "-c:v", "rawvideo",
             # The log has the times. Those of the output must increase, whatever the file contains.
-            "-vf", ",".join([*to_rgb(video), "setpts=1000*N/TB"]),
-            "-c:v", "rawvideo", "-f", "rawvideo", "pipe:1",
+            "-bsf:v", "setts=ts=100000*N", "-f", "rawvideo", "pipe:1",
         ]  # fmt: skip
 
     def _wanted(self, log: FrameLog, process: ffmpeg.Process) -> Generator[Frame]:

@@ -211,7 +211,10 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
     aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
     size = Dimensions(*(first.width, first.height)[:: 1 if is_upright else -1])
     base = Fraction(stream.time_base or Fraction(1, 1000))
-    start = stream.start_time if stream.start_time is not None else first.pts or 0
+    start = stream.start_time
+    if start is None:
+        logged = description.first
+        start = round((logged.pts or 0) * logged.time_base / base) if logged else 0
     return Video(
         path=path,
         index=stream.index,

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from rgt_cli.errors import InputError
+from rgt_cli.media import VIDEO_READABLE
 from rgt_cli.media.video.decode import read_frames
 from rgt_cli.media.video.probe import BT709, SMPTE170M, UNSPECIFIED, Color, probe
+from rgt_cli.size import Dimensions
 from tests.helpers.videos import CLIPS, HDR10, SMALL, X264, ffmpeg, lavfi, planes, with_everything
 
 
@@ -169,3 +171,28 @@ def test_color_spaces_that_are_not_supported(tmp_path: Path, matrix: str, name: 
     lavfi("-t", "0.1", "-vf", f"format=yuv420p,setparams=colorspace={matrix}", "-c:v", "ffv1")(path)
     with pytest.raises(InputError, match=name):
         probe(path)
+
+
+SUFFIXES = {
+    "264": X264, "265": ("-f", "hevc", "-c:v", "libx265", "-x265-params", "log-level=error"),
+    "divx": ("-f", "avi", "-c:v", "mpeg4", "-vtag", "DIVX"), "f4v": X264,
+    "hevc": ("-c:v", "libx265", "-x265-params", "log-level=error"),
+    "ivf": ("-c:v", "libvpx", "-cpu-used", "8"), "m1v": ("-c:v", "mpeg1video"),
+    "m2t": ("-f", "mpegts", *X264),
+    "m2v": ("-c:v", "mpeg2video", "-bf", "2"), "mk3d": ("-f", "matroska", *X264),
+    "mod": ("-f", "vob", "-c:v", "mpeg2video"), "ogm": ("-f", "ogg", "-c:v", "libtheora"),
+    "qt": ("-f", "mov", "-c:v", "mjpeg"), "rm": ("-c:v", "rv10"), "wtv": ("-c:v", "mpeg2video"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_formats_without_a_muxer_of_ours(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"in.{suffix}"
+    lavfi("-t", "1", *SUFFIXES[suffix])(path)
+    assert f".{suffix}" in VIDEO_READABLE
+    video = probe(path)
+    assert (video.size, video.rate, video.is_interlaced) == (Dimensions(64, 48), Fraction(25), False)
+    frames = list(read_frames(video))
+    assert len(frames) == 25 or suffix == "ogm"  # where a frame that does not change is not stored
+    resumed = read_frames(video, frames[-4].time, resumes=True)
+    assert [frame.time for frame in resumed] == [frame.time for frame in frames[-3:]]

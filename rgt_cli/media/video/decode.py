@@ -47,7 +47,7 @@ class ReadReport:
     warn: Callable[[str], None] = logger.warning
     """Receives a message about what a person should know."""
     end: int | None = None
-    """When the last frame that was decoded ends, in ticks; None if there is none."""
+    """When the last frame that was decoded ends, in ticks; None if that is unknown."""
     _reported: set[str] = field(default_factory=set)
 
     def warn_once(self, key: str, message: str) -> None:
@@ -190,15 +190,15 @@ class _Attempt:
 
     def _time(self, logged: LoggedFrame) -> int:
         video = self._video
-        step = round(logged.duration * logged.time_base / video.time_base)
-        step = step or round(1 / (video.rate * video.time_base)) or 1
+        duration = round(logged.duration * logged.time_base / video.time_base)
+        step = duration or round(1 / (video.rate * video.time_base)) or 1
         if logged.pts is not None:
             time = round(logged.pts * logged.time_base / video.time_base)
         else:
             time = video.start if self._last is None else self._last + step
         if self._last is not None:
             time = max(time, self._last + 1)
-        self._last, self._report.end = time, time + step
+        self._last, self._report.end = time, time + duration if duration else None
         return time
 
     def _is_expected(self, error: LoggedError) -> bool:

@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import Any, Literal
 
 from PIL import ImageColor
@@ -16,6 +17,9 @@ from rgt_cli.size import Dimensions, Size
 MIN_TILE = 16
 """The smallest side of a tile in pixels that can be requested."""
 MAX_SCALE = 64
+MAX_FPS = 1000
+_NTSC_ROUNDING = Fraction(1, 200)
+"""How far a decimal, such as 29.97 or 23.98, may be from the rate of NTSC that it means."""
 _BINARY = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -137,6 +141,24 @@ def parse_time(value: Any) -> float:
     for part in str(value).split(":"):
         seconds = seconds * 60 + float(part)
     return seconds
+
+
+def parse_frame_rate(value: Any) -> Fraction:
+    """Return frames a second, given as 24, "23.976" or "24000/1001".
+
+    A decimal that rounds a rate of NTSC, such as 23.976, means that rate.
+
+    Raises:
+        UsageError: It is not a rate up to 1000.
+    """
+    try:
+        rate = Fraction(str(value).strip())
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= MAX_FPS:
+        raise UsageError(f"{value!r} is not a frame rate: use, for example, 24 or 30000/1001")
+    ntsc = Fraction(round(rate) * 1000, 1001)
+    return ntsc if rate.denominator > 1 and abs(rate - ntsc) < _NTSC_ROUNDING else rate
 
 
 def parse_arguments(value: str | Sequence[str]) -> tuple[str, ...]:

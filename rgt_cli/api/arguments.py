@@ -66,6 +66,9 @@ class FileArguments(ModelArguments, total=False):
     pix_fmt: str | None
     encoder_args: str | Sequence[str]
     deinterlace: bool
+    fields: bool
+    inverse_telecine: bool
+    fps: float | str | None
     start: float | str | None
     end: float | str | None
     segment_seconds: float
@@ -135,6 +138,7 @@ def job_options(parsed: Mapping[str, Any], target: Path | None) -> JobOptions:
         image=_build(ImageOptions, parsed),
         video=_build(VideoOptions, parsed),
         output=_build(OutputOptions, {**parsed, "target": target}),
+        existing=existing_of(parsed),
         **limit,
     )
 
@@ -232,6 +236,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "preset": _parse_text,
     "pix_fmt": _parse_text,
     "encoder_args": values.parse_arguments,
+    "fps": values.parse_frame_rate,
     "start": values.parse_time,
     "end": values.parse_time,
     "segment_seconds": functools.partial(values.parse_number, least=0.1),
@@ -239,7 +244,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "exclude": _parse_patterns,
     **dict.fromkeys(
         ("self_ensemble", "strip", "strip_gps", "keep_times", "overwrite", "skip_existing", "update",
-         "lossless", "deinterlace", "recursive", "fail_fast"),
+         "lossless", "deinterlace", "fields", "inverse_telecine", "recursive", "fail_fast"),
         _parse_flag,
     ),
 }  # fmt: skip

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -15,7 +17,6 @@ from rgt_cli.api.arguments import (
     FolderArguments,
     ModelArguments,
     PathLike,
-    existing_of,
     job_options,
     model_options,
     parse,
@@ -41,7 +42,7 @@ from rgt_cli.jobs import (
     process,
     run_jobs,
 )
-from rgt_cli.jobs.plan import check_output_folder
+from rgt_cli.jobs.plan import check_image_options, check_output_folder, images_of_one_video
 from rgt_cli.jobs.resume import remove_remains
 from rgt_cli.size import Size
 
@@ -98,7 +99,8 @@ def upscale_video(
     """Upscale a video, or write an animation as a video, as `rgt upscale SOURCE` does.
 
     Args:
-        source: The input file.
+        source: The input file; or a folder of numbered images, or a pattern of their names such as
+            frames/%06d.png, whose frame rate is `fps`.
         target: The output file, a pattern such as frames/%06d.png, or a folder; None puts the output
             beside the input.
         upscaler: As for `upscale_file`.
@@ -135,7 +137,7 @@ def upscale_folder(
             the inputs for files.
         upscaler: As for `upscale_file`.
         on_progress: Called with the job, and the tiles or frames of it that are done and their number.
-        on_outcome: Called with each outcome as soon as it is known.
+        on_outcome: Called with each outcome as soon as it is known; first with those of skipped inputs.
         **options: The options of `rgt upscale` by name, such as `recursive=True`.
 
     Returns:
@@ -165,7 +167,6 @@ class _Run:
     parsed: Mapping[str, Any]
     """The arguments that were given, parsed."""
     options: JobOptions
-    existing: Existing
     size: Size | None
     """None if only the file of the model tells."""
     upscaler: Upscaler | None
@@ -193,7 +194,6 @@ class _Run:
         return cls(
             parsed=parsed,
             options=job_options(parsed, None if target is None else parse_path(target, "target")),
-            existing=existing_of(parsed),
             size=upscaler.size if upscaler else size_of(parsed) or model_options(parsed).default_size,
             upscaler=upscaler,
         )
@@ -202,21 +202,25 @@ class _Run:
         self, source: Path, on_progress: ProgressCallback | None, *, only_videos: bool = False
     ) -> Outcome:
         """Do the job of one file, without a journal."""
-        if source.is_dir():
+        images = images_of_one_video(source, self.options.output)
+        if source.is_dir() and not images:
             raise UsageError(f"{source}: is a folder: use upscale_folder")
+        if self.options.video.fps and not images:
+            raise UsageError("fps: is only for numbered images that become one video")
 
         def plan(size: Size) -> Job:
-            job = plan_one(source, size, self.options.output)
+            job = plan_one(source, size, self.options.output, images)
+            check_image_options([job], self.options.image)
             if only_videos and not job.is_video:
                 raise UsageError(f"{source}: neither the input nor the output is a video")
             return job
 
         if self.size:  # refuse what can be refused before torch takes its second to start
-            partition([plan(self.size)], None, self.existing)
+            partition([plan(self.size)], None, self.options.existing)
         upscaler = self._loaded()
         job = plan(upscaler.size)
         with exclusive(job.target):
-            found = partition([job], None, self.existing)
+            found = partition([job], None, self.options.existing)
             if found.skipped:
                 return Outcome(job=job, skipped=found.skipped[0].reason)
             remove_remains([job])
@@ -247,18 +251,21 @@ class _Run:
             plan_folder(scan.sources, folder, self.size, self.options.output)
         upscaler = self._loaded()
         settings = self.options.settings(upscaler.options, upscaler.name, upscaler.size)
-        with Journal(folder, settings, self.existing is Existing.OVERWRITE) as journal:
+        with Journal(folder, settings, self.options.existing is Existing.OVERWRITE) as journal:
             inputs = journal.originals(scan.sources)
             jobs = plan_folder(inputs, folder, upscaler.size, self.options.output)
-            found = partition(jobs, journal, self.existing)
-            outcomes = {job: Outcome(job=job, skipped=reason) for job, reason in found.skipped}
+            found = partition(jobs, journal, self.options.existing)
+            skipped = [Outcome(job=job, skipped=reason) for job, reason in found.skipped]
             remove_remains(found.pending)
-            for outcome in run_jobs(found.pending, self._context(upscaler, journal, on_progress)):
-                outcomes[outcome.job] = outcome
-                if on_outcome:
-                    on_outcome(outcome)
-                if outcome.error and self._ends_with(outcome.error):
-                    raise outcome.error
+            outcomes = {}
+            context = self._context(upscaler, journal, on_progress)
+            with closing(run_jobs(found.pending, context)) as done:
+                for outcome in itertools.chain(skipped, done):
+                    outcomes[outcome.job] = outcome
+                    if on_outcome:
+                        on_outcome(outcome)
+                    if outcome.error and self._ends_with(outcome.error):
+                        raise outcome.error
         return [outcomes[job] for job in jobs]
 
     def _ends_with(self, error: RGTError) -> bool:

@@ -93,7 +93,10 @@ def _from_path(path: Path) -> InputImage:
         raise UsageError(f"{path}: contains {len(images.frames)} images: use upscale_file")
     for warning in images.warnings:
         logger.warning("%s", warning)
-    return _from_picture(images.first, str(path), path)
+    picture = images.first
+    if picture.bits == 16 and picture.mode != "L":
+        logger.warning("%s: Pillow supports 8 bits per channel, not 16: use upscale_file", path)
+    return _from_picture(picture, str(path), path)
 
 
 def _from_picture(picture: Picture, name: str, source: Path | Image.Image) -> InputImage:

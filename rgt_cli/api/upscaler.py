@@ -54,7 +54,7 @@ class Upscaler:
         batch_size: How many images of one size are computed at once; None is as many as are faster.
         memory: The most bytes that this process may use where the network computes, such as "4G"; None
             is what is free.
-        threads: CPU threads; None uses the processors that this process may use.
+        threads: CPU threads of PyTorch in this process; None uses the processors that it may use.
         self_ensemble: Average 8 flips and rotations: better, and 8 times slower.
         alpha: What upscales transparency: "network" or "lanczos".
         progress: Called during the download of a checkpoint with (name, bytes so far, bytes in total or

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich import filesize
 from rich.console import Console as RichConsole
+
+from rgt_cli.cli import tables
 
 if TYPE_CHECKING:  # `rgt --help` must not wait for what jobs need
     from rgt_cli.jobs import Job
@@ -68,19 +69,26 @@ class Console:
         message = printable(" ".join(message.split()))
         self._rich.print(message, style=style, markup=False, soft_wrap=True)
 
-    def table(self, columns: list[str], rows: list[list[str]], stderr: bool = False) -> None:
-        """Print a table on stdout, or on stderr."""
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
+    def table(
+        self,
+        columns: list[str],
+        rows: list[list[str]],
+        *,
+        optional: Sequence[str] = (),
+        stderr: bool = False,
+    ) -> None:
+        """Print a table on stdout, or on stderr. No word is cut.
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(printable(cell)) for cell in row))
-        width = None if sys.stdout.isatty() else 160
-        RichConsole(highlight=False, width=width, stderr=stderr).print(table)
+        Where the table is too wide, columns in `optional` are left out, the last ones first. If that is
+        not enough, the cells of each row are printed below one another.
+        """
+        tables.print_table(
+            columns, [[printable(cell) for cell in row] for row in rows], optional, stderr
+        )
+
+    def facts(self, lines: Mapping[str, str]) -> None:
+        """Print titles and texts on stdout, one below the other. No word is cut."""
+        tables.print_facts([(title, printable(text)) for title, text in lines.items()])
 
     @contextmanager
     def jobs(self, workload: Workload, total: int) -> Iterator[JobProgress]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -103,6 +104,13 @@ class TimeType(ParsedType[float]):
 
     name = "TIME"
     parse = staticmethod(values.parse_time)
+
+
+class FrameRateType(ParsedType[Fraction]):
+    """Frames a second, exact."""
+
+    name = "N"
+    parse = staticmethod(values.parse_frame_rate)
 
 
 class ArgumentsType(ParsedType[tuple[str, ...]]):

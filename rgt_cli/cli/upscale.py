@@ -17,12 +17,12 @@ from rgt_cli.cli import options, upscale_options
 from rgt_cli.cli.command import Command, common
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.param_types import InputType
-from rgt_cli.cli.preview import print_plan, write_previews
+from rgt_cli.cli.preview import forecast_jobs, write_previews
 from rgt_cli.cli.signals import Stop, graceful_shutdown
 from rgt_cli.cli.stdio import Files, stdio_files
-from rgt_cli.cli.summary import RunReport, print_round, print_summary
+from rgt_cli.cli.summary import RunReport, print_forecasts, print_round, print_summary
 from rgt_cli.cli.upscale_options import InputOptions, RunOptions
-from rgt_cli.errors import NoInputError
+from rgt_cli.errors import ExitCode, NoInputError, UsageError
 from rgt_cli.files import exclusive
 from rgt_cli.jobs import (
     Existing,
@@ -44,7 +44,7 @@ from rgt_cli.jobs import (
     watch_jobs,
 )
 from rgt_cli.jobs.automatic import CLEAN, COMPRESSED, AutomaticModels
-from rgt_cli.jobs.plan import check_output_folder
+from rgt_cli.jobs.plan import check_image_options, check_output_folder, images_of_one_video
 from rgt_cli.jobs.resume import Partition, remove_remains
 from rgt_cli.jobs.sources import is_pattern
 from rgt_cli.jobs.workload import Workload
@@ -98,21 +98,36 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
     sources += inputs.listed()
     if not sources:
         raise NoInputError("no input files given: `rgt upscale --help` shows examples")
-    if len(sources) == 2 and sources[0].exists() and not (sources[1].exists() or is_pattern(sources[1])):
-        raise NoInputError(f"{sources[1]}: no such file: to name the output, use -o {sources[1]}")
+    if len(sources) == 2 and output.target is None and sources[0].exists():
+        _reject_second_name(sources[1])
     command = _Command(
         console=console,
         inputs=inputs,
-        options=JobOptions(image=image, video=video, output=output, max_pixels=inputs.max_pixels),
-        existing=existing,
+        options=JobOptions(
+            image=image, video=video, output=output, existing=existing, max_pixels=inputs.max_pixels
+        ),
         size=size or model.default_size,
         model=model,
         run=run,
     )
+    if len(sources) == 1 and (images := images_of_one_video(sources[0], output)):
+        return command.upscale_one(Files(images[0], output.target, str(sources[0])), images)
+    if video.fps:
+        raise UsageError("--fps: is only for numbered images that become one video: use -o video.mp4")
     if len(sources) > 1 or sources[0].is_dir() or is_pattern(sources[0]):
         return command.upscale_many(sources)
     with stdio_files(sources[0], output.target, output.format) as files:
         return command.upscale_one(files)
+
+
+def _reject_second_name(path: Path) -> None:
+    """Refuse a second input that does not exist: other programs take it for the output.
+
+    Raises:
+        NoInputError: It does not exist.
+    """
+    if not (path.exists() or is_pattern(path)):
+        raise NoInputError(f"{path}: no such file: to name the output, use -o {path}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,22 +137,22 @@ class _Command:
     console: Console
     inputs: InputOptions
     options: JobOptions
-    existing: Existing
     size: Size | None
     """None is the factor of the model, which only its file tells."""
     model: ModelOptions
     run: RunOptions
 
-    def upscale_one(self, files: Files) -> int:
-        """Upscale one named file, without a journal."""
+    def upscale_one(self, files: Files, images: tuple[Path, ...] = ()) -> int:
+        """Upscale one named file, or numbered images that become one video, without a journal."""
         output = dataclasses.replace(self.options.output, target=files.target)
 
         def plan(size: Size) -> list[Job]:
-            job = plan_one(files.source, size, output)
+            job = plan_one(files.source, size, output, images)
+            check_image_options([job], self.options.image)
             return [job.named(files.source_name, files.target_name)]
 
         if self.size:  # refuse what can be refused before torch takes its second to start
-            partition(plan(self.size), None, self.existing)
+            partition(plan(self.size), None, self.options.existing)
         upscaler, chooser = self._load_upscalers()
         jobs = plan(upscaler.size)
         is_long = jobs[0].is_video  # one image is not worth finishing after Ctrl-C
@@ -146,7 +161,7 @@ class _Command:
             self._session(upscaler, chooser, None, graceful=is_long) as session,
         ):
             session.report.events_on_stderr = files.target_name == "stdout"
-            found = partition(jobs, None, self.existing)
+            found = partition(jobs, None, self.options.existing)
             return session.preview(found) if self._previews else session.run([found])
 
     def upscale_many(self, sources: tuple[Path, ...]) -> int:
@@ -158,7 +173,8 @@ class _Command:
         folder = self.options.output.target or output_folder(scan)
         check_output_folder(folder)
         if self.size:  # refuse what can be refused before torch takes its second to start
-            plan_folder(scan.sources, folder, self.size, self.options.output)
+            jobs = plan_folder(scan.sources, folder, self.size, self.options.output)
+            check_image_options(jobs, self.options.image)
         upscaler, chooser = self._load_upscalers()
 
         def plan(history: History) -> list[Job]:
@@ -170,12 +186,12 @@ class _Command:
 
         name = upscaler.name or self.model.model
         settings = self.options.settings(self.model, name, upscaler.size)
-        fresh = self.existing is Existing.OVERWRITE
+        fresh = self.options.existing is Existing.OVERWRITE
         if self._previews:
             history = History.read(folder, settings, fresh)
             with self._session(upscaler, chooser, None) as session:
                 session.report.ignored = scan.ignored
-                return session.preview(partition(plan(history), history, self.existing))
+                return session.preview(partition(plan(history), history, self.options.existing))
         with (
             Journal(folder, settings, fresh) as journal,
             self._session(upscaler, chooser, journal) as session,
@@ -183,9 +199,9 @@ class _Command:
             session.report.ignored, session.report.folder = scan.ignored, folder
             if self.run.watch:
                 return session.run(
-                    watch_jobs(lambda: plan(journal), journal, self.existing, session.stop)
+                    watch_jobs(lambda: plan(journal), journal, self.options.existing, session.stop)
                 )
-            return session.run([partition(plan(journal), journal, self.existing)])
+            return session.run([partition(plan(journal), journal, self.options.existing)])
 
     @property
     def _previews(self) -> bool:
@@ -270,12 +286,14 @@ class _Session:
     def preview(self, found: Partition) -> int:
         """Print what would be done, or write sample frames, and return the exit code."""
         context = self._context(lambda job, done, total: None)
+        if self.run_options.preview:
+            write_previews(self.console, found.pending, context, self.run_options.preview)
+            return ExitCode.DONE
         self.report.plan(found)
-        if self.run_options.dry_run:
-            print_plan(self.console, found.pending, context)
-        for job in found.pending:
-            if self.run_options.preview and job.is_video:
-                write_previews(self.console, job, context, self.run_options.preview)
+        forecast_jobs(self.console, self.report, found.pending, context)
+        self._write_report()
+        self.report.end()
+        print_forecasts(self.console, self.report)
         return self.report.exit_code(self.stop)
 
     def run(self, rounds: Iterable[Partition]) -> int:
@@ -299,7 +317,12 @@ class _Session:
     def _run_round(self, jobs: list[Job]) -> None:
         remove_remains(jobs)
         with Workload(jobs) as workload, self.console.jobs(workload, len(jobs)) as progress:
-            context = dataclasses.replace(self._context(progress.part), on_read=progress.read)
+
+            def on_progress(job: Job, done: int, total: int) -> None:
+                progress.part(job, done, total)
+                self.report.progress(job, done, total)
+
+            context = dataclasses.replace(self._context(on_progress), on_read=progress.read)
             for outcome in run_jobs(jobs, context):
                 self.report.add(outcome)
                 progress.finished(outcome.job)

@@ -15,6 +15,7 @@ from rgt_cli.cli.param_types import (
     ColorType,
     DPIType,
     FormatType,
+    FrameRateType,
     PixelsType,
     ScaleType,
     TimeType,
@@ -214,6 +215,10 @@ video_group = group(
     option(
         "--inverse-telecine", is_flag=True,
         help="Restore the 24 frames a second of a film from a video of 30.",
+    ),
+    option(
+        "--fps", type=FrameRateType(), metavar="N",
+        help="Frames per second of numbered images that become a video. [default: 25]",
     ),
     option("--start", type=TimeType(), help="Skip what comes before this time, like 90 or 1:30."),
     option("--end", type=TimeType(), help="Skip what comes after this time."),

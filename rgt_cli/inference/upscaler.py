@@ -27,7 +27,7 @@ from rgt_cli.inference.memory import FREE_SHARE, MemoryModel, free_memory, is_ou
 from rgt_cli.inference.resize import shrink
 from rgt_cli.inference.runner import NetworkRunner
 from rgt_cli.inference.tiled import TiledRunner
-from rgt_cli.inference.tiling import ProgressCallback, Rows, TileSize
+from rgt_cli.inference.tiling import ProgressCallback, Rows, TileGrid, TileSize
 from rgt_cli.size import Dimensions
 
 logger = logging.getLogger(__name__)
@@ -144,6 +144,18 @@ class Upscaler:
     def redone_tiles(self) -> int:
         """Number of tiles so far that overflowed and were computed again in a safer precision."""
         return self._runner.redone_tiles
+
+    def plan_tiles(self, size: Dimensions, *, streaming: bool = False) -> TileGrid:
+        """Return the tiles in which a color image would be computed now.
+
+        Args:
+            size: Its size in pixels.
+            streaming: As by `upscale_rows`, not by `upscale`.
+
+        Raises:
+            OutOfMemoryError: The tiles that were asked for need more memory than is free.
+        """
+        return self._tiled.plan(size, 3, collected=not streaming)
 
     def infer(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network on tensors, without tiles: see `NetworkRunner.infer`."""

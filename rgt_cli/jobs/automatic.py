@@ -85,7 +85,7 @@ class AutomaticModels:
 
 def compression_of(job: Job) -> Compression:
     """Return how the input of a job was compressed. An input that cannot be read counts as clean."""
-    if job.is_video:
+    if job.is_video and not job.images:
         return _compression_of_video(job)
     return _compression_of_image(job.source)
 

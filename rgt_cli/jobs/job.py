@@ -6,12 +6,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rgt_cli.errors import RGTError
-from rgt_cli.files import cannot_write
+from rgt_cli.files import FileStamp, cannot_write
 from rgt_cli.jobs.options import JobOptions
 from rgt_cli.media import VIDEO_READABLE, Container, Format
 from rgt_cli.size import Dimensions
@@ -37,6 +37,9 @@ class Job:
     """The input as messages call it, where that is not its path."""
     output_name: str = ""
     """The output as messages call it, where that is not its path."""
+    images: tuple[Path, ...] = field(default=(), compare=False)
+    """The numbered images that are the frames of the input, of which `source` is the first; empty if the
+    input is a file."""
 
     def named(self, source_name: str, output_name: str) -> Job:
         """Return the job with other names for messages."""
@@ -55,7 +58,15 @@ class Job:
     @property
     def is_video(self) -> bool:
         """Whether the input or the output is a video, by their names."""
-        return is_video_name(self.source) or isinstance(self.format, Container)
+        return bool(self.images) or is_video_name(self.source) or isinstance(self.format, Container)
+
+    @property
+    def stamp(self) -> FileStamp | None:
+        """The state of the input, which changes whenever one of its files is written."""
+        if not self.images:
+            return FileStamp.of(self.source)
+        stamps = [FileStamp.of(path) or FileStamp(0, 0) for path in self.images]
+        return FileStamp(sum(one.size for one in stamps), sum(one.mtime_ns for one in stamps))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, lookup
+from rgt_cli.errors import UsageError
 from rgt_cli.media import MAX_PIXELS, Encoding
 from rgt_cli.media.video.codecs import VideoEncoding
 from rgt_cli.size import Size
@@ -20,6 +22,8 @@ if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from rgt_cli.inference.device import Precision
     from rgt_cli.inference.tiling import TileSize
 
+DEFAULT_RATE = Fraction(25)
+"""Frames a second of numbered images."""
 DEFAULT_NAME = "{stem}_{size}{ext}"
 """The template of the file names in an output folder."""
 
@@ -145,8 +149,37 @@ class VideoOptions:
     """Seconds from the start of the input; earlier frames are left out."""
     end: float | None = None
     """Seconds from the start of the input; later frames are left out."""
+    fps: Fraction | None = None
+    """Frames a second of numbered images; None is `DEFAULT_RATE`."""
     segment_seconds: float = 10.0
     """Length of a segment. An interrupted run loses at most one."""
+
+    def __post_init__(self) -> None:
+        """Check that the options agree.
+
+        Raises:
+            UsageError: The selected part of the input is empty, or options exclude each other.
+        """
+        if self.fields and self.inverse_telecine:
+            raise UsageError("--fields and --inverse-telecine exclude each other")
+        if self.fields and not self.deinterlace:
+            raise UsageError("--fields requires --deinterlace")
+        if self.end is not None and self.end <= (self.start or 0):
+            raise UsageError(f"--end {self.end:g}: does not come after --start {self.start or 0:g}")
+
+    def check_for_images(self) -> None:
+        """Refuse options of video encoders where each frame becomes an image.
+
+        Raises:
+            UsageError: One of them is set.
+        """
+        given = {
+            "--codec": self.codec, "--crf": self.crf, "--preset": self.preset, "--pix-fmt": self.pix_fmt,
+            "--encoder-args": " ".join(self.encoder_args) or None,
+        }  # fmt: skip
+        for name, value in given.items():
+            if value is not None:
+                raise UsageError(f"{name} {value}: has no effect where each frame becomes an image")
 
     @property
     def encoding(self) -> VideoEncoding:
@@ -185,6 +218,8 @@ class JobOptions:
     image: ImageOptions = field(default_factory=ImageOptions)
     video: VideoOptions = field(default_factory=VideoOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
+    existing: Existing = Existing.REFUSE
+    """What to do with images of frames that other settings made."""
     max_pixels: int = MAX_PIXELS
     """Images that decode to more pixels are refused."""
 
@@ -198,6 +233,7 @@ class JobOptions:
         """
         image, video = asdict(self.image), asdict(self.video)
         del video["segment_seconds"]  # it changes no pixel
+        video["fps"] = video["fps"] and str(video["fps"])
         return {
             "model": name,
             "size": str(size),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -39,7 +39,7 @@ def process(job: Job, context: RunContext) -> Outcome:
     return replace(outcome, model=context.upscaler.name)
 
 
-def run_jobs(jobs: Iterable[Job], context: RunContext) -> Iterator[Outcome]:
+def run_jobs(jobs: Iterable[Job], context: RunContext) -> Generator[Outcome]:
     """Do many jobs, and yield the outcome of each as soon as it is known, in order.
 
     A job that fails is an outcome like any other, but after an output could not be written no other job

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from rgt_cli.errors import UsageError
 from rgt_cli.jobs.options import VideoOptions
 from rgt_cli.media.video.fields import Deinterlacing
 from rgt_cli.media.video.probe import Span, Video
 
 
 def deinterlacing_of(options: VideoOptions) -> Deinterlacing:
-    """Return what becomes of fields.
-
-    Raises:
-        UsageError: The options contradict each other.
-    """
-    if options.fields and options.inverse_telecine:
-        raise UsageError("--fields and --inverse-telecine exclude each other")
-    if options.fields and not options.deinterlace:
-        raise UsageError("--fields requires --deinterlace")
+    """Return what becomes of fields."""
     if options.inverse_telecine:
         return Deinterlacing.FILM
     if options.deinterlace:
@@ -28,13 +19,7 @@ def deinterlacing_of(options: VideoOptions) -> Deinterlacing:
 
 
 def span_of(video: Video, options: VideoOptions) -> Span:
-    """Return the requested part of a video. It starts where the first of all streams does.
-
-    Raises:
-        UsageError: It ends before it starts.
-    """
-    if options.end is not None and options.end <= (options.start or 0):
-        raise UsageError(f"--end {options.end:g}: is not later than --start {options.start or 0:g}")
+    """Return the requested part of a video. It starts where the first of all streams does."""
 
     def ticks(seconds: float) -> int:
         return round((video.origin + Fraction(seconds)) / video.time_base)

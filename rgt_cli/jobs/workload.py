@@ -11,6 +11,8 @@ from rgt_cli.media import decoded_bytes, frames_in
 
 def work_of(job: Job) -> int:
     """Return the size of the decoded input of a job in bytes, by its header; 0 if that is unknown."""
+    if job.images:
+        return decoded_bytes(job.source) * len(job.images)
     if not job.is_video:
         return decoded_bytes(job.source)
     from rgt_cli.media.video.probe import probe  # imports libraries that images do not need

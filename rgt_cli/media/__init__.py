@@ -15,7 +15,7 @@ from rgt_cli.media.formats import (
     format_of,
     is_installed,
 )
-from rgt_cli.media.header import decoded_bytes, frames_in, read_header
+from rgt_cli.media.header import decoded_bytes, frames_in, read_header, shown_size
 from rgt_cli.media.identify import format_inside, identify, missing_decoder
 from rgt_cli.media.layout import Header
 from rgt_cli.media.metadata import strip_gps, strip_metadata, update_metadata
@@ -60,6 +60,7 @@ __all__ = [
     "open_rows",
     "read_header",
     "read_images",
+    "shown_size",
     "strip_gps",
     "strip_metadata",
     "to_pillow",

@@ -13,8 +13,10 @@ from PIL import ImageFile
 
 from rgt_cli.errors import InputError
 from rgt_cli.media import gif, input_only, jpeg, jxl, png, webp
+from rgt_cli.media.exif import orientation_of
 from rgt_cli.media.identify import clear_errors, identified, open_by_pillow
 from rgt_cli.media.layout import Header, one_image, require
+from rgt_cli.media.modes import UPRIGHT_DECODERS
 from rgt_cli.size import Dimensions
 
 _READERS: dict[str, Callable[[BinaryIO], Header]] = {
@@ -90,3 +92,17 @@ def frames_in(path: Path) -> int:
     with suppress(InputError):
         return read_header(path).frames
     return 1
+
+
+def shown_size(path: Path) -> Dimensions:
+    """Return the size of an image after its EXIF orientation has been applied.
+
+    Raises:
+        InputError: As `read_header`.
+    """
+    header = read_header(path)
+    if header.format in input_only.NAMES:
+        return header.size
+    with clear_errors(path), open_by_pillow(path) as opened:
+        turned = opened.format not in UPRIGHT_DECODERS and orientation_of(opened.getexif()) >= 5
+    return Dimensions(header.size.height, header.size.width) if turned else header.size

@@ -43,6 +43,8 @@ def _from_pillow(image: Image.Image, warn: Warn) -> Picture:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         metadata = usable_icc(metadata, has_color(image), warn)
         pixels, alpha = _single_channel(image), None
+        if image.mode == "F":  # thumbnails have 8 bits
+            metadata = replace(metadata, has_thumbnail=False)
     else:
         converted, metadata = gray_or_rgb(image, metadata, warn)
         pixels, alpha = split_alpha(converted)

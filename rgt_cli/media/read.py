@@ -212,7 +212,9 @@ class _Reader:
         """Return the EXIF of an opened file, or None if it is damaged or missing."""
         try:
             if opened.format != "PNG":
-                return opened.getexif()
+                exif = opened.getexif()
+                exif.get_ifd(ExifTags.IFD.Interop)  # Pillow closes a TIFF before it would read this
+                return exif
             exif = Image.Exif()  # Pillow would decode all pixels to find EXIF behind them
             exif.load(self._png_metadata().exif or b"")
             return exif

@@ -39,7 +39,9 @@ _RATIOS = {
     "PACKBITS": 64,
 }  # fmt: skip
 """Compression -> the most bytes that a byte of it expands to."""
-_CLASSIC_BYTES = (1 << 32) - (1 << 26)
+_CLASSIC_LENGTH = 1 << 32
+"""Bytes that an offset of a TIFF can reach; a BigTIFF has longer ones."""
+_CLASSIC_BYTES = _CLASSIC_LENGTH - (1 << 26)
 """Bytes of pixels that fit into a TIFF even if compression saves nothing; more need a BigTIFF."""
 
 
@@ -115,7 +117,7 @@ def deep_pages(path: Path) -> Iterator[tuple[Picture, Image.Exif]]:
         for index in range(len(file.pages)):
             page = _page(file, index)
             exif = Image.Exif()
-            exif.endian = file.byteorder
+            exif.endian, exif.bigtiff = file.byteorder, file.is_bigtiff
             exif.load_from_fp(file.filehandle, page.offset)  # type: ignore[arg-type]
             yield _picture(path, page), exif
 
@@ -205,8 +207,7 @@ def write_pages(file: BinaryIO, pictures: Sequence[Picture]) -> None:
                 **_options(picture.mode, picture.metadata, is_big),
                 rowsperstrip=ROWS_PER_STRIP,
             )
-    if not is_big:
-        _add_directories(file, [picture.metadata for picture in pictures])
+    _add_directories(file, [picture.metadata for picture in pictures])
 
 
 def write_rows(
@@ -234,8 +235,7 @@ def write_rows(
             rowsperstrip=ROWS_PER_STRIP,
             **_options(mode, metadata, is_big),
         )
-    if not is_big:
-        _add_directories(file, [metadata])
+    _add_directories(file, [metadata])
 
 
 def _encoded(strip: np.ndarray) -> bytes:
@@ -278,21 +278,20 @@ def _options(mode: str, metadata: Metadata, is_big: bool) -> dict[str, Any]:
         options["iccprofile"] = metadata.icc
     if metadata.dpi:
         options["resolution"], options["resolutionunit"] = metadata.dpi, "INCH"
-    tags = _extra_tags(metadata)
-    options["extratags"] = [t for t in tags if not (is_big and t[0] - _PLACEHOLDER in _SUBDIRECTORIES)]
+    options["extratags"] = list(_extra_tags(metadata, is_big))
     return options
 
 
-def _extra_tags(metadata: Metadata) -> Iterator[tuple[int, int, int, Any, bool]]:
+def _extra_tags(metadata: Metadata, is_big: bool) -> Iterator[tuple[int, int, int, Any, bool]]:
     """Yield other tags, (code, type, count, value, write once), with placeholders for directories."""
-    byte, ascii_text, short, long = 1, 2, 3, 4
+    byte, ascii_text, short, offset = 1, 2, 3, 16 if is_big else 4
     if metadata.xmp:
         yield _XMP, byte, len(metadata.xmp), metadata.xmp, True
     if not metadata.exif:
         return
     for code, value in exif_directories(metadata.exif).items():
         if code in _SUBDIRECTORIES:
-            yield code + _PLACEHOLDER, long, 1, 0, True
+            yield code + _PLACEHOLDER, offset, 1, 0, True
         elif code in _RESOLUTION_TAGS:
             continue
         elif isinstance(value, str):
@@ -313,11 +312,12 @@ def _add_directories(file: BinaryIO, metadata_list: Sequence[Metadata]) -> None:
     """
     if not any(metadata.exif for metadata in metadata_list):
         return
-    header = b"II*\0\x08\0\0\0"
     file.seek(0)
     with tifffile.TiffFile(file) as written:
+        is_big = written.is_bigtiff
         tags = [_page(written, index).tags for index in range(len(written.pages))]
         entries = [{code: t.get(code + _PLACEHOLDER) for code in _SUBDIRECTORIES} for t in tags]
+    header = b"II+\0\x08\0\0\0" + bytes(8) if is_big else b"II*\0\x08\0\0\0"
     for metadata, places in zip(metadata_list, entries, strict=True):
         content = exif_directories(metadata.exif) if metadata.exif else {}
         for code, entry in places.items():
@@ -327,10 +327,11 @@ def _add_directories(file: BinaryIO, metadata_list: Sequence[Metadata]) -> None:
             start = end + end % 2
             directory = TiffImagePlugin.ImageFileDirectory_v2(ifh=header, group=code)
             for tag, value in content[code].items():
-                directory[tag] = value
+                if not isinstance(value, dict) or end < _CLASSIC_LENGTH:  # Pillow writes short offsets
+                    directory[tag] = value
             file.write(b"\0" * (start - end) + directory.tobytes(start))
             file.seek(entry.offset)
             file.write(struct.pack("<H", code))
             file.seek(entry.valueoffset)
-            file.write(struct.pack("<L", start))
+            file.write(struct.pack("<Q" if is_big else "<L", start))
     file.seek(0, io.SEEK_END)

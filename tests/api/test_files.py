@@ -157,7 +157,11 @@ def test_a_folder_is_resumed_by_the_command_and_the_other_way_round(rgt: RunRGT,
     finished = rgt("upscale", folder, "-m", "tiny", "-s", 2, "-r")
     assert finished.returncode == 0, finished.stderr
     assert "1 upscaled, 0 failed, 1 skipped (up to date)" in finished.stderr
-    again = upscale_folder(str(folder), recursive=True, model="tiny", scale=2)
+    outcomes.clear()
+    again = upscale_folder(
+        str(folder), recursive=True, model="tiny", scale=2, on_outcome=outcomes.append
+    )
+    assert again == outcomes
     assert [outcome.skipped for outcome in again] == ["up to date", "up to date"]
     with pytest.raises(UsageError, match="made with different settings"):
         upscale_folder(folder, model="tiny", scale=3)
@@ -180,6 +184,18 @@ def test_a_failure_is_an_outcome_or_ends_the_run(doubling: Upscaler, folder: Pat
     with pytest.raises(InputError, match=r"0\.png: is not an image"):
         upscale_folder(inputs, folder / "other", upscaler=doubling, fail_fast=True)
     assert not list((folder / "other").glob("*.png"))
+
+
+def test_an_exception_ends_a_folder_which_is_resumed(doubling: Upscaler, folder: Path) -> None:
+    def stop(outcome: Outcome) -> None:
+        raise KeyError(outcome.job.source.name)
+
+    options: dict[str, Any] = {"upscaler": doubling, "recursive": True}
+    with pytest.raises(KeyError, match=r"a\.png"):
+        upscale_folder(folder, **options, on_outcome=stop)
+    outcomes = upscale_folder(folder, **options)
+    assert outcomes[0].skipped == "up to date"
+    assert {outcome.error for outcome in outcomes} == {None}
 
 
 def test_patterns_and_filters_select_inputs(doubling: Upscaler, folder: Path) -> None:

@@ -14,6 +14,7 @@ import rgt_cli
 from rgt_cli import InputError, NoInputError, OutOfMemoryError, Upscaler, UsageError, errors
 from rgt_cli.inference.resize import lanczos, shrink
 from rgt_cli.size import Dimensions
+from tests.helpers.images import deep_png, deep_sample
 from tests.helpers.networks import Counting, Nearest, repeated
 from tests.helpers.process import RunRGT
 
@@ -129,6 +130,20 @@ def test_files_of_several_images_and_folders_are_refused(doubling: Upscaler, tmp
     (tmp_path / "text.png").write_text("text")
     with pytest.raises(InputError, match="is not an image of a known format"):
         doubling.upscale(tmp_path / "text.png")
+
+
+def test_files_of_16_bits_lose_8_with_a_warning(
+    doubling: Upscaler, tmp_path: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "in.png"
+    path.write_bytes(deep_png(deep_sample(photo, "RGB")))
+    assert doubling.upscale(path).mode == "RGB"
+    assert "8 bits per channel, not 16: use upscale_file" in caplog.text
+    caplog.clear()
+    gray = deep_sample(photo, "L")
+    path.write_bytes(deep_png(gray))
+    np.testing.assert_array_equal(np.asarray(doubling.upscale(path)), repeated(gray, 2))
+    assert not caplog.text
 
 
 def test_lists_come_back_as_lists(doubling: Upscaler, photo: np.ndarray, small_png: Path) -> None:

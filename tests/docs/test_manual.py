@@ -17,9 +17,10 @@ from rgt_cli.api.arguments import ModelArguments
 from rgt_cli.checkpoints.catalogue import catalogue
 from rgt_cli.cli.help import TOPICS, summary_of
 from rgt_cli.cli.main import cli
+from rgt_cli.cli.summary import RunReport
 from rgt_cli.errors import ExitCode
-from rgt_cli.jobs import Outcome
-from rgt_cli.media import FORMATS
+from rgt_cli.jobs import Job, Outcome
+from rgt_cli.media import CONTAINERS, FORMATS
 from rgt_cli.media.video.codecs import CODECS
 from tests.helpers.docs import (
     CONTRIBUTING,
@@ -140,9 +141,24 @@ def test_json_events_have_the_documented_fields(shell: Shell) -> None:
     for file in files:
         assert list(file) == documented_fields(heading, 1)
     assert list(end) == documented_fields(heading, 2)
+    dry = shell("rgt upscale photos -s 2 --dry-run --json || test $? = 1")
+    planned = [
+        event for event in map(json.loads, dry.stdout.splitlines()) if event["event"] == "planned"
+    ]
+    assert list(planned[0]) == documented_fields(heading, 3)
     report = json.loads((finished.folder / "run.json").read_text())
     assert list(report) == [*documented_fields(heading, 2)[1:], "files", "skipped_files"]
     assert report["files"] == [{k: v for k, v in file.items() if k != "event"} for file in files]
+
+
+def test_json_of_progress_has_the_documented_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    job = Job(Path("in.mkv"), Path("out.mkv"), CONTAINERS[1])
+    report = RunReport(print_events=True)
+    report.progress(job, 1, 1)
+    report.progress(job, 1, 9)
+    report.progress(job, 2, 9)  # within the same second
+    (event,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert list(event) == documented_fields("`rgt upscale --json`", 4)
 
 
 def test_json_of_models_has_the_documented_fields(shell: Shell) -> None:

@@ -24,26 +24,20 @@ def test_spans_count_from_the_first_stream(
     assert span_of(describe(origin=Fraction(origin)), options) == span
 
 
-@pytest.mark.parametrize("options", [VideoOptions(start=2, end=1), VideoOptions(end=0)])
-def test_empty_spans_are_refused(options: VideoOptions) -> None:
-    with pytest.raises(UsageError, match="--end"):
-        span_of(describe(), options)
-
-
 @pytest.mark.parametrize(
     ("options", "mode"),
     [(VideoOptions(), Deinterlacing.NONE), (VideoOptions(deinterlace=True), Deinterlacing.FRAMES),
      (VideoOptions(deinterlace=True, fields=True), Deinterlacing.FIELDS),
-     (VideoOptions(inverse_telecine=True), Deinterlacing.FILM),
-     (VideoOptions(fields=True), None),
-     (VideoOptions(deinterlace=True, fields=True, inverse_telecine=True), None)],
+     (VideoOptions(inverse_telecine=True), Deinterlacing.FILM)],
 )  # fmt: skip
-def test_treatment_of_fields(options: VideoOptions, mode: Deinterlacing | None) -> None:
-    if mode:
-        assert deinterlacing_of(options) is mode
-    else:
-        with pytest.raises(UsageError, match="--fields"):
-            deinterlacing_of(options)
+def test_treatment_of_fields(options: VideoOptions, mode: Deinterlacing) -> None:
+    assert deinterlacing_of(options) is mode
+
+
+@pytest.mark.parametrize("deinterlace", [True, False])
+def test_treatments_that_exclude_each_other(deinterlace: bool) -> None:
+    with pytest.raises(UsageError, match="--fields"):
+        VideoOptions(deinterlace=deinterlace, fields=True, inverse_telecine=deinterlace)
 
 
 def test_expected_frames() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,17 @@ import tifffile
 from PIL import Image
 
 from rgt_cli.errors import InputError
-from rgt_cli.media import FORMATS, Encoding, ImageSequence, Picture, read_images, write_images
+from rgt_cli.media import (
+    FORMATS,
+    MAX_PIXELS,
+    Encoding,
+    ImageSequence,
+    Picture,
+    jpeg_quality,
+    open_rows,
+    read_images,
+    write_images,
+)
 from rgt_cli.media.header import decoded_bytes, frames_in, read_header
 from tests.helpers.images import (
     animation,
@@ -196,6 +209,28 @@ def test_large_image_in_few_bytes(tmp_path: Path) -> None:
     assert read_header(path).decoded_bytes == 3 * 16_383**2
     path.write_bytes(tiny_webp(40, 30))
     assert read_images(path).first.size == read_header(path).size == (40, 30)
+
+
+def test_limit_of_pillow_stays_that_of_the_host(
+    tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these files is larger than Pillow would allow."""
+    imported = "from PIL import Image; before = Image.MAX_IMAGE_PIXELS; import rgt_cli.media; "
+    check = imported + "assert before == Image.MAX_IMAGE_PIXELS > 0"
+    subprocess.run([sys.executable, "-c", check], check=True)
+    paths = [tmp_path / f"a{suffix}" for suffix in (".png", ".gif", ".webp", ".tif", ".jpg", ".avif")]
+    for path in paths:
+        Image.fromarray(photo).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with ThreadPoolExecutor(4) as pool:
+        for images in pool.map(read_images, paths * 4):
+            assert images.first.size == (451, 300)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    with open_rows(tmp_path / "a.jpg", MAX_PIXELS, tmp_path) as rows:
+        assert rows[0:300].shape == photo.shape
+        assert jpeg_quality(tmp_path / "a.jpg") == 75
+        with pytest.raises(Image.DecompressionBombError):
+            Image.open(tmp_path / "a.jpg")
 
 
 def test_header_is_read_again_after_a_change(tmp_path: Path, photo: np.ndarray) -> None:

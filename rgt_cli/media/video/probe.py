@@ -186,7 +186,7 @@ def decoder_arguments(codec: str, has_alpha: bool) -> list[str]:
 def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> Video:
     context = stream.codec_context
     # The alpha of VP8 and VP9 is a stream within the stream, which only this tag reveals.
-    hidden_alpha = stream.metadata.get("alpha_mode") == "1"
+    hidden_alpha = ("alpha_mode", "1") in ((key.lower(), tag) for key, tag in stream.metadata.items())
     length = container.duration / av.time_base if container.duration else 0.0
     rate = _rate(stream)
     frames = list(first_frames(container, stream))
@@ -278,11 +278,17 @@ def _origin(container: InputContainer, start: Fraction) -> Fraction:
 def first_frames(
     container: InputContainer, stream: av.VideoStream, most: int = _PROBE_FRAMES
 ) -> Iterator[av.VideoFrame]:
-    """Yield the first frames that can be decoded at the current position."""
+    """Yield the first frames that can be decoded at the current position.
+
+    Raises:
+        ValueError: They are encrypted.
+    """
     count = 0
     for number, packet in enumerate(container.demux(stream)):
         if not packet.size and packet.dts is not None:
             continue  # repeats a frame
+        if packet.has_sidedata("encryption_info"):
+            raise ValueError("it is encrypted")
         with suppress(av.error.InvalidDataError):  # a recording may begin between keyframes
             for frame in packet.decode():
                 yield frame

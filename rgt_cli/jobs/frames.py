@@ -110,9 +110,7 @@ class FrameReader:
         """
         last = after
         resumes = after is not None
-        # Streams may announce a start after their first frame, which belongs to the output all the same.
-        origin = round(self.video.origin / self.video.time_base)
-        if after is None and self.span.start is not None and self.span.start > origin:
+        if after is None and self.span.start is not None:
             after = self.span.start - 1
         frames = frames_of(self.video, after, resumes=resumes, report=self.report)
         with Prefetcher(frames) as ahead:

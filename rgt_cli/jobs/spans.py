@@ -19,17 +19,14 @@ def deinterlacing_of(options: VideoOptions) -> Deinterlacing:
 
 
 def span_of(video: Video, options: VideoOptions) -> Span:
-    """Return the requested part of a video. It starts where the first of all streams does."""
+    """Return the requested part of a video, whose times count from the start of its first stream."""
 
-    def ticks(seconds: float) -> int:
+    def ticks(seconds: float | None) -> int | None:
+        if seconds is None:
+            return None
         return round((video.origin + Fraction(seconds)) / video.time_base)
 
-    # Without an origin, nothing is cut off: not even what encoders of sound put before zero.
-    has_start = options.start is not None or video.origin != 0
-    return Span(
-        ticks(options.start or 0) if has_start else None,
-        None if options.end is None else ticks(options.end),
-    )
+    return Span(ticks(options.start), ticks(options.end))
 
 
 def expected_frames(video: Video, options: VideoOptions) -> int | None:

@@ -14,8 +14,8 @@ from tests.helpers.videos import describe
 @pytest.mark.parametrize(
     ("options", "origin", "span"),
     [(VideoOptions(), 0, (None, None)), (VideoOptions(start=1, end=2), 0, (1000, 2000)),
-     (VideoOptions(end=2), 0, (None, 2000)), (VideoOptions(), 600, (600_000, None)),
-     (VideoOptions(start=1, end=2), 600, (601_000, 602_000)), (VideoOptions(), -3.5, (-3500, None)),
+     (VideoOptions(end=2), 0, (None, 2000)), (VideoOptions(), 600, (None, None)),
+     (VideoOptions(start=1, end=2), 600, (601_000, 602_000)), (VideoOptions(end=1), -3.5, (None, -2500)),
      (VideoOptions(start=0), 0, (0, None))],
 )  # fmt: skip
 def test_spans_count_from_the_first_stream(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,9 +98,25 @@ def without_jumps(video: Video, folder: Path, warn: Callable[[str], None]) -> It
             logger.info("%s: cannot be copied without jumps: %s", video.path, stderr.strip())
             yield video
         else:
-            yield deinterlaced(probe(path), Deinterlacing(video.deinterlacing))
+            yield _at(path, video)
     finally:
         path.unlink(missing_ok=True)
+
+
+def _at(path: Path, video: Video) -> Video:
+    """Return a video whose frames are read from a copy of its file."""
+    copy = deinterlaced(probe(path), Deinterlacing(video.deinterlacing))
+    return replace(
+        video,
+        path=path,
+        index=copy.index,
+        others=copy.others,
+        demuxer=copy.demuxer,
+        time_base=copy.time_base,
+        start=copy.start,
+        origin=copy.origin,
+        frames=copy.frames,
+    )
 
 
 def _times(jumps: Iterable[Fraction]) -> str:

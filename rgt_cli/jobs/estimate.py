@@ -15,7 +15,7 @@ import av
 
 from rgt_cli.jobs.frames import frames_of, image_of
 from rgt_cli.jobs.job import RunContext
-from rgt_cli.jobs.video import VideoPlan
+from rgt_cli.jobs.video_plan import VideoPlan
 from rgt_cli.media import ImageFormat, write_images
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.decode import Frame
@@ -58,7 +58,7 @@ def try_frames(plan: VideoPlan, context: RunContext) -> TrialFrames:
         InputError: The video is damaged.
         OutOfMemoryError: As `Upscaler.upscale`.
     """
-    width, height = plan.size
+    width, height = plan.frame_size
     sources, results, seconds = list[Frame](), list[Frame](), 0.0
     with closing(frames_of(plan.video, plan.span.start, context.options.video.deinterlace)) as frames:
         for frame in islice(frames, 2):
@@ -160,14 +160,16 @@ class _Sizes:
 
 def _encoded(plan: VideoPlan, frames: list[Frame], folder: Path, interpolate: bool) -> _Sizes:
     """Encode frames as the output will be, and return their bytes."""
-    path, arguments, size = folder / "trial.mkv", list(plan.arguments), plan.size
+    path, arguments, size = folder / "trial.mkv", list(plan.final_arguments), plan.frame_size
     if not frames:
         return _Sizes(keyframes=[], others=[])
     if interpolate:
         height, width = frames[0].pixels.shape[:2]
         size = Dimensions(width, height)
         at = arguments.index("-vf") + 1
-        arguments[at] = f"scale={plan.size.width}:{plan.size.height}:flags=lanczos,{arguments[at]}"
+        arguments[at] = (
+            f"scale={plan.frame_size.width}:{plan.frame_size.height}:flags=lanczos,{arguments[at]}"
+        )
     with SegmentWriter(path, plan.video, arguments, size) as writer:
         for frame in frames:
             writer.add(frame)

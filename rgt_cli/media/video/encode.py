@@ -113,6 +113,20 @@ def fitted_size(size: Dimensions, pix_fmt: str) -> Dimensions:
     return Dimensions(size.width // across * across, size.height // down * down)
 
 
+def squared(size: Dimensions, sample_aspect: Fraction) -> Dimensions:
+    """Return the size of frames whose pixels become square; no side becomes shorter."""
+    if sample_aspect > 1:
+        return Dimensions(round(size.width * sample_aspect), size.height)
+    return Dimensions(size.width, round(size.height / sample_aspect))
+
+
+def stretching(arguments: Sequence[str], size: Dimensions) -> list[str]:
+    """Return the arguments of an encoder that first scales the frames to a size."""
+    scale = f"scale={size.width}:{size.height}:flags=lanczos+accurate_rnd"
+    at = list(arguments).index("-vf") + 1
+    return [*arguments[:at], f"{scale},{arguments[at]}", *arguments[at + 1 :]]
+
+
 def encoder_arguments(
     video: Video, codec: Codec, encoding: VideoEncoding, pix_fmt: str, size: Dimensions
 ) -> list[str]:
@@ -173,7 +187,7 @@ def _x265_parameters(video: Video) -> list[str]:
 def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: Dimensions) -> list[str]:
     """Return the filters that convert 16 bits of RGB to a pixel format and set its color tags."""
     layout, color = av.VideoFormat(pix_fmt), video.color
-    aspect = f"setsar={video.sample_aspect.numerator}/{video.sample_aspect.denominator}"
+    aspect = f"setsar={video.sample_aspect.numerator}/{video.sample_aspect.denominator}:max=65535"
     if codec.encoder == "gif":
         palette = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"
         return [*(_to_sdr(color) if is_hdr(color) else []), aspect, palette]
@@ -247,22 +261,6 @@ def _written_color(video: Video, codec: Codec, pix_fmt: str, size: Dimensions) -
         matrix=BT2020 if color.primaries == BT2020 else color.matrix_at(size.height),
         full_range=False,
     )
-
-
-def try_encoder(arguments: Sequence[str], size: Dimensions, has_alpha: bool) -> None:
-    """Encode one black frame, to find out whether the encoder accepts its arguments.
-
-    Raises:
-        UsageError: The encoder rejects them.
-    """
-    pix_fmt = "rgba64le" if has_alpha else "rgb48le"
-    black = f"color=black:size={size.width}x{size.height}:rate=25,format={pix_fmt}"
-    code, _, stderr = ffmpeg.run(
-        ["-v", "error", "-f", "lavfi", "-i", black, "-frames:v", "1", *arguments, "-f", "null", "-"]
-    )
-    if code:
-        reason = ffmpeg.in_words(stderr.splitlines(), code)
-        raise UsageError(f"the encoder rejects its options: {reason}")
 
 
 class SegmentWriter:

@@ -76,7 +76,7 @@ def _loss(video: Video, codec: Codec, name: str) -> float:
 
 
 def _is_candidate(codec: Codec, name: str) -> bool:
-    refused = codec.alpha_formats and name not in codec.alpha_formats
+    refused = codec.alpha_formats is not None and name not in codec.alpha_formats
     return _is_usable(name) and not (refused and supports_alpha(name))
 
 

@@ -33,7 +33,8 @@ MKV = Container(name="mkv", suffixes=(".mkv",), muxer="matroska")
      ("x264", "rgb24", 8, False, "yuv420p"), ("ffv1", "gbrp10le", 10, False, "gbrp10le"),
      ("vp9", "yuva420p", 8, True, "yuva420p"), ("prores", "yuva444p12le", 12, True, "yuva444p12le"),
      ("vp9", "yuva444p12le", 12, True, "yuva420p"), ("x264", "pal8", 8, False, "yuv420p"),
-     ("x264", "bgra", 8, False, "yuv420p"), ("ffv1", "pal8", 8, False, "bgr0"),
+     ("x265", "yuva444p12le", 12, True, "yuv444p12le"), ("x264", "bgra", 8, False, "yuv420p"),
+     ("ffv1", "pal8", 8, False, "bgr0"),
      ("gif", "yuv420p", 8, False, "pal8"), ("av1", "yuv444p", 8, False, "yuv420p")],
 )  # fmt: skip
 def test_pixel_format_preserves_the_most(

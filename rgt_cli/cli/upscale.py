@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, available_scales, lookup
+from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, lookup
 from rgt_cli.cli import options, upscale_options
 from rgt_cli.cli.command import Command, common
 from rgt_cli.cli.console import Console
@@ -43,7 +43,8 @@ from rgt_cli.jobs import (
     run_jobs,
     watch_jobs,
 )
-from rgt_cli.jobs.automatic import CLEAN, COMPRESSED, AutomaticModels
+from rgt_cli.jobs.automatic import AutomaticModels
+from rgt_cli.jobs.models import ModelLoader
 from rgt_cli.jobs.plan import check_output_folder
 from rgt_cli.jobs.resume import Partition, remove_remains
 from rgt_cli.jobs.sources import is_pattern
@@ -51,7 +52,7 @@ from rgt_cli.jobs.workload import Workload
 from rgt_cli.size import Size
 
 if TYPE_CHECKING:
-    from rgt_cli.inference import MultiPassUpscaler, Upscaler
+    from rgt_cli.inference import MultiPassUpscaler
 
 
 @click.command(cls=Command)
@@ -202,43 +203,18 @@ class _Command:
 
     def _load_upscalers(self) -> tuple[MultiPassUpscaler, AutomaticModels | None]:
         """Return the upscaler of the model, and what chooses another one for some inputs."""
-        if self.model.model != CLEAN:
-            return self._load_upscaler(self.model.model), None
-
-        def load(name: str) -> MultiPassUpscaler:
-            return self._load_upscaler(name, lambda: chooser.examples[name])
-
-        chooser = AutomaticModels({name: load(name) for name in (CLEAN, COMPRESSED)})
-        return chooser.upscalers[CLEAN], chooser
-
-    def _load_upscaler(self, model: str, example: Callable[[], str] | None = None) -> MultiPassUpscaler:
-        """Return the upscaler of a model.
-
-        Args:
-            model: Its name.
-            example: Returns the input that it was chosen for; None if it was requested.
-        """
-        from rgt_cli.inference import MultiPassUpscaler
-
-        announced = set[str]()
-
-        def load(scale: int | None) -> Upscaler:
-            with self.console.downloads() as progress:
-                upscaler = dataclasses.replace(self.model, model=model).load(scale, progress)
-            for note in upscaler.notes:
-                self.console.warn(note)
-            if example and upscaler.name not in announced:
-                announced.add(upscaler.name)
-                self.console.info(f"using the model {upscaler.name} for {example()}")
-            return upscaler
-
-        by_network = self.options.image.alpha == "network"
-        upscaler = MultiPassUpscaler(
-            self.size, load, available_scales(model), by_network, preload=not example
+        loader = ModelLoader(
+            options=self.model,
+            size=self.size,
+            alpha_by_network=self.options.image.alpha == "network",
+            note=self.console.warn,
+            chosen=lambda model, file: self.console.info(f"using the model {model} for {file}"),
+            downloads=self.console.downloads,
         )
+        upscaler, chooser = loader.load()
         if upscaler.size.scale:
             _warn_multi_pass(self.console, upscaler, upscaler.size.scale)
-        return upscaler
+        return upscaler, chooser
 
     @contextmanager
     def _session(

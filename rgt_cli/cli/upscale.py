@@ -32,6 +32,7 @@ from rgt_cli.jobs import (
     JobOptions,
     Journal,
     ModelOptions,
+    Outcome,
     OutputOptions,
     RunContext,
     VideoOptions,
@@ -44,6 +45,7 @@ from rgt_cli.jobs import (
     watch_jobs,
 )
 from rgt_cli.jobs.automatic import AutomaticModels
+from rgt_cli.jobs.devices import Devices
 from rgt_cli.jobs.models import ModelLoader
 from rgt_cli.jobs.plan import check_output_folder
 from rgt_cli.jobs.resume import Partition, remove_remains
@@ -53,6 +55,10 @@ from rgt_cli.size import Size
 
 if TYPE_CHECKING:
     from rgt_cli.inference import MultiPassUpscaler
+
+
+RunJobs = Callable[[list[Job], RunContext], Iterator[Outcome]]
+"""Does jobs, and yields the outcome of each as soon as it is known."""
 
 
 @click.command(cls=Command)
@@ -101,14 +107,16 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
         raise NoInputError("no input files given: `rgt upscale --help` shows examples")
     if len(sources) == 2 and sources[0].exists() and not (sources[1].exists() or is_pattern(sources[1])):
         raise NoInputError(f"{sources[1]}: no such file: to name the output, use -o {sources[1]}")
+    devices = run.devices(model.device)
     command = _Command(
         console=console,
         inputs=inputs,
         options=JobOptions(image=image, video=video, output=output, max_pixels=inputs.max_pixels),
         existing=existing,
         size=size or _default_size(model.model),
-        model=model,
+        model=dataclasses.replace(model, device="cpu") if devices else model,
         run=run,
+        devices=devices,
     )
     if len(sources) > 1 or sources[0].is_dir() or is_pattern(sources[0]):
         return command.upscale_many(sources)
@@ -137,6 +145,8 @@ class _Command:
     """None is the factor of the model, which only its file tells."""
     model: ModelOptions
     run: RunOptions
+    devices: Devices | None
+    """Where workers should run; None to compute in this process."""
 
     def upscale_one(self, files: Files) -> int:
         """Upscale one named file, without a journal."""
@@ -217,6 +227,19 @@ class _Command:
         return upscaler, chooser
 
     @contextmanager
+    def _run_jobs(self) -> Iterator[RunJobs]:
+        """Yield what runs jobs: on the device of this process, or on workers."""
+        if self.devices is None or self._previews:
+            yield run_jobs
+            return
+        from rgt_cli.jobs.cluster import Workers
+        from rgt_cli.jobs.worker import WorkerSpec
+
+        spec = WorkerSpec(model=self.model, size=self.size, options=self.options)
+        with Workers.on(self.devices, spec) as workers:
+            yield workers.run_jobs
+
+    @contextmanager
     def _session(
         self,
         upscaler: MultiPassUpscaler,
@@ -225,8 +248,12 @@ class _Command:
         *,
         graceful: bool = True,
     ) -> Iterator[_Session]:
-        with graceful_shutdown(self.console) if graceful else nullcontext(Stop()) as stop:
+        with (
+            self._run_jobs() as run_jobs,
+            graceful_shutdown(self.console) if graceful else nullcontext(Stop()) as stop,
+        ):
             yield _Session(
+                run_jobs=run_jobs,
                 console=self.console,
                 run_options=self.run,
                 report=RunReport(self.run.print_events),
@@ -251,6 +278,7 @@ class _Session:
     chooser: AutomaticModels | None
     """Chooses another upscaler for some inputs."""
     journal: Journal | None
+    run_jobs: RunJobs
 
     def preview(self, found: Partition) -> int:
         """Print what would be done, or write sample frames, and return the exit code."""
@@ -284,7 +312,7 @@ class _Session:
     def _run_round(self, jobs: list[Job]) -> None:
         remove_remains(jobs)
         with Workload(jobs) as workload, self.console.jobs(workload, len(jobs)) as progress:
-            for outcome in run_jobs(jobs, self._context(progress.part)):
+            for outcome in self.run_jobs(jobs, self._context(progress.part)):
                 self.report.add(outcome)
                 progress.finished(outcome.job)
                 for warning in () if outcome.job.is_video else outcome.warnings:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -79,6 +79,8 @@ class Outcome:
     """What was lost or changed, although the output was written."""
     model: str = ""
     """The names of the models that computed it."""
+    worker: str = ""
+    """The machine and device that computed it; empty if it was computed by this process."""
 
 
 class Stopped(Exception):  # noqa: N818 - a signal, not an error
@@ -116,6 +118,8 @@ class RunContext:
     """Set when the run should stop after the current image or segment."""
     warn: Callable[[str], None]
     """Called with each warning as soon as it is known."""
+    device: AbstractContextManager[object] = field(default_factory=nullcontext)
+    """Entered while the network computes, where several runs share a device."""
     chooser: ModelChooser | None = None
     """Chooses the upscaler of each job; None if `upscaler` does all of them."""
 

@@ -46,17 +46,20 @@ class ModelLoader:
             return self._upscaler(self.options.model), None
 
         def load(name: str) -> MultiPassUpscaler:
-            return self._upscaler(name, lambda: chooser.examples[name])
+            return self._upscaler(name, lambda: chooser.examples.get(name))
 
         chooser = AutomaticModels({name: load(name) for name in (CLEAN, COMPRESSED)})
         return chooser.upscalers[CLEAN], chooser
 
-    def _upscaler(self, model: str, example: Callable[[], str] | None = None) -> MultiPassUpscaler:
+    def _upscaler(
+        self, model: str, example: Callable[[], str | None] | None = None
+    ) -> MultiPassUpscaler:
         """Return the upscaler of a model.
 
         Args:
             model: Its name.
-            example: Returns the input that it was chosen for; None if it was requested.
+            example: Returns the input that it was chosen for, if there is one yet; None if the model was
+                requested.
         """
         from rgt_cli.inference import MultiPassUpscaler
 
@@ -67,9 +70,9 @@ class ModelLoader:
                 upscaler = replace(self.options, model=model).load(scale, progress)
             for note in upscaler.notes:
                 self.note(note)
-            if example and upscaler.name not in announced:
+            if example and (file := example()) and upscaler.name not in announced:
                 announced.add(upscaler.name)
-                self.chosen(upscaler.name, example())
+                self.chosen(upscaler.name, file)
             return upscaler
 
         native = available_scales(model)

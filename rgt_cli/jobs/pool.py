@@ -50,19 +50,28 @@ class Member:
         return f"{self.fitness.host} {self.slot.name}"
 
 
-def import_ray() -> Any:
-    """Import Ray, without messages and statistics.
+def import_ray(*, is_local: bool) -> Any:
+    """Import Ray, without its messages and statistics.
+
+    Args:
+        is_local: Whether it will be used on this machine only.
 
     Raises:
         UsageError: It is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if is_local:  # this variable lets Ray use the loopback address, on every system
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
+        from ray._private import worker
     except ImportError as error:
         raise UsageError(
             'several devices need Ray, which is not installed: pip install "rgt-cli[cluster]"'
         ) from error
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # Ray prints on stdout why a worker died. We report that ourselves, and stdout may receive events.
+    worker.print_to_stdstream = lambda *arguments, **options: None
     return ray
 
 
@@ -73,7 +82,7 @@ def session(devices: Devices) -> Iterator[Any]:
     Raises:
         UsageError: Ray is not installed, or there is no cluster at the address.
     """
-    ray = import_ray()
+    ray = import_ray(is_local=not devices.address)
     arguments: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if devices.address:
         arguments |= {"address": devices.address}
@@ -84,7 +93,6 @@ def session(devices: Devices) -> Iterator[Any]:
             "num_gpus": 0,
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE,
-            "_node_ip_address": "127.0.0.1",
         }
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -266,8 +274,11 @@ class Pool:
 
 
 def reason_of(error: Exception) -> str:
-    """Return why a worker failed, in one line."""
+    """Return why a call of a worker failed, in one line."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, RGTError):
         return str(cause)
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(cause, Exception):
+        return f"unexpected {type(cause).__name__}: {cause}"
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,23 +1,53 @@
-"""Upscale images with RGT, the Recursive Generalization Transformer.
+"""Upscale images and videos with RGT, the Recursive Generalization Transformer.
 
-from rgt_cli import Upscaler
+from rgt_cli import Upscaler, upscale_file
 
 large = Upscaler(scale=4).upscale(image)
+upscale_file("clip.mkv", scale=2)
 """
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from rgt_cli.inference import Upscaler
+from rgt_cli.errors import (
+    CheckpointError,
+    InputError,
+    NoInputError,
+    OutOfMemoryError,
+    OutputError,
+    RGTError,
+    UsageError,
+)
 
-__all__ = ["Upscaler", "__version__"]
+if TYPE_CHECKING:
+    from rgt_cli.api import Outcome, Upscaler, upscale_file, upscale_folder, upscale_video
+
+__all__ = [
+    "CheckpointError",
+    "InputError",
+    "NoInputError",
+    "OutOfMemoryError",
+    "Outcome",
+    "OutputError",
+    "RGTError",
+    "Upscaler",
+    "UsageError",
+    "__version__",
+    "upscale_file",
+    "upscale_folder",
+    "upscale_video",
+]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only when `Upscaler` is used, so that `rgt --help` starts at once."""
-    if name == "Upscaler":
-        from rgt_cli.inference import Upscaler
+    """Import what needs other libraries only when it is used, so that `rgt --help` starts at once."""
+    if name in __all__:
+        from rgt_cli import api
 
-        return Upscaler
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those that are not imported yet included."""
+    return __all__

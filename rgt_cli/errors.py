@@ -46,7 +46,7 @@ class CheckpointError(RGTError):
 
 
 class OutOfMemoryError(RGTError):
-    """A tile does not fit in memory: the requested one, or the smallest that is tried."""
+    """A tile does not fit in memory, the requested or the smallest one, or an image with its output."""
 
     exit_code = ExitCode.OUT_OF_MEMORY
 

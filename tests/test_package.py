@@ -14,20 +14,22 @@ from tests.helpers import DATA
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "rgt_cli"
-LEAVES = {"errors", "files", "size"}
+LEAVES = {"errors", "files", "size", "values"}
 ALLOWED = {
     "errors": set[str](),
     "size": set[str](),
     "files": {"errors"},
+    "values": {"errors", "size"},
     "network": set[str](),
     "media": LEAVES,
     "checkpoints": {"network"} | LEAVES,
     "inference": {"checkpoints", "network"} | LEAVES,
     "measure": {"inference", "media", "network"} | LEAVES,
     "jobs": {"media", "inference", "checkpoints"} | LEAVES,
+    "api": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
     "cli": {"jobs", "media", "inference", "checkpoints", "network", "measure", ""} | LEAVES,
     "__main__": {"cli"},
-    "": {"inference"} | LEAVES,
+    "": {"api", "errors"},
 }
 """Folder or module directly under rgt_cli -> those that it may import; "" is rgt_cli/__init__.py."""
 UNUSED_BY_MEDIA = {"torch", "click", "rich"}

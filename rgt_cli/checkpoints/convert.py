@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rgt_cli.checkpoints.detect import is_derived
 from rgt_cli.checkpoints.load import network_from_state_dict, read_state_dict
+from rgt_cli.checkpoints.tensors import is_derived
 from rgt_cli.errors import CheckpointError
 from rgt_cli.files import atomic_path, cannot_write
 from rgt_cli.network import RGTConfig

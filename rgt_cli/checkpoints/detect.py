@@ -11,12 +11,16 @@ from torch import Tensor
 from rgt_cli.errors import CheckpointError
 from rgt_cli.network import RGTConfig
 
-_DERIVED = re.compile(r"\.(attn_mask_[01]|relative_position_index|rpe_biases)$")
-
-
-def is_derived(key: str) -> bool:
-    """Return whether `key` names a buffer that follows from the hyper-parameters, not a weight."""
-    return bool(_DERIVED.search(key))
+_MAX_GROUPS = 64
+_MAX_BLOCKS = 256
+"""Blocks in all groups. The published RGT has 48."""
+_MAX_CHANNELS = 4096
+_MAX_HEADS = 256
+_MAX_RATIO = 64
+_MAX_UPSCALE = 16
+_MAX_WINDOW = 4096
+"""Pixels of a window. The memory of L-SA grows with their square; the published RGT has 256."""
+_BLOCK = re.compile(r"layers\.(0|[1-9][0-9]{0,8})\.blocks\.(0|[1-9][0-9]{0,8})\.gamma")
 
 
 def detect_config(state: Mapping[str, Tensor]) -> RGTConfig:
@@ -34,9 +38,11 @@ def detect_config(state: Mapping[str, Tensor]) -> RGTConfig:
             or has the wrong shape.
     """
     try:
-        return _detect(state)
+        config = _detect(state)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError("not an RGT checkpoint: its tensors have unexpected shapes") from error
+    _check_limits(config)
+    return config
 
 
 def _detect(state: Mapping[str, Tensor]) -> RGTConfig:
@@ -63,6 +69,27 @@ def _detect(state: Mapping[str, Tensor]) -> RGTConfig:
     )
 
 
+def _check_limits(config: RGTConfig) -> None:
+    """Refuse a network that is absurd, before time and memory are spent on it.
+
+    Raises:
+        CheckpointError: The message names the hyper-parameter.
+    """
+    height, width = config.split_size
+    limits = {
+        "channels": (config.embed_dim, _MAX_CHANNELS),
+        "channels of an image": (config.in_chans, _MAX_CHANNELS),
+        "heads": (*config.num_heads, _MAX_HEADS),
+        "ratio of the MLP": (config.mlp_ratio, _MAX_RATIO),
+        "ratio of RG-SA": (config.c_ratio, _MAX_RATIO),
+        "upscaling factor": (config.upscale, _MAX_UPSCALE),
+        "pixels of a window": (height, width, height * width, _MAX_WINDOW),
+    }
+    for name, (*values, limit) in limits.items():
+        if unsupported := [value for value in values if not 0 < value <= limit]:
+            raise CheckpointError(f"not an RGT checkpoint: unsupported {name}: {unsupported[0]:.10g}")
+
+
 def _shape(state: Mapping[str, Tensor], key: str, dimensions: int) -> tuple[int, ...]:
     """Return the shape of a tensor that every RGT has."""
     if key not in state:
@@ -78,15 +105,17 @@ def _shape(state: Mapping[str, Tensor], key: str, dimensions: int) -> tuple[int,
 
 def _depth(state: Mapping[str, Tensor]) -> tuple[int, ...]:
     """Return the number of blocks in each residual group."""
-    blocks = {
-        (int(match[1]), int(match[2]))
-        for match in (re.match(r"layers\.(\d+)\.blocks\.(\d+)\.gamma$", key) for key in state)
-        if match
-    }
+    blocks = [
+        (int(match[1]), int(match[2])) for match in map(_BLOCK.fullmatch, state) if match is not None
+    ]
     groups = 1 + max((group for group, _ in blocks), default=-1)
     if not groups:
         raise CheckpointError(
             "not an RGT checkpoint: it has no residual groups (layers.0.blocks.0.gamma)"
+        )
+    if groups > _MAX_GROUPS or len(blocks) > _MAX_BLOCKS:
+        raise CheckpointError(
+            f"not an RGT checkpoint: it has {groups} residual groups and {len(blocks)} blocks"
         )
     return tuple(sum(group == index for group, _ in blocks) for index in range(groups))
 
@@ -100,6 +129,8 @@ def _upscale(state: Mapping[str, Tensor], direct_channels: int | None) -> int:
     for key in sorted(k for k in state if re.match(r"upsample\.\d+\.weight$", k)):
         out, features, *_ = _shape(state, key, 4)
         scale *= _root(out // features, key)
+        if scale > _MAX_UPSCALE:
+            break  # it is refused, and could become too large to be printed
     return scale
 
 
@@ -117,12 +148,21 @@ def _split_size(state: Mapping[str, Tensor]) -> tuple[int, int]:
     """Return height and width of the windows of L-SA, in pixels."""
     offsets = next((v for k, v in state.items() if k.endswith("attns.0.rpe_biases")), None)
     if offsets is not None:
+        if not offsets.isfinite().all():
+            raise CheckpointError("not an RGT checkpoint: rpe_biases is not finite")
         height, width = (int(offsets[:, axis].max()) + 1 for axis in (0, 1))
+        if tuple(offsets.shape) != ((2 * height - 1) * (2 * width - 1), 2):
+            raise CheckpointError(
+                f"not an RGT checkpoint: rpe_biases has the shape {tuple(offsets.shape)}, "
+                f"which does not fit a window of {height} x {width} pixels"
+            )
         return height, width
     index = next((v for k, v in state.items() if k.endswith("attns.0.relative_position_index")), None)
     if index is not None:
         # Along a row of the window the offset falls by one; at the next row it falls by 2 W - 1.
         falls = (index[0, 0] - index[0]).tolist()
         width = next((at for at, fall in enumerate(falls) if fall != at), len(falls))
+        if falls != [at // width * (2 * width - 1) + at % width for at in range(len(falls))]:
+            raise CheckpointError("not an RGT checkpoint: relative_position_index fits no window")
         return len(falls) // width, width
     return RGTConfig.split_size

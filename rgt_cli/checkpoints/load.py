@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rgt_cli.checkpoints.detect import detect_config, is_derived
+from rgt_cli.checkpoints.archive import MAX_BYTES, MAX_HEADER
+from rgt_cli.checkpoints.detect import detect_config
+from rgt_cli.checkpoints.foreign import foreign_architecture
+from rgt_cli.checkpoints.pickles import check_pickle
+from rgt_cli.checkpoints.tensors import check_tensors, is_derived, shown
 from rgt_cli.errors import CheckpointError
 from rgt_cli.network import RGT
 
 logger = logging.getLogger(__name__)
 
-_WRAPPERS = ("params_ema", "params", "state_dict", "model")
+_WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "model", "net_g")
 """Keys of the dicts that training frameworks put around a state dict, the preferred ones first."""
 _PREFIXES = ("module.", "net_g.")
 """Prefixes that training frameworks put before the names of tensors."""
+_MAX_WRAPPERS = 4
+"""Dicts around a state dict. A dict may contain itself."""
 _MAX_DEFECTS = 5
 """Defects to list in one message."""
 
@@ -56,7 +60,7 @@ def network_from_state_dict(state: Mapping[str, Tensor]) -> RGT:
     try:
         with torch.device("meta"):  # the weights come from the file: allocate and initialize none
             network = RGT(config)
-    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"no RGT has these hyper-parameters: {config}: {error}") from error
     weights = {key: value for key, value in state.items() if not is_derived(key)}
     if defects := _defects(weights, network.state_dict()):
@@ -71,7 +75,7 @@ def network_from_state_dict(state: Mapping[str, Tensor]) -> RGT:
 def _defects(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
     """Return the defects of `weights`, a few words for each tensor."""
     defects = [f"missing {key}" for key in expected if key not in weights]
-    defects += [f"unexpected {key}" for key in weights if key not in expected]
+    defects += [f"unexpected {shown(key)}" for key in weights if key not in expected]
     defects += [
         f"{key} is {tuple(weights[key].shape)} instead of {tuple(value.shape)}"
         for key, value in expected.items()
@@ -83,42 +87,67 @@ def _defects(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> l
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint file, unwrapped. Those of safetensors are memory maps.
 
+    What the file claims to contain is compared with its size before anything is allocated.
+
     Raises:
-        CheckpointError: The file is missing, damaged, or a pickle that could run code.
+        CheckpointError: The file is missing, damaged, a pickle that could run code, or made for another
+            network than RGT.
     """
     try:
-        if path.suffix.lower() == ".safetensors":
-            content = load_file(path)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an odd pickle is refused with a message of our own
-                content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _read_content(path)
+    except CheckpointError:
+        raise
     except FileNotFoundError as error:
         raise CheckpointError("no such file") from error
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            "refused: it is damaged, or a pickle that could run code; use a file with plain weights"
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "unexpected end of file"
-        raise CheckpointError(f"damaged, or not a checkpoint: {reason}") from error
-    return _unwrap(content)
+    except (
+        Exception
+    ) as error:  # the libraries do not document what they raise for a file made to confuse
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"damaged, or not a checkpoint: {shown(reason, 200)}") from error
+    state = _unwrap(content)
+    check_tensors(state, path.stat().st_size)
+    return state
+
+
+def _read_content(path: Path) -> object:
+    """Return what a checkpoint file contains."""
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise CheckpointError(f"not an RGT checkpoint: a file of {size} bytes is too large for an RGT")
+    if path.suffix.lower() == ".safetensors":
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > min(size, MAX_HEADER):
+            raise CheckpointError(
+                f"damaged, or not a checkpoint: it claims to have a header of {header} bytes"
+            )
+        return load_file(path)
+    check_pickle(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an odd pickle is refused with a message of our own
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _unwrap(content: object) -> dict[str, Tensor]:
     """Return the state dict inside the content of a checkpoint file, without prefixes."""
-    while isinstance(content, Mapping):
+    depth = 0
+    while isinstance(content, Mapping) and depth < _MAX_WRAPPERS:
         wrapper = next((k for k in _WRAPPERS if isinstance(content.get(k), Mapping)), None)
         if wrapper is None:
             break
-        content = content[wrapper]
+        content, depth = content[wrapper], depth + 1
     if not isinstance(content, Mapping):
         raise CheckpointError("not a checkpoint: it contains no state dict")
-    state: dict[str, Tensor] = {}
-    for key, value in content.items():
+    state = {_without_prefix(key) if isinstance(key, str) else key: content[key] for key in content}
+    if foreign := foreign_architecture(key for key in state if isinstance(key, str)):
+        raise CheckpointError(f"contains {foreign}; rgt loads RGT and RGT-S only")
+    for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise CheckpointError(f"not a checkpoint: {key!r} is not a tensor")
-        while key.startswith(_PREFIXES):
-            key = key.split(".", 1)[1]
-        state[key] = value
+            raise CheckpointError(f"not a checkpoint: {shown(str(key))} is not a tensor")
     return state
+
+
+def _without_prefix(key: str) -> str:
+    while key.startswith(_PREFIXES):
+        key = key.split(".", 1)[1]
+    return key

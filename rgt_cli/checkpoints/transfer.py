@@ -35,8 +35,10 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.file_download import HfFileMetadata, http_get
+from huggingface_hub.hf_api import RepoFile
 from tqdm import tqdm
 
+from rgt_cli.checkpoints.archive import MAX_BYTES
 from rgt_cli.checkpoints.cache import DownloadProgress
 from rgt_cli.checkpoints.catalogue import SUFFIXES, Location
 from rgt_cli.errors import OutputError
@@ -49,8 +51,6 @@ else:
 
 logger = logging.getLogger(__name__)
 
-MAX_BYTES = 2 << 30
-"""Bytes. No RGT is nearly as large, so a larger file is refused before it fills a disk."""
 ATTEMPTS = 3
 """Requests to a busy or failing server before giving up."""
 MAX_WAIT = 30.0
@@ -78,7 +78,7 @@ def fetch_from_hub(
     repo, file = location.hub or "", location.file
     try:
         if file is None:
-            file = _find_checkpoint(repo)
+            file = _find_checkpoint(location)
         if not again:
             cached = try_to_load_from_cache(repo, file, revision=location.revision)
             if isinstance(cached, str):
@@ -143,9 +143,21 @@ def _size_at(url: str) -> int | None:
         return None  # some servers support GET only
 
 
-def _find_checkpoint(repo: str) -> str:
-    """Return the path of the only checkpoint in a repository. Prefer safetensors to pickles."""
-    names = HfApi().list_repo_files(repo)
+def _find_checkpoint(location: Location) -> str:
+    """Return the path of the checkpoint in a repository.
+
+    It is the one with the expected hash. If no hash is expected, it is the only safetensors file, or
+    else the only pickle.
+    """
+    repo = location.hub or ""
+    tree = HfApi().list_repo_tree(repo, recursive=True, revision=location.revision)
+    files = [entry for entry in tree if isinstance(entry, RepoFile)]
+    if location.sha256:
+        for file in files:
+            if file.lfs and file.lfs.sha256 == location.sha256:
+                return file.path
+        raise TransferError("no file in this repository has the expected hash")
+    names = [file.path for file in files]
     for suffix in SUFFIXES:
         found = [name for name in names if name.lower().endswith(suffix)]
         if len(found) == 1:

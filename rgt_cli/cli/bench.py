@@ -12,8 +12,9 @@ import click
 from rgt_cli.cli import options
 from rgt_cli.cli.command import Command, common, option
 from rgt_cli.cli.console import Console
-from rgt_cli.cli.param_types import MIN_TILE, ListType
+from rgt_cli.cli.param_types import ListType
 from rgt_cli.jobs import ModelOptions
+from rgt_cli.values import MIN_TILE
 
 if TYPE_CHECKING:
     from rgt_cli.inference.device import Precision

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -125,16 +125,6 @@ def group(
         return call  # type: ignore[return-value]
 
     return decorate
-
-
-def reject_several(given: Sequence[str]) -> None:
-    """Refuse options that exclude each other.
-
-    Raises:
-        UsageError: More than one of them is given.
-    """
-    if len(given) > 1:
-        raise click.UsageError(f"{' and '.join(given)} exclude each other: use one of them")
 
 
 def _set_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from rgt_cli.checkpoints import cache
-from rgt_cli.checkpoints.catalogue import CatalogueEntry, catalogue, lookup
+from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, catalogue, lookup
 from rgt_cli.checkpoints.describe import (
     MEASURED_SIDE,
     FileFacts,
@@ -52,8 +52,11 @@ def models(context: click.Context, as_json: bool) -> None:
     if as_json:
         _print_json({"models": [asdict(model) for model in facts]})
         return
-    columns = ["name", "short", "variant", "scale", "purpose", "license", "size", "state"]
-    context.obj.table(columns, [_row(model) for model in facts])
+    console: Console = context.obj
+    columns = ["name", "scale", "made for"]
+    optional = ["s/MP", "state", "variant", "full name", "size", "license"]
+    console.table([*columns, *optional], [_row(model) for model in facts], optional=optional)
+    console.info(_legend())
 
 
 def _print_json(content: dict[str, Any]) -> None:
@@ -61,16 +64,28 @@ def _print_json(content: dict[str, Any]) -> None:
 
 
 def _row(model: ModelFacts) -> list[str]:
+    seconds = model.seconds_per_megapixel
+    is_default = any(model.short == bundled for bundled, _ in AUTOMATIC.values())
     return [
-        model.name,
-        model.short or "",
-        model.variant or "",
+        f"{model.short or model.name}{' *' if is_default else ''}",
         f"x{model.scale}" if model.scale else "",
-        model.purpose or "",
-        model.license or "",
-        format_bytes(model.bytes) if model.bytes else "",
+        model.description or "",
+        f"{seconds:.0f}" if seconds else "",
         model.state,
+        model.variant or "",
+        model.name if model.short else "",
+        format_bytes(model.bytes) if model.bytes else "",
+        model.license or "",
     ]
+
+
+def _legend() -> str:
+    """Return the explanation of the marks and units of the table."""
+    on_gpu = " and ".join(published for _, published in AUTOMATIC.values())
+    return (
+        f"* is used without -m; on a CUDA GPU, {on_gpu} are. "
+        "s/MP: seconds for a megapixel of input at x4, on two CPU cores"
+    )
 
 
 @models.command()
@@ -78,7 +93,8 @@ def _row(model: ModelFacts) -> list[str]:
 @options.native_scale
 @options.json_flag
 @common
-def info(model: str, scale: int | None, as_json: bool) -> None:
+@click.pass_obj
+def info(console: Console, model: str, scale: int | None, as_json: bool) -> None:
     """Describe MODEL, its license and its network.
 
     \b
@@ -102,20 +118,22 @@ def info(model: str, scale: int | None, as_json: bool) -> None:
         if file.sha256 != facts.sha256:
             lines |= {"size of path": format_bytes(file.bytes), "sha256 of path": file.sha256}
         lines |= _network_lines(file)
-    width = max(map(len, lines))
-    for title, text in lines.items():
-        if text:
-            click.echo(f"{title:{width}}  {text}")
+    console.facts({title: text for title, text in lines.items() if text})
 
 
 def _model_lines(facts: ModelFacts, model: str) -> dict[str, str | None]:
-    """Return the facts of a model for a person: title -> text. The purpose comes first."""
+    """Return the facts of a model for a person: title -> text. What it is for comes first."""
+    seconds = facts.seconds_per_megapixel
     missing = f"not downloaded; run: rgt models download {model}"
     return {
-        "purpose": f"{facts.note} ({facts.purpose})" if facts.note else None,
+        "made for": facts.description,
         "name": facts.name,
         "variant": facts.variant,
         "scale": f"x{facts.scale}" if facts.scale else None,
+        "speed": f"{seconds:.0f} s for a megapixel of input at x4, on two CPU cores"
+        if seconds
+        else None,
+        "purpose": facts.purpose,
         "license": facts.license,
         "author": facts.author,
         "source": " or ".join(facts.source),

@@ -7,18 +7,22 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
-from rgt_cli.cli.console import Console
+from rgt_cli.cli.console import Console, format_bytes
 from rgt_cli.cli.signals import Stop
 from rgt_cli.errors import ExitCode
 from rgt_cli.files import write_text
-from rgt_cli.jobs import Outcome
+from rgt_cli.jobs import Job, Outcome
+from rgt_cli.jobs.forecast import Forecast
 from rgt_cli.jobs.resume import Partition, Skipped
 
+_PROGRESS_SECONDS = 1.0
+"""Seconds between events of progress."""
 SCHEMA = 1
 """Version of the keys of events and reports; the manual lists them under `rgt help reference`."""
 
@@ -41,7 +45,13 @@ class RunReport:
     planned: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    forecasts: list[Forecast] = field(default_factory=list)
+    """What a run would do; for a dry run."""
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """What the report file lists of outcomes and forecasts."""
     started: float = field(default_factory=time.monotonic)
+    _progress_after: float = 0.0
+    """When the next event of progress may be printed."""
 
     def plan(self, found: Partition) -> None:
         """Add the jobs to do, and those that are skipped."""
@@ -50,10 +60,26 @@ class RunReport:
         self.skipped += found.skipped
         self._event("start", schema=SCHEMA, planned=pending, skipped=skipped, ignored=self.ignored)
 
+    def progress(self, job: Job, done: int, total: int) -> None:
+        """Report that so many frames or tiles of a job are done, once a second at most."""
+        now = time.monotonic()
+        if total > 1 and now >= self._progress_after:
+            self._progress_after = now + _PROGRESS_SECONDS
+            self._event("progress", source=job.name, target=job.target_name, done=done, total=total)
+
     def add(self, outcome: Outcome) -> None:
         """Add the outcome of a job."""
         self.outcomes.append(outcome)
-        self._event("failed" if outcome.error else "done", **as_json(outcome))
+        self._add_file("failed" if outcome.error else "done", as_json(outcome))
+
+    def add_forecast(self, forecast: Forecast) -> None:
+        """Add what a run would do with an input."""
+        self.forecasts.append(forecast)
+        self._add_file("planned", forecast_as_json(forecast))
+
+    def _add_file(self, event: str, facts: dict[str, Any]) -> None:
+        self.files.append(facts)
+        self._event(event, **facts)
 
     def end(self) -> None:
         """Report the end of the run."""
@@ -93,8 +119,7 @@ class RunReport:
             {"source": job.name, "target": job.target_name, "reason": reason}
             for job, reason in self.skipped
         ]
-        files = [as_json(outcome) for outcome in self.outcomes]
-        report = self.summary() | {"files": files, "skipped_files": skipped}
+        report = self.summary() | {"files": self.files, "skipped_files": skipped}
         write_text(path, json.dumps(report, indent=2) + "\n")
 
     def exit_code(self, stop: Stop) -> int:
@@ -120,8 +145,25 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 4),
         "peak_memory": outcome.peak_memory,
         "model": outcome.model or None,
+        "worker": outcome.worker or None,
         "warnings": list(outcome.warnings),
         "error": error_text(outcome) if outcome.error else None,
+    }
+
+
+def forecast_as_json(forecast: Forecast) -> dict[str, Any]:
+    """Return what a run would do with an input, for programs."""
+    return {
+        "source": forecast.job.name,
+        "target": forecast.job.target_name,
+        "source_size": forecast.source_size,
+        "target_size": forecast.target_size,
+        "frames": forecast.frames,
+        "seconds": None if forecast.seconds is None else round(forecast.seconds, 2),
+        "bytes": None if forecast.bytes is None else round(forecast.bytes),
+        "model": forecast.model,
+        "how": forecast.how,
+        "warnings": list(forecast.warnings),
     }
 
 
@@ -174,12 +216,53 @@ def _print_failures(console: Console, failed: list[Outcome]) -> None:
 
 def _print_totals(console: Console, report: RunReport) -> None:
     facts = report.summary()
-    reasons = Counter(reason for _, reason in report.skipped)
-    skipped = "".join(f", {count} skipped ({reason})" for reason, count in reasons.items())
-    ignored = ", ".join(f"{count} {reason}" for reason, count in facts["ignored"].items())
     console.info(
-        f"{facts['done']} upscaled, {facts['failed']} failed{skipped} in {facts['seconds']:.1f} s; "
-        f"device busy {facts['device_busy']:.0%}" + (f"; ignored: {ignored}" if ignored else "")
+        f"{facts['done']} upscaled, {facts['failed']} failed{_skipped(report)} in "
+        f"{facts['seconds']:.1f} s; device busy {facts['device_busy']:.0%}{_ignored(report)}"
     )
     if report.folder and facts["done"]:
         console.info(f"outputs: {report.folder}")
+
+
+def print_forecasts(console: Console, report: RunReport) -> None:
+    """Print what a run would do with each input, and with all of them."""
+    forecasts = report.forecasts
+    if not report.print_events and forecasts:
+        columns = ["input", "output", "how", "time", "size"]
+        console.table(columns, [_forecast_row(forecast) for forecast in forecasts])
+    _print_failures(console, report.failed)
+    seconds = [forecast.seconds for forecast in forecasts if forecast.seconds is not None]
+    sizes = [forecast.bytes for forecast in forecasts if forecast.bytes is not None]
+    unknown = " and more" * (min(len(seconds), len(sizes)) < len(forecasts))
+    estimate = f" in {_about(seconds)}, {_about_bytes(sizes)}{unknown}" if seconds else ""
+    failing = f", {len(report.failed)} would fail" * bool(report.failed)
+    console.info(f"{len(forecasts)} to upscale{estimate}{failing}{_skipped(report)}{_ignored(report)}")
+
+
+def _forecast_row(forecast: Forecast) -> list[str]:
+    warnings = (warning.removeprefix(f"{forecast.job.target_name}: ") for warning in forecast.warnings)
+    return [
+        forecast.job.name,
+        forecast.job.target_name,
+        "; ".join((forecast.how, *warnings)),
+        "?" if forecast.seconds is None else _about([forecast.seconds]),
+        "?" if forecast.bytes is None else _about_bytes([forecast.bytes]),
+    ]
+
+
+def _about(seconds: list[float]) -> str:
+    return f"about {timedelta(seconds=round(sum(seconds)))}"
+
+
+def _about_bytes(sizes: list[float]) -> str:
+    return f"about {format_bytes(sum(sizes))}"
+
+
+def _skipped(report: RunReport) -> str:
+    reasons = Counter(reason for _, reason in report.skipped)
+    return "".join(f", {count} skipped ({reason})" for reason, count in reasons.items())
+
+
+def _ignored(report: RunReport) -> str:
+    ignored = ", ".join(f"{count} {reason}" for reason, count in report.ignored.items())
+    return f"; ignored: {ignored}" if ignored else ""

@@ -8,21 +8,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, lookup
 from rgt_cli.cli import options, upscale_options
 from rgt_cli.cli.command import Command, common
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.param_types import InputType
-from rgt_cli.cli.preview import print_plan, write_previews
+from rgt_cli.cli.preview import forecast_jobs, write_previews
 from rgt_cli.cli.signals import Stop, graceful_shutdown
 from rgt_cli.cli.stdio import Files, stdio_files
-from rgt_cli.cli.summary import RunReport, print_round, print_summary
+from rgt_cli.cli.summary import RunReport, print_forecasts, print_round, print_summary
 from rgt_cli.cli.upscale_options import InputOptions, RunOptions
-from rgt_cli.errors import NoInputError
+from rgt_cli.errors import ExitCode, NoInputError, UsageError
 from rgt_cli.files import exclusive
 from rgt_cli.jobs import (
     Existing,
@@ -47,7 +46,7 @@ from rgt_cli.jobs import (
 from rgt_cli.jobs.automatic import AutomaticModels
 from rgt_cli.jobs.devices import Devices
 from rgt_cli.jobs.models import ModelLoader
-from rgt_cli.jobs.plan import check_output_folder
+from rgt_cli.jobs.plan import check_image_options, check_output_folder, images_of_one_video
 from rgt_cli.jobs.resume import Partition, remove_remains
 from rgt_cli.jobs.sources import is_pattern
 from rgt_cli.jobs.workload import Workload
@@ -105,32 +104,38 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
     sources += inputs.listed()
     if not sources:
         raise NoInputError("no input files given: `rgt upscale --help` shows examples")
-    if len(sources) == 2 and sources[0].exists() and not (sources[1].exists() or is_pattern(sources[1])):
-        raise NoInputError(f"{sources[1]}: no such file: to name the output, use -o {sources[1]}")
+    if len(sources) == 2 and output.target is None and sources[0].exists():
+        _reject_second_name(sources[1])
     devices = run.devices(model.device)
     command = _Command(
         console=console,
         inputs=inputs,
-        options=JobOptions(image=image, video=video, output=output, max_pixels=inputs.max_pixels),
-        existing=existing,
-        size=size or _default_size(model.model),
+        options=JobOptions(
+            image=image, video=video, output=output, existing=existing, max_pixels=inputs.max_pixels
+        ),
+        size=size or model.default_size,
         model=dataclasses.replace(model, device="cpu") if devices else model,
         run=run,
         devices=devices,
     )
+    if len(sources) == 1 and (images := images_of_one_video(sources[0], output)):
+        return command.upscale_one(Files(images[0], output.target, str(sources[0])), images)
+    if video.fps:
+        raise UsageError("--fps: is only for numbered images that become one video: use -o video.mp4")
     if len(sources) > 1 or sources[0].is_dir() or is_pattern(sources[0]):
         return command.upscale_many(sources)
     with stdio_files(sources[0], output.target, output.format) as files:
         return command.upscale_one(files)
 
 
-def _default_size(model: str) -> Size | None:
-    """Return the size of outputs where none is requested; None if only the model's file tells."""
-    if model in AUTOMATIC:
-        return Size(scale=4)
-    found = lookup(model, None)  # refuses an unknown name
-    scale = found.scale if isinstance(found, CatalogueEntry) else None
-    return None if scale is None else Size(scale=scale)
+def _reject_second_name(path: Path) -> None:
+    """Refuse a second input that does not exist: other programs take it for the output.
+
+    Raises:
+        NoInputError: It does not exist.
+    """
+    if not (path.exists() or is_pattern(path)):
+        raise NoInputError(f"{path}: no such file: to name the output, use -o {path}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +145,6 @@ class _Command:
     console: Console
     inputs: InputOptions
     options: JobOptions
-    existing: Existing
     size: Size | None
     """None is the factor of the model, which only its file tells."""
     model: ModelOptions
@@ -148,16 +152,17 @@ class _Command:
     devices: Devices | None
     """Where workers should run; None to compute in this process."""
 
-    def upscale_one(self, files: Files) -> int:
-        """Upscale one named file, without a journal."""
+    def upscale_one(self, files: Files, images: tuple[Path, ...] = ()) -> int:
+        """Upscale one named file, or numbered images that become one video, without a journal."""
         output = dataclasses.replace(self.options.output, target=files.target)
 
         def plan(size: Size) -> list[Job]:
-            job = plan_one(files.source, size, output)
+            job = plan_one(files.source, size, output, images)
+            check_image_options([job], self.options.image)
             return [job.named(files.source_name, files.target_name)]
 
         if self.size:  # refuse what can be refused before torch takes its second to start
-            partition(plan(self.size), None, self.existing)
+            partition(plan(self.size), None, self.options.existing)
         upscaler, chooser = self._load_upscalers()
         jobs = plan(upscaler.size)
         is_long = jobs[0].is_video  # one image is not worth finishing after Ctrl-C
@@ -166,7 +171,7 @@ class _Command:
             self._session(upscaler, chooser, None, graceful=is_long) as session,
         ):
             session.report.events_on_stderr = files.target_name == "stdout"
-            found = partition(jobs, None, self.existing)
+            found = partition(jobs, None, self.options.existing)
             return session.preview(found) if self._previews else session.run([found])
 
     def upscale_many(self, sources: tuple[Path, ...]) -> int:
@@ -178,24 +183,25 @@ class _Command:
         folder = self.options.output.target or output_folder(scan)
         check_output_folder(folder)
         if self.size:  # refuse what can be refused before torch takes its second to start
-            plan_folder(scan.sources, folder, self.size, self.options.output)
+            jobs = plan_folder(scan.sources, folder, self.size, self.options.output)
+            check_image_options(jobs, self.options.image)
         upscaler, chooser = self._load_upscalers()
 
         def plan(history: History) -> list[Job]:
             found = find_sources(sources, selection).sources if self.run.watch else scan.sources
-            inputs = [source for source in found if not history.wrote(source.path)]
-            jobs = plan_folder(inputs, folder, upscaler.size, self.options.output)
+            jobs = plan_folder(history.originals(found), folder, upscaler.size, self.options.output)
             if results := len(found) - len(jobs):
                 scan.ignored["written by earlier runs"] = results
             return jobs
 
-        settings = _settings(upscaler, self.model, self.options)
-        fresh = self.existing is Existing.OVERWRITE
+        name = upscaler.name or self.model.model
+        settings = self.options.settings(self.model, name, upscaler.size)
+        fresh = self.options.existing is Existing.OVERWRITE
         if self._previews:
             history = History.read(folder, settings, fresh)
             with self._session(upscaler, chooser, None) as session:
                 session.report.ignored = scan.ignored
-                return session.preview(partition(plan(history), history, self.existing))
+                return session.preview(partition(plan(history), history, self.options.existing))
         with (
             Journal(folder, settings, fresh) as journal,
             self._session(upscaler, chooser, journal) as session,
@@ -203,9 +209,9 @@ class _Command:
             session.report.ignored, session.report.folder = scan.ignored, folder
             if self.run.watch:
                 return session.run(
-                    watch_jobs(lambda: plan(journal), journal, self.existing, session.stop)
+                    watch_jobs(lambda: plan(journal), journal, self.options.existing, session.stop)
                 )
-            return session.run([partition(plan(journal), journal, self.existing)])
+            return session.run([partition(plan(journal), journal, self.options.existing)])
 
     @property
     def _previews(self) -> bool:
@@ -283,12 +289,14 @@ class _Session:
     def preview(self, found: Partition) -> int:
         """Print what would be done, or write sample frames, and return the exit code."""
         context = self._context(lambda job, done, total: None)
+        if self.run_options.preview:
+            write_previews(self.console, found.pending, context, self.run_options.preview)
+            return ExitCode.DONE
         self.report.plan(found)
-        if self.run_options.dry_run:
-            print_plan(self.console, found.pending, context)
-        for job in found.pending:
-            if self.run_options.preview and job.is_video:
-                write_previews(self.console, job, context, self.run_options.preview)
+        forecast_jobs(self.console, self.report, found.pending, context)
+        self._write_report()
+        self.report.end()
+        print_forecasts(self.console, self.report)
         return self.report.exit_code(self.stop)
 
     def run(self, rounds: Iterable[Partition]) -> int:
@@ -312,7 +320,15 @@ class _Session:
     def _run_round(self, jobs: list[Job]) -> None:
         remove_remains(jobs)
         with Workload(jobs) as workload, self.console.jobs(workload, len(jobs)) as progress:
-            for outcome in self.run_jobs(jobs, self._context(progress.part)):
+
+            def on_progress(job: Job, done: int, total: int) -> None:
+                progress.part(job, done, total)
+                self.report.progress(job, done, total)
+
+            context = dataclasses.replace(
+                self._context(on_progress), on_read=progress.read, on_worker=progress.worker
+            )
+            for outcome in self.run_jobs(jobs, context):
                 self.report.add(outcome)
                 progress.finished(outcome.job)
                 for warning in () if outcome.job.is_video else outcome.warnings:
@@ -356,26 +372,3 @@ def _warn_fallbacks(console: Console, upscaler: MultiPassUpscaler) -> None:
             )
         if part.reduced_tile:
             console.warn(f"memory ran out: the tile size was reduced to {part.reduced_tile} pixels")
-
-
-def _settings(
-    upscaler: MultiPassUpscaler, model: ModelOptions, job_options: JobOptions
-) -> dict[str, Any]:
-    """Return everything that the outputs of a run depend on, for its journal."""
-    image, video = dataclasses.asdict(job_options.image), dataclasses.asdict(job_options.video)
-    del video["segment_seconds"]  # it changes no pixel
-    output = job_options.output
-    return {
-        "model": upscaler.name or model.model,
-        "size": str(upscaler.size),
-        "precision": model.precision,
-        "tile": model.tile,
-        "overlap": model.overlap,
-        "self_ensemble": model.self_ensemble,
-        "format": output.format,
-        "strip": output.strip,
-        "strip_gps": output.strip_gps,
-        "keep_times": output.keep_times,
-        **{f"image.{name}": value for name, value in image.items()},
-        **{f"video.{name}": value for name, value in video.items()},
-    }

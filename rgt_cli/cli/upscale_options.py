@@ -8,13 +8,14 @@ from typing import IO, Any
 
 import click
 
-from rgt_cli.cli.command import group, option, reject_several
+from rgt_cli.cli.command import group, option
 from rgt_cli.cli.param_types import (
     ArgumentsType,
     BoxType,
     ColorType,
     DPIType,
     FormatType,
+    FrameRateType,
     PixelsType,
     ScaleType,
     TimeType,
@@ -30,6 +31,7 @@ from rgt_cli.jobs.options import (
 from rgt_cli.jobs.sources import SourceFilter, read_list
 from rgt_cli.media import MAX_PIXELS
 from rgt_cli.size import Dimensions, Size
+from rgt_cli.values import reject_several, requested_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +97,7 @@ def _existing(**flags: bool) -> Existing:
 def _size(
     scale: float | None, width: int | None, height: int | None, fit: Dimensions | None
 ) -> Size | None:
-    sides = (width is not None) or (height is not None)
-    ways = {"--scale": scale is not None, "--width/--height": sides, "--fit": fit is not None}
-    reject_several([name for name, given in ways.items() if given])
-    if fit:
-        return Size(width=fit.width, height=fit.height, fit=True)
-    if sides:
-        return Size(width=width, height=height)
-    return None if scale is None else Size(scale=scale)
+    return requested_size(scale=scale, width=width, height=height, fit=fit, prefix="--")
 
 
 def _image(bits: str | None, **values: Any) -> ImageOptions:
@@ -226,6 +221,10 @@ video_group = group(
         help="More options for ffmpeg, like '-tune grain'.",
     ),
     option("--deinterlace", is_flag=True, help="Build whole frames from interlaced fields."),
+    option(
+        "--fps", type=FrameRateType(), metavar="N",
+        help="Frames per second of numbered images that become a video. [default: 25]",
+    ),
     option("--start", type=TimeType(), help="Skip what comes before this time, like 90 or 1:30."),
     option("--end", type=TimeType(), help="Skip what comes after this time."),
     option(

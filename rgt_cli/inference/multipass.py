@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 from collections.abc import Callable
@@ -63,6 +64,12 @@ class MultiPassUpscaler:
             for factor in passes:
                 self.upscaler_for(factor)
 
+    def with_size(self, size: Size) -> MultiPassUpscaler:
+        """Return an upscaler to another size that shares the loaded networks."""
+        other = copy.copy(self)
+        other.size = size
+        return other
+
     def plan_passes(self, factor: float) -> tuple[int, ...]:
         """Return the factors of the model that reach `factor`, one after the other."""
         return plan_passes(factor, self._native)
@@ -96,7 +103,7 @@ class MultiPassUpscaler:
     def batch_size_for(self, size: Dimensions) -> int:
         """Return how many images of this size in pixels `upscale_batch` computes at once."""
         batch_sizes, factor = [1], 1
-        for step in self._passes_for(size):
+        for step in self.passes_for(size):
             entering = Dimensions(size.width * factor, size.height * factor)
             batch_sizes.append(self.upscaler_for(step).batch_size_for(entering))
             factor *= step
@@ -124,7 +131,7 @@ class MultiPassUpscaler:
         source = Dimensions(pixels.shape[1], pixels.shape[0])
         passes = [
             functools.partial(self.upscaler_for(step).upscale, on_progress=on_progress)
-            for step in self._passes_for(source)
+            for step in self.passes_for(source)
         ]
         size = self.size.of(source)
         return run_passes(pixels, alpha, passes, size, alpha_by_network=self.alpha_by_network)
@@ -147,12 +154,12 @@ class MultiPassUpscaler:
             return [self.upscale(pixels, alpha) for pixels, alpha in images]
         batch = [pixels for pixels, _ in images]
         source = Dimensions(batch[0].shape[1], batch[0].shape[0])
-        for step in self._passes_for(source):
+        for step in self.passes_for(source):
             batch = self.upscaler_for(step).upscale_batch(batch)
         size = self.size.of(source)
         return [(shrink(pixels, size), None) for pixels in batch]
 
-    def _passes_for(self, source: Dimensions) -> tuple[int, ...]:
-        """Return the factors for an input of this size."""
+    def passes_for(self, source: Dimensions) -> tuple[int, ...]:
+        """Return the factors of the model that upscale an input of this size, one after the other."""
         target = self.size.of(source)
         return self.plan_passes(max(target.width / source.width, target.height / source.height))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from rgt_cli.errors import UsageError
 from rgt_cli.inference.alpha import Upscale, upscale_with_alpha
 from rgt_cli.inference.resize import lanczos, shrink
 from rgt_cli.size import Dimensions
@@ -26,7 +27,7 @@ def plan_passes(factor: float, native: list[int]) -> tuple[int, ...]:
         native: The factors of the model.
 
     Raises:
-        ValueError: No 6 passes reach `factor`.
+        UsageError: No 6 passes reach `factor`.
     """
     if factor <= 1:
         return ()
@@ -40,7 +41,8 @@ def plan_passes(factor: float, native: list[int]) -> tuple[int, ...]:
                 best = cost, chain
         if best:
             return best[1]
-    raise ValueError(f"{_MAX_PASSES} passes of {native} do not reach x{factor:g}")
+    most = max(native) ** _MAX_PASSES
+    raise UsageError(f"x{factor:g} is out of reach: this model upscales at most by x{most}")
 
 
 def run_passes(

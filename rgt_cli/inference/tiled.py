@@ -102,7 +102,8 @@ class TiledRunner:
         """
         report = on_progress or (lambda done, total: None)
         while True:
-            grid = self._plan(image, collected)
+            channels = image.shape[2] if len(image.shape) == 3 else 1
+            grid = self.plan(Dimensions(image.shape[1], image.shape[0]), channels, collected=collected)
             try:
                 yield from self._strips(image, grid, report)
                 return
@@ -126,14 +127,13 @@ class TiledRunner:
             yield top, strip
             top += len(strip)
 
-    def _plan(self, image: Rows, collected: bool) -> TileGrid:
-        """Return the tiles of one image.
+    def plan(self, size: Dimensions, channels: int, *, collected: bool) -> TileGrid:
+        """Return the tiles of an image of this size; see `strips`.
 
         Raises:
             OutOfMemoryError: The tiles that were asked for need more memory than is free.
         """
-        size = Dimensions(image.shape[1], image.shape[0])
-        budget = self._budget(size, image.shape[2] if len(image.shape) == 3 else 1, collected)
+        budget = self._budget(size, channels, collected)
         tile = self._choose_tile(budget, collected)
         grid = self._grid(size, tile)
         tiles = f"{grid.count} tiles of {grid.tile} ({self._reason(tile)})"

@@ -1,16 +1,13 @@
-"""`Upscaler`: upscale an array or a PIL image with one network on one device."""
+"""`Upscaler`: upscale arrays with one network on one device."""
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from rgt_cli.checkpoints import DownloadProgress, resolve
@@ -27,10 +24,10 @@ from rgt_cli.inference.device import (
     reuse_freed_memory,
 )
 from rgt_cli.inference.memory import FREE_SHARE, MemoryModel, free_memory, is_out_of_memory
-from rgt_cli.inference.passes import run_passes
+from rgt_cli.inference.resize import shrink
 from rgt_cli.inference.runner import NetworkRunner
 from rgt_cli.inference.tiled import TiledRunner
-from rgt_cli.inference.tiling import ProgressCallback, Rows, TileSize
+from rgt_cli.inference.tiling import ProgressCallback, Rows, TileGrid, TileSize
 from rgt_cli.size import Dimensions
 
 logger = logging.getLogger(__name__)
@@ -43,8 +40,6 @@ device any faster, and their outputs fill the memory."""
 MAX_CPU_BATCH_IMAGE = 64 * 64
 """The most pixels of an image that a CPU computes at once with others, unless `batch_size` is given. A
 single larger one keeps its threads as busy."""
-
-AnyImage = TypeVar("AnyImage", np.ndarray, Image.Image)
 
 
 class Upscaler:
@@ -150,35 +145,42 @@ class Upscaler:
         """Number of tiles so far that overflowed and were computed again in a safer precision."""
         return self._runner.redone_tiles
 
+    def plan_tiles(self, size: Dimensions, *, streaming: bool = False) -> TileGrid:
+        """Return the tiles in which a color image would be computed now.
+
+        Args:
+            size: Its size in pixels.
+            streaming: As by `upscale_rows`, not by `upscale`.
+
+        Raises:
+            OutOfMemoryError: The tiles that were asked for need more memory than is free.
+        """
+        return self._tiled.plan(size, 3, collected=not streaming)
+
     def infer(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network on tensors, without tiles: see `NetworkRunner.infer`."""
         return self._runner.infer(x)
 
-    def upscale(self, image: AnyImage, on_progress: ProgressCallback | None = None) -> AnyImage:
+    def upscale(self, image: np.ndarray, on_progress: ProgressCallback | None = None) -> np.ndarray:
         """Upscale one image.
 
         Args:
-            image: (H, W) or (H, W, C) uint8, uint16 or floating point in 0..1, or a PIL image of mode L,
-                LA, RGB or RGBA. C is 3, or the channels of the network.
+            image: (H, W) or (H, W, C) uint8, uint16 or floating point in 0..1. C is 3, or the channels
+                of the network.
             on_progress: Called after each tile.
 
         Returns:
-            The same kind, dtype and number of channels; floating point comes back as float32.
+            The same dtype and number of channels; floating point comes back as float32.
 
         Raises:
-            UsageError: The shape, dtype or mode is not supported.
+            UsageError: The shape or dtype is not supported.
             OutOfMemoryError: The image does not fit in memory with the tiles asked for, or not even with
                 the smallest.
             CheckpointError: The output of the network is not finite.
         """
-        pixels, alpha = _split_alpha(image) if isinstance(image, Image.Image) else (image, None)
-        self._check(pixels)
-        size = Dimensions(pixels.shape[1] * self.scale, pixels.shape[0] * self.scale)
-        one_pass = functools.partial(self._upscale_array, on_progress=on_progress)
-        pixels, alpha = run_passes(pixels, alpha, [one_pass], size)
-        if isinstance(image, Image.Image):
-            return Image.fromarray(pixels if alpha is None else np.dstack([pixels, alpha]))
-        return pixels
+        self._check(image)
+        size = Dimensions(image.shape[1] * self.scale, image.shape[0] * self.scale)
+        return shrink(self._upscale_array(image, on_progress), size)
 
     def batch_size_for(self, size: Dimensions) -> int:
         """Return how many images of this size in pixels `upscale_batch` computes at once."""
@@ -290,16 +292,6 @@ class Upscaler:
             raise UsageError(f"an array of shape {shape} has no pixels")
         if image.dtype not in (np.uint8, np.uint16) and not np.issubdtype(image.dtype, np.floating):
             raise UsageError(f"{image.dtype} is not supported: use uint8, uint16 or floating point")
-
-
-def _split_alpha(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the colors, (H, W) or (H, W, 3), and the alpha, (H, W), of a PIL image."""
-    if image.mode not in ("L", "LA", "RGB", "RGBA"):
-        raise UsageError(f"images of mode {image.mode} are not supported: use L, LA, RGB or RGBA")
-    array = np.asarray(image)
-    if not image.mode.endswith("A"):
-        return array, None
-    return array[..., :-1] if image.mode == "RGBA" else array[..., 0], array[..., -1]
 
 
 def _to_output(values: np.ndarray, image: Rows) -> np.ndarray:

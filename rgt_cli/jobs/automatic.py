@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from PIL import Image
 
 from rgt_cli.errors import RGTError
 from rgt_cli.jobs.job import Job
@@ -56,20 +59,39 @@ class AutomaticModels:
         Raises:
             UsageError, CheckpointError: As `Upscaler`.
         """
-        model, reason = compression_of(job)
-        logger.debug("%s: %s, %s", job.name, model, reason)
+        return self._chosen(job.name, compression_of(job))
+
+    def upscaler_for_image(self, name: str, source: Path | Image.Image | None) -> MultiPassUpscaler:
+        """Return the upscaler that suits an image that is not the input of a job.
+
+        Args:
+            name: What messages call the image.
+            source: Its file, or the image as it was opened; None if it has neither.
+
+        Raises:
+            UsageError, CheckpointError: As `Upscaler`.
+        """
+        return self._chosen(name, _compression_of_image(source))
+
+    def _chosen(self, name: str, compression: Compression) -> MultiPassUpscaler:
+        model, reason = compression
+        logger.debug("%s: %s, %s", name, model, reason)
         upscaler = self.upscalers[model]
         if model not in self.examples:
-            self.examples[model] = f"{job.name} ({reason})"
+            self.examples[model] = f"{name} ({reason})"
             upscaler.preload()
         return upscaler
 
 
 def compression_of(job: Job) -> Compression:
     """Return how the input of a job was compressed. An input that cannot be read counts as clean."""
-    if job.is_video:
+    if job.is_video and not job.images:
         return _compression_of_video(job)
-    quality = jpeg_quality(job.source)
+    return _compression_of_image(job.source)
+
+
+def _compression_of_image(source: Path | Image.Image | None) -> Compression:
+    quality = None if source is None else jpeg_quality(source)
     if quality is None:
         return Compression(CLEAN, "not a JPEG")
     model = COMPRESSED if quality <= _COMPRESSED_QUALITY else CLEAN

@@ -12,10 +12,10 @@ from itertools import islice
 from typing import Any
 
 from rgt_cli.errors import NoWorkersError, OutputError, RGTError, WorkerError
-from rgt_cli.files import remove_partials
 from rgt_cli.jobs.devices import Devices
-from rgt_cli.jobs.job import Job, Outcome, RunContext
+from rgt_cli.jobs.job import Job, Outcome, RunContext, WorkerActivity
 from rgt_cli.jobs.pool import Member, Pool, Slot, reason_of, session
+from rgt_cli.jobs.resume import remove_remains
 from rgt_cli.jobs.worker import Status, WorkerSpec
 from rgt_cli.media import decoded_bytes
 
@@ -64,6 +64,10 @@ class _Seat:
     """The reference of the `Status` that the worker was last asked for."""
     beats: int = -1
     last_beat: float = field(default_factory=time.monotonic)
+    busy: float = 0.0
+    """Seconds that the worker spent computing."""
+    since: float = field(default_factory=time.monotonic)
+    """When the worker began to take part."""
     deaths: int = 0
     """How many workers died here one after the other without doing anything."""
 
@@ -133,7 +137,10 @@ class Workers:
         self._context, self._can_write = context, True
         if jobs and not self._seats:
             self._start(jobs)
-        yield from self._run(iter([_absolute(job) for job in jobs]))
+        try:
+            yield from self._run(iter([_absolute(job) for job in jobs]))
+        finally:
+            remove_remains(jobs)
 
     def _run(self, waiting: Iterator[Job]) -> Iterator[Outcome]:
         asked_to_stop = False
@@ -213,6 +220,7 @@ class Workers:
         assert seat.member
         seat.deaths = 0
         seconds = sum(outcome.seconds for outcome in outcomes)
+        seat.busy += seconds
         if group.work and seconds:
             pace = seconds / group.work
             seat.pace = (seat.pace + pace) / 2 if seat.pace else pace
@@ -238,7 +246,6 @@ class Workers:
             self._pool.kill(seat.member.actor)
         for index, group in enumerate(groups):
             for job in group.jobs:
-                remove_partials(job.target.parent)
                 if index == 0:  # the others had not begun
                     self._tries[job] = self._tries.get(job, 0) + 1
                 if self._tries.get(job, 0) < TRIES:
@@ -311,10 +318,20 @@ class Workers:
     def _show(self, seat: _Seat, status: Status) -> None:
         for message in status.messages:
             self._context.warn(message)
+        if status.job and status.beats != seat.beats:
+            self._context.on_progress(status.job, status.done, status.total)
         if status.beats != seat.beats:
             seat.beats, seat.last_beat = status.beats, time.monotonic()
-            if status.job:
-                self._context.on_progress(status.job, status.done, status.total)
+        assert seat.member
+        self._context.on_worker(
+            WorkerActivity(
+                worker=seat.member.name,
+                job=status.job,
+                done=status.done,
+                total=status.total,
+                busy=min(1.0, seat.busy / (time.monotonic() - seat.since)),
+            )
+        )
 
 
 def _work_of(job: Job) -> int:

@@ -35,9 +35,7 @@ def parse_devices(device: str, address: str | None, workers: int | None) -> Devi
             raise UsageError("--device and --cluster exclude each other: a cluster uses its GPUs")
         return Devices(address=address, workers=workers)
     if workers is not None:
-        raise UsageError(
-            "--workers needs --cluster: on this machine, use --device cpu,cpu"
-        )
+        raise UsageError("--workers needs --cluster: on this machine, use --device cpu,cpu")
     if device == "all":
         import torch
 

@@ -2,42 +2,85 @@
 
 from __future__ import annotations
 
-import re
+import struct
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rgt_cli.errors import InputError
+from rgt_cli.errors import InputError, UsageError
+from rgt_cli.jobs.job import Job
+from rgt_cli.jobs.options import DEFAULT_RATE, JobOptions
 from rgt_cli.jobs.pipeline import Prefetcher
 from rgt_cli.media import ImageSequence, Metadata, Picture
+from rgt_cli.media.png import Chunk
 from rgt_cli.media.video.decode import Frame, read_frames
-from rgt_cli.media.video.probe import Span, Video
+from rgt_cli.media.video.encode import BT2020, is_hdr
+from rgt_cli.media.video.images import NumberedVideo, describe_images, read_image_frames
+from rgt_cli.media.video.probe import BT709, UNSPECIFIED, Span, Video, probe
 from rgt_cli.size import Dimensions
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from rgt_cli.inference import MultiPassUpscaler
 
-_NUMBER = re.compile(r"%0?\d*d")
+
+def video_of(job: Job, options: JobOptions) -> Video:
+    """Describe the input of a job.
+
+    Raises:
+        InputError: It is not a readable video.
+        UsageError: Options contradict what it is.
+    """
+    rate = options.video.fps
+    if not job.images:
+        if rate:
+            raise UsageError(f"--fps {float(rate):g}: {job.name} has its own times; --fps is for images")
+        return probe(job.source)
+    if options.video.deinterlace:
+        raise UsageError("--deinterlace: has no effect on numbered images")
+    return describe_images(job.name, job.images, rate or DEFAULT_RATE, options.max_pixels)
 
 
-def is_numbered(target: Path) -> bool:
-    """Return whether an output is a pattern such as frames/%06d.png: an image for each frame."""
-    return bool(_NUMBER.search(target.name))
+def frames_of(video: Video, after: int | None, deinterlace: bool) -> Generator[Frame]:
+    """Yield the frames of a video, from the first one after a time in ticks.
+
+    Raises:
+        InputError: The video is damaged.
+    """
+    if isinstance(video, NumberedVideo):
+        return read_image_frames(video, after)
+    return read_frames(video, after, deinterlace)
 
 
-def numbered_path(target: Path, number: int) -> Path:
-    """Return the path of the image of one frame; `number` counts from 1."""
-    return target.with_name(_NUMBER.sub(lambda match: match[0] % number, target.name, count=1))
+def image_of(frame: Frame, video: Video, bits: int | None = None) -> ImageSequence:
+    """Return a frame as an image.
+
+    Args:
+        frame: The frame.
+        video: The video that it belongs to.
+        bits: Bits per channel, 8 or 16; None is 8 if the video has 8, else 16.
+    """
+    picture = Picture(frame.pixels, frame.alpha, Metadata(png=frame_chunks(video)))
+    return ImageSequence([picture.with_bits(bits or (8 if video.bits <= 8 else 16))])
 
 
-def image_of(frame: Frame, video: Video) -> ImageSequence:
-    """Return a frame as an image, of 8 bits a channel if the video has 8."""
-    picture = Picture(frame.pixels, frame.alpha, Metadata())
-    return ImageSequence([picture.with_bits(8) if video.bits <= 8 else picture])
+def frame_chunks(video: Video) -> tuple[Chunk, ...]:
+    """Return the chunks of a PNG that describe the frames of a video: HDR colors and the pixel aspect.
+
+    Source: the PNG specification, third edition, section 11.3.2.6.
+    """
+    chunks, color = list[Chunk](), video.color
+    if is_hdr(color) or color.primaries == BT2020:
+        primaries = BT2020 if color.primaries == UNSPECIFIED else color.primaries
+        transfer = BT709 if color.transfer == UNSPECIFIED else color.transfer
+        chunks.append((b"cICP", bytes([primaries, transfer, 0, 1])))  # RGB in full range
+    if video.sample_aspect != 1:
+        # In the order in which ffmpeg writes and reads them, which makes videos of frames. The
+        # specification has pixels per unit here, so the inverse.
+        chunks.append((b"pHYs", struct.pack(">LLB", *video.sample_aspect.as_integer_ratio(), 0)))
+    return tuple(chunks)
 
 
 @dataclass
@@ -47,6 +90,8 @@ class FrameReader:
     video: Video
     span: Span
     deinterlace: bool
+    apart: int = 0
+    """Ticks that frames are apart at least; a frame that follows sooner is left out."""
     damage: InputError | None = None
     """Why frames may be missing; None as long as no damage is found."""
 
@@ -58,15 +103,18 @@ class FrameReader:
         Args:
             after: A time in ticks; only later frames are yielded.
         """
+        last = after
         if after is None and self.span.start is not None:
             after = self.span.start - 1
-        frames = read_frames(self.video, after, self.deinterlace)
+        frames = frames_of(self.video, after, self.deinterlace)
         with Prefetcher(frames) as ahead:
             try:
                 for frame in ahead:
                     if self.span.end is not None and frame.time >= self.span.end:
                         return
-                    yield frame
+                    if last is None or frame.time - last >= self.apart:
+                        last = frame.time
+                        yield frame
             except InputError as error:
                 self.damage = error
 

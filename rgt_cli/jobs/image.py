@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +14,15 @@ import numpy as np
 from rgt_cli.errors import OutOfMemoryError
 from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.jobs.options import JobOptions
-from rgt_cli.jobs.plan import check_output
+from rgt_cli.jobs.plan import check_header, check_output, smallest_output
 from rgt_cli.media import (
     Container,
+    Header,
     ImageSequence,
     Metadata,
     Picture,
+    check_pixels,
+    read_header,
     read_images,
     strip_gps,
     strip_metadata,
@@ -27,6 +32,9 @@ from rgt_cli.media import (
 from rgt_cli.size import Dimensions
 
 logger = logging.getLogger(__name__)
+
+_ALWAYS_TRIED = 64 << 20
+"""Bytes of an image and its output that are not compared with the free memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,25 +63,75 @@ def read(job: Job, context: RunContext) -> ImageSequence:
 
     Raises:
         InputError, UsageError: As `upscale_image`.
+        OutOfMemoryError: As `check`.
     """
-    images = read_images(job.source, context.options.max_pixels)
+    check(job, context)
+    on_frame = functools.partial(context.on_read, job)
+    images = read_images(job.source, context.options.max_pixels, on_frame)
     check_output(job, images, context.upscaler.size, context.options.image.encoding)
     return images
+
+
+def check(job: Job, context: RunContext) -> Header:
+    """Refuse a job, as far as the header of its input shows that it would fail.
+
+    Returns:
+        What the input contains.
+
+    Raises:
+        InputError: The input is not an image, is damaged, has too many pixels, or has no decoder here.
+        UsageError: The output format does not support the output.
+        OutOfMemoryError: The input and its output do not fit in memory.
+    """
+    options = context.options
+    header = read_header(job.source)
+    check_pixels(job.source, header, options.max_pixels)
+    check_header(job, header, context.upscaler.size, options.image.encoding)
+    output = smallest_output(header, context.upscaler.size)
+    check_memory(job, header, context, math.sqrt(math.prod(output) / math.prod(header.size)))
+    return header
+
+
+def check_memory(job: Job, header: Header, context: RunContext, scale: float) -> None:
+    """Refuse an input that does not fit in memory together with its output.
+
+    A single small image is tried in any case, as the smallest tile is.
+
+    Args:
+        job: The job.
+        header: The header of its input.
+        context: The context of the run.
+        scale: The upscaling factor; 0 if the output is never in memory.
+
+    Raises:
+        OutOfMemoryError: There is not enough memory.
+    """
+    from rgt_cli.inference.memory import bytes_in_memory  # imports torch, which planning does not need
+
+    is_deeper = context.options.image.bits == 16 and header.bits == 8
+    needed = bytes_in_memory(header.decoded_bytes * (1 + is_deeper), scale)
+    free = context.upscaler.free_memory()
+    logger.debug("%s: %s needs %d bytes, %d are free", job.name, header, needed, free)
+    if needed > (free if header.frames > 1 else max(free, _ALWAYS_TRIED)):
+        kind = "frames" if header.is_animation else "pages"
+        what = f"{header.frames} {kind}" if header.frames > 1 else f"{header.size} pixels"
+        if scale:
+            what += " and their output"
+        raise OutOfMemoryError(
+            f"{job.source}: {what} need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
+        )
 
 
 def compute(job: Job, images: ImageSequence, context: RunContext) -> Computed:
     """Upscale every frame, and update the metadata.
 
     Raises:
-        OutOfMemoryError: The frames of an animation would not fit in memory, or not even the smallest
-            tile does.
+        OutOfMemoryError: Not even the smallest tile fits in memory.
     """
     started = time.perf_counter()
     count = len(images.frames)
     frames = []
     try:
-        if count > 1:
-            _check_memory(images, context)
         for index, picture in enumerate(images.frames):
             if count > 1:
                 context.on_progress(job, index, count)
@@ -184,18 +242,3 @@ def with_dpi(metadata: Metadata, dpi: float | str, factor: float) -> Metadata:
     if metadata.dpi is None:
         return metadata
     return replace(metadata, dpi=(metadata.dpi[0] * factor, metadata.dpi[1] * factor))
-
-
-def _check_memory(images: ImageSequence, context: RunContext) -> None:
-    """Refuse an animation whose upscaled frames do not fit, since all of them wait to be encoded."""
-    needed = 0
-    for picture in images.frames:
-        width, height = context.upscaler.size.of(picture.size)
-        needed += 2 * width * height * len(picture.mode) * picture.bits // 8
-    free = context.upscaler.free_memory()
-    logger.debug("%d frames need %d bytes, %d are free", len(images.frames), needed, free)
-    if needed > free:
-        raise OutOfMemoryError(
-            f"the {len(images.frames)} upscaled frames need {needed / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB are free"
-        )

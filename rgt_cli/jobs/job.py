@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rgt_cli.errors import RGTError
-from rgt_cli.files import cannot_write
+from rgt_cli.files import FileStamp, cannot_write
 from rgt_cli.jobs.options import JobOptions
 from rgt_cli.media import VIDEO_READABLE, Container, Format
 from rgt_cli.size import Dimensions
@@ -37,6 +37,9 @@ class Job:
     """The input as messages call it, where that is not its path."""
     output_name: str = ""
     """The output as messages call it, where that is not its path."""
+    images: tuple[Path, ...] = field(default=(), compare=False)
+    """The numbered images that are the frames of the input, of which `source` is the first; empty if the
+    input is a file."""
 
     def named(self, source_name: str, output_name: str) -> Job:
         """Return the job with other names for messages."""
@@ -55,7 +58,15 @@ class Job:
     @property
     def is_video(self) -> bool:
         """Whether the input or the output is a video, by their names."""
-        return is_video_name(self.source) or isinstance(self.format, Container)
+        return bool(self.images) or is_video_name(self.source) or isinstance(self.format, Container)
+
+    @property
+    def stamp(self) -> FileStamp | None:
+        """The state of the input, which changes whenever one of its files is written."""
+        if not self.images:
+            return FileStamp.of(self.source)
+        stamps = [FileStamp.of(path) or FileStamp(0, 0) for path in self.images]
+        return FileStamp(sum(one.size for one in stamps), sum(one.mtime_ns for one in stamps))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +92,23 @@ class Outcome:
     """The names of the models that computed it."""
     worker: str = ""
     """The machine and device that computed it; empty if it was computed by this process."""
+    skipped: str = ""
+    """Why an output that existed was left as it was; empty if the job was done, or failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerActivity:
+    """What one of several workers does."""
+
+    worker: str
+    """Its machine and device."""
+    job: Job | None
+    """The job in hand; None if it waits."""
+    done: int
+    """Tiles or frames of the job that are done."""
+    total: int
+    busy: float
+    """The share of its time that it spent computing, 0..1."""
 
 
 class Stopped(Exception):  # noqa: N818 - a signal, not an error
@@ -120,6 +148,10 @@ class RunContext:
     """Called with each warning as soon as it is known."""
     device: AbstractContextManager[object] = field(default_factory=nullcontext)
     """Entered while the network computes, where several runs share a device."""
+    on_read: Callable[[Job, int, int], None] = lambda job, done, total: None
+    """Called with (job, frames or pages decoded, total) while an input of several is read."""
+    on_worker: Callable[[WorkerActivity], None] = lambda activity: None
+    """Called about every second for each worker, where there are several."""
     chooser: ModelChooser | None = None
     """Chooses the upscaler of each job; None if `upscaler` does all of them."""
 

@@ -19,6 +19,7 @@ from typing import Any
 from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.files import AppendLog, FileStamp, cannot_write, exclusive
 from rgt_cli.jobs.job import Job
+from rgt_cli.jobs.sources import Source
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +122,10 @@ class History:
         """Return whether a file is an output of an earlier run, as it wrote it."""
         entry = self._entries.get(self._name(path))
         return entry is not None and entry.after is not None and entry.after == FileStamp.of(path)
+
+    def originals(self, sources: list[Source]) -> list[Source]:
+        """Return the inputs without those that are outputs of earlier runs."""
+        return [source for source in sources if not self.wrote(source.path)]
 
     def _name(self, target: Path) -> str:
         """Return the place of an output in the folder, which stays true when the folder is moved."""

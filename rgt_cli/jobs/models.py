@@ -13,6 +13,8 @@ from rgt_cli.jobs.options import ModelOptions
 from rgt_cli.size import Size
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
+    from torch import nn
+
     from rgt_cli.checkpoints import DownloadProgress
     from rgt_cli.inference import MultiPassUpscaler, Upscaler
 
@@ -33,6 +35,8 @@ class ModelLoader:
     """Called with what a person should know about how a model was chosen and loaded."""
     chosen: Callable[[str, str], None] = lambda model, example: None
     """Called with a model, and the input that it was chosen for, when it is loaded."""
+    network: nn.Module | None = None
+    """A network that is used instead of the named model."""
     downloads: Callable[[], AbstractContextManager[DownloadProgress | None]] = _without_progress
     """Opens what shows the progress of downloads."""
 
@@ -42,7 +46,7 @@ class ModelLoader:
         Raises:
             UsageError, CheckpointError: As `Upscaler`.
         """
-        if self.options.model != CLEAN:
+        if self.network is not None or self.options.model != CLEAN:
             return self._upscaler(self.options.model), None
 
         def load(name: str) -> MultiPassUpscaler:
@@ -67,7 +71,7 @@ class ModelLoader:
 
         def load(scale: int | None) -> Upscaler:
             with self.downloads() as progress:
-                upscaler = replace(self.options, model=model).load(scale, progress)
+                upscaler = replace(self.options, model=model).load(scale, progress, self.network)
             for note in upscaler.notes:
                 self.note(note)
             if example and (file := example()) and upscaler.name not in announced:
@@ -75,5 +79,5 @@ class ModelLoader:
                 self.chosen(upscaler.name, file)
             return upscaler
 
-        native = available_scales(model)
+        native = available_scales(model) if self.network is None else []
         return MultiPassUpscaler(self.size, load, native, self.alpha_by_network, preload=not example)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, lookup
+from rgt_cli.errors import UsageError
 from rgt_cli.media import MAX_PIXELS, Encoding
 from rgt_cli.media.video.codecs import VideoEncoding
+from rgt_cli.size import Size
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
+    from torch import nn
+
     from rgt_cli.checkpoints import DownloadProgress
     from rgt_cli.inference import Upscaler
     from rgt_cli.inference.device import Precision
     from rgt_cli.inference.tiling import TileSize
 
+DEFAULT_RATE = Fraction(25)
+"""Frames a second of numbered images."""
 DEFAULT_NAME = "{stem}_{size}{ext}"
 """The template of the file names in an output folder."""
 
@@ -46,8 +54,31 @@ class ModelOptions:
     """None uses the processors that this process may use."""
     self_ensemble: bool = False
 
-    def load(self, scale: int | None, progress: DownloadProgress | None = None) -> Upscaler:
+    @property
+    def default_size(self) -> Size | None:
+        """The size of outputs where none is requested; None if only the file of the model tells.
+
+        Raises:
+            UsageError, CheckpointError: There is no such model.
+        """
+        if self.model in AUTOMATIC:
+            return Size(scale=4)
+        found = lookup(self.model, None)
+        scale = found.scale if isinstance(found, CatalogueEntry) else None
+        return None if scale is None else Size(scale=scale)
+
+    def load(
+        self,
+        scale: int | None,
+        progress: DownloadProgress | None = None,
+        network: nn.Module | None = None,
+    ) -> Upscaler:
         """Load the model for one factor.
+
+        Args:
+            scale: The factor; None is that of the model.
+            progress: Called during a download, as by `Upscaler`.
+            network: A network that is used instead of the named model.
 
         Raises:
             UsageError, CheckpointError: As `Upscaler`.
@@ -56,7 +87,7 @@ class ModelOptions:
 
         use_threads(self.threads)
         return Upscaler(
-            self.model,
+            self.model if network is None else network,
             scale,
             device=self.device,
             precision=self.precision,
@@ -114,8 +145,33 @@ class VideoOptions:
     """Seconds from the start of the input; earlier frames are left out."""
     end: float | None = None
     """Seconds from the start of the input; later frames are left out."""
+    fps: Fraction | None = None
+    """Frames a second of numbered images; None is `DEFAULT_RATE`."""
     segment_seconds: float = 10.0
     """Length of a segment. An interrupted run loses at most one."""
+
+    def __post_init__(self) -> None:
+        """Check that the options agree.
+
+        Raises:
+            UsageError: The part of the input that is selected is empty.
+        """
+        if self.end is not None and self.end <= (self.start or 0):
+            raise UsageError(f"--end {self.end:g}: does not come after --start {self.start or 0:g}")
+
+    def check_for_images(self) -> None:
+        """Refuse options of video encoders where each frame becomes an image.
+
+        Raises:
+            UsageError: One of them is set.
+        """
+        given = {
+            "--codec": self.codec, "--crf": self.crf, "--preset": self.preset, "--pix-fmt": self.pix_fmt,
+            "--encoder-args": " ".join(self.encoder_args) or None,
+        }  # fmt: skip
+        for name, value in given.items():
+            if value is not None:
+                raise UsageError(f"{name} {value}: has no effect where each frame becomes an image")
 
     @property
     def encoding(self) -> VideoEncoding:
@@ -154,5 +210,33 @@ class JobOptions:
     image: ImageOptions = field(default_factory=ImageOptions)
     video: VideoOptions = field(default_factory=VideoOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
+    existing: Existing = Existing.REFUSE
+    """What to do with images of frames that other settings made."""
     max_pixels: int = MAX_PIXELS
     """Images that decode to more pixels are refused."""
+
+    def settings(self, model: ModelOptions, name: str, size: Size) -> dict[str, Any]:
+        """Return everything that the outputs of a run depend on, for its journal.
+
+        Args:
+            model: How the model computes.
+            name: The name of the model.
+            size: The size of the outputs.
+        """
+        image, video = asdict(self.image), asdict(self.video)
+        del video["segment_seconds"]  # it changes no pixel
+        video["fps"] = video["fps"] and str(video["fps"])
+        return {
+            "model": name,
+            "size": str(size),
+            "precision": model.precision,
+            "tile": model.tile,
+            "overlap": model.overlap,
+            "self_ensemble": model.self_ensemble,
+            "format": self.output.format,
+            "strip": self.output.strip,
+            "strip_gps": self.output.strip_gps,
+            "keep_times": self.output.keep_times,
+            **{f"image.{name}": value for name, value in image.items()},
+            **{f"video.{name}": value for name, value in video.items()},
+        }

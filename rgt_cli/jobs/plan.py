@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rgt_cli.errors import NoInputError, OutputError, UsageError
 from rgt_cli.files import is_stream
 from rgt_cli.jobs.job import Job, is_video_name
-from rgt_cli.jobs.options import OutputOptions
+from rgt_cli.jobs.numbered import find_numbered, is_numbered
+from rgt_cli.jobs.options import ImageOptions, OutputOptions
 from rgt_cli.jobs.sources import Source, SourceScan
 from rgt_cli.media import (
     CONTAINERS,
@@ -18,25 +19,39 @@ from rgt_cli.media import (
     Container,
     Encoding,
     Format,
+    Header,
+    ImageFormat,
     ImageSequence,
+    check_frames,
     check_images,
     container_of,
     format_named,
     format_of,
+    is_installed,
 )
-from rgt_cli.size import Size
+from rgt_cli.size import Dimensions, Size
 
+_SUFFIX_WITHOUT_PLUGIN = ".jpg"
+"""The suffix of the output of an input whose own format needs a plugin that is not installed."""
 LONGEST_NAME = 255
 """Bytes of a file name on the usual file systems."""
 
 
-def plan_one(source: Path, size: Size, output: OutputOptions) -> Job:
+def plan_one(source: Path, size: Size, output: OutputOptions, images: tuple[Path, ...] = ()) -> Job:
     """Plan the job of one named input: into the named file or folder, or beside the input.
+
+    Args:
+        source: The input.
+        size: The size of the output.
+        output: Where it goes.
+        images: The images that are the frames of the input, of which `source` is the first.
 
     Raises:
         NoInputError: The input does not exist.
         UsageError, OutputError: As `plan_file` and `plan_folder`.
     """
+    if images:
+        return _plan_images(images, output)
     if not source.exists():
         raise NoInputError(f"{source}: no such file")
     target = output.target
@@ -80,9 +95,65 @@ def plan_file(source: Path, target: Path, output: OutputOptions) -> Job:
         if job.is_video:
             raise UsageError(f"{target}: a video cannot be written to a pipe or a device; use a file")
         return job
-    if not ("%" in target.name and is_video_name(source) and not target.parent.exists()):
+    if not (is_numbered(target) and is_video_name(source) and not target.parent.exists()):
         check_folder(target.parent)  # else it is frames/%06d.png, and its folder is created
     return job
+
+
+def images_of_one_video(source: Path, output: OutputOptions) -> tuple[Path, ...]:
+    """Return the numbered images that are the frames of one output video; nothing for other inputs.
+
+    They are those of a pattern such as frames/%06d.png, and those of a folder if the output has the name
+    of a video.
+
+    Raises:
+        NoInputError, UsageError: As `find_numbered`.
+    """
+    target = output.target
+    if source.is_dir():
+        is_one = target is not None and not target.is_dir() and target.suffix.lower() in _VIDEO_SUFFIXES
+    else:
+        is_one = is_numbered(source) and not source.exists()
+    return find_numbered(source) if is_one else ()
+
+
+def _plan_images(images: tuple[Path, ...], output: OutputOptions) -> Job:
+    """Plan the job of numbered images that become one video.
+
+    Raises:
+        UsageError: No output is named, it is not a video, or as `plan_file`.
+        OutputError: As `plan_file`.
+    """
+    folder = images[0].parent
+    if output.target is None:
+        raise UsageError(f"{folder}: name the video that the images become, such as -o video.mp4")
+    job = plan_file(images[0], output.target, output)
+    if not container_of(job.format):
+        raise UsageError(
+            f"{output.target}: is not a video: use -o video.mp4, or the folder {folder} as the input"
+        )
+    return replace(job, images=images)
+
+
+def check_image_options(jobs: list[Job], options: ImageOptions) -> None:
+    """Refuse options of images where all outputs are videos.
+
+    Raises:
+        UsageError: One of them is set.
+    """
+    if not jobs or not all(job.is_video and container_of(job.format) for job in jobs):
+        return
+    usual = ImageOptions()
+    for name, instead in _VIDEO_OPTIONS.items():
+        if getattr(options, name) != getattr(usual, name):
+            raise UsageError(f"--{name}: has no effect on videos{instead}")
+
+
+_VIDEO_OPTIONS = {
+    "lossless": ": use --codec ffv1", "quality": ": use --crf", "bits": ": use --pix-fmt",
+    "background": "", "dpi": "",
+}  # fmt: skip
+"""Options of images -> what to use for videos instead."""
 
 
 def check_kind(job: Job) -> None:
@@ -182,6 +253,8 @@ def plan_folder(sources: list[Source], folder: Path, size: Size, output: OutputO
     return [job for job in jobs if os.path.realpath(job.source) not in results]
 
 
+_VIDEO_SUFFIXES = frozenset([*(suffix for c in CONTAINERS for suffix in c.suffixes), ".gif"])
+"""The suffixes of videos that can be written."""
 _SUFFIXES = frozenset(suffix for f in (*FORMATS, *CONTAINERS) for suffix in f.suffixes)
 """The suffixes of formats that can be written."""
 
@@ -239,8 +312,9 @@ class _Naming:
         """Return the suffix of the requested format if the input can be converted, else its own."""
         if self.wanted and (not is_video_name(source) or container_of(self.wanted)):
             return self.wanted.suffixes[0]
-        if source.suffix.lower() in _SUFFIXES:
-            return source.suffix
+        suffix = source.suffix.lower()
+        if own := next((f for f in (*FORMATS, *CONTAINERS) if suffix in f.suffixes), None):
+            return source.suffix if is_installed(own) else _SUFFIX_WITHOUT_PLUGIN
         return ".mkv" if is_video_name(source) else ".png"
 
 
@@ -251,10 +325,34 @@ def check_output(job: Job, images: ImageSequence, size: Size, encoding: Encoding
         UsageError: A side is too long, or something would be lost; see `check_images`.
     """
     assert not isinstance(job.format, Container)
-    longest = max(max(size.of(picture.size)) for picture in images.frames)
-    if longest > job.format.longest_side:
-        raise UsageError(
-            f"{job.target}: {job.format.name} supports at most {job.format.longest_side} pixels a side, "
-            f"not {longest}; use --format png"
-        )
+    _check_side(job, job.format, max(max(size.of(picture.size)) for picture in images.frames))
     check_images(images, job.target, job.format, encoding)
+
+
+def check_header(job: Job, header: Header, size: Size, encoding: Encoding) -> None:
+    """Refuse an output that its format does not support, as far as the header of the input reveals it.
+
+    Raises:
+        UsageError: As `check_output`, but for transparency, which only the pixels reveal.
+    """
+    assert not isinstance(job.format, Container)
+    _check_side(job, job.format, max(smallest_output(header, size)))
+    check_frames(header.frames, header.is_animation, job.target, job.format, encoding)
+
+
+def smallest_output(header: Header, size: Size) -> Dimensions:
+    """Return the size of the output, or that with the other orientation if it is smaller.
+
+    The header does not reveal the orientation.
+    """
+    width, height = header.size
+    return min((size.of(Dimensions(*sides)) for sides in ((width, height), (height, width))), key=max)
+
+
+def _check_side(job: Job, file_format: ImageFormat, longest: int) -> None:
+    name, most = file_format.name, file_format.longest_side
+    if longest > most:
+        raise UsageError(
+            f"{job.target}: {name} supports at most {most} pixels a side, not {longest}; "
+            "use --format png"
+        )

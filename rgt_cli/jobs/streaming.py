@@ -7,15 +7,18 @@ import time
 from dataclasses import replace
 
 from rgt_cli.errors import InputError
-from rgt_cli.jobs.image import with_dpi
+from rgt_cli.jobs.image import check_memory, with_dpi
 from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.media import (
     STREAMABLE,
     Container,
+    Header,
     Metadata,
     RowSource,
+    check_rows,
     decoded_bytes,
     open_rows,
+    read_header,
     strip_gps,
     write_streamed,
 )
@@ -53,15 +56,14 @@ def upscale_streaming(job: Job, context: RunContext) -> Outcome:
         OutputError: The output cannot be written.
     """
     assert not isinstance(job.format, Container)
-    if context.options.image.bits:
-        raise InputError(f"{job.source}: does not fit in memory, and --bits cannot be streamed")
+    check(job, context)
     started = time.perf_counter()
     (scale,) = context.upscaler.plan_passes(context.upscaler.size.scale or 1)
     with (
         context.recorded(job),
         open_rows(job.source, context.options.max_pixels, job.target.parent) as source,
     ):
-        source = replace(source, metadata=_metadata(job, source, context, scale))
+        source = replace(source, metadata=_metadata(source, context, scale))
         rows = context.upscaler.upscaler_for(scale).upscale_rows(
             source, lambda done, total: context.on_progress(job, done, total)
         )
@@ -77,14 +79,35 @@ def upscale_streaming(job: Job, context: RunContext) -> Outcome:
     )
 
 
-def _metadata(job: Job, source: RowSource, context: RunContext, scale: int) -> Metadata:
+def check(job: Job, context: RunContext) -> Header:
+    """Refuse a job for which `needs_streaming` is true, as far as the header shows that it would fail.
+
+    Returns:
+        What the input contains.
+
+    Raises:
+        InputError: The input is damaged or has no decoder here, or the options need it in memory as a
+            whole.
+        OutOfMemoryError: The input cannot be read in rows, and does not fit in memory.
+    """
+    options = context.options
+    header = read_header(job.source)
+    if options.image.bits:
+        raise InputError(f"{job.source}: does not fit in memory, and --bits cannot be streamed")
+    plan = check_rows(job.source, options.max_pixels)
+    if options.output.strip and plan.metadata.icc and header.bits == 8:
+        raise InputError(
+            f"{job.source}: does not fit in memory, and --strip cannot convert its ICC profile"
+        )
+    if plan.in_memory:
+        check_memory(job, header, context, 0)
+    return header
+
+
+def _metadata(source: RowSource, context: RunContext, scale: int) -> Metadata:
     """Return the metadata of the output that the options keep, before its sizes are updated."""
     options = context.options
     if options.output.strip:
-        if source.metadata.icc and source.dtype.itemsize == 1:
-            raise InputError(
-                f"{job.source}: does not fit in memory, and --strip cannot convert its ICC profile"
-            )
         return Metadata(icc=source.metadata.icc)
     metadata = with_dpi(source.metadata, options.image.dpi, scale)
     return strip_gps(metadata) if options.output.strip_gps else metadata

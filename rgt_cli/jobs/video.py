@@ -4,36 +4,43 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from typing import Any
 
 from rgt_cli.errors import InputError, OutOfMemoryError, UsageError
-from rgt_cli.files import FileStamp
-from rgt_cli.jobs.frames import FrameReader, FrameUpscaler, image_of, is_numbered, numbered_path
+from rgt_cli.jobs.frames import FrameReader, FrameUpscaler, image_of, video_of
 from rgt_cli.jobs.job import Job, Outcome, RunContext, Stopped
+from rgt_cli.jobs.numbered import FrameImages, is_numbered
 from rgt_cli.jobs.options import OutputOptions, VideoOptions
 from rgt_cli.jobs.pipeline import BackgroundWriter
 from rgt_cli.jobs.segments import PassSettings, SegmentSettings, SegmentStore
-from rgt_cli.media import Container, ImageFormat, container_of, format_named, write_images
+from rgt_cli.media import Container, ImageFormat, container_of, write_images
 from rgt_cli.media.video.codecs import Codec, codec_for
-from rgt_cli.media.video.decode import Frame, read_frames
+from rgt_cli.media.video.decode import Frame
 from rgt_cli.media.video.encode import (
     SegmentWriter,
     encoder_arguments,
     fitted_size,
+    is_hdr,
     pixel_format_for,
     supports_alpha,
     try_encoder,
 )
+from rgt_cli.media.video.images import NumberedVideo
 from rgt_cli.media.video.metadata import MetadataPolicy
 from rgt_cli.media.video.mux import assemble
-from rgt_cli.media.video.probe import Span, Video, probe
+from rgt_cli.media.video.probe import Span, Video
 from rgt_cli.media.video.streams import StreamPlan, plan_streams
 from rgt_cli.size import Dimensions
 
 logger = logging.getLogger(__name__)
+
+_GIF_DELAY = Fraction(2, 100)
+"""Seconds that a frame of a GIF is shown at least: browsers show it for a tenth of a second if less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +71,8 @@ class VideoPlan:
     """The format of the output video; None if each frame becomes an image."""
     streams: StreamPlan | None = None
     """What is copied besides the frames; None if each frame becomes an image."""
+    apart: int = 0
+    """Ticks that frames of the output are apart at least."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -85,6 +94,17 @@ class VideoPlan:
             lost.append(f"left out: {names} (not supported by {self.container.name})")
         if self.streams and self.streams.withheld:
             lost.append(f"left out: {', '.join(self.streams.withheld)} (may contain a location)")
+        if self.apart and self.video.rate * _GIF_DELAY > 1:
+            lost.append(f"left out: frames beyond {1 / _GIF_DELAY} a second (not supported by gif)")
+        if isinstance(self.video, NumberedVideo) and self.video.has_profile:
+            lost.append("left out: the ICC profile of the images (not supported by videos)")
+        if self.apart and is_hdr(self.video.color):
+            lost.append("the colors are reduced from HDR to SDR (required by gif)")
+        if self.image_format and self.image_format.name != "png":
+            untold = {"the HDR color tags": is_hdr(self.video.color),
+                      "the pixel aspect ratio": self.video.sample_aspect != 1}  # fmt: skip
+            if names := ", ".join(name for name, is_lost in untold.items() if is_lost):
+                lost.append(f"left out: {names} (not supported by {self.image_format.name}, but by png)")
         return tuple(lost)
 
 
@@ -97,12 +117,13 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
             support videos, or the encoder rejects its options.
     """
     options = context.options.video
-    video = probe(job.source)
+    video = video_of(job, context.options)
     if video.is_interlaced and not options.deinterlace:
         raise UsageError(f"{job.name}: the video is interlaced: use --deinterlace to build whole frames")
     upscaled = context.upscaler.size.of(video.size)
     span, frames = _span(video, options), _expected_frames(video, options)
     if is_numbered(job.target) and isinstance(job.format, ImageFormat):
+        options.check_for_images()
         return VideoPlan(
             job=job,
             video=video,
@@ -125,11 +146,12 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
     size = fitted_size(upscaled, pix_fmt)
     arguments = encoder_arguments(video, codec, options.encoding, pix_fmt, size)
     try_encoder(arguments, size, video.has_alpha)
+    apart = math.ceil(_GIF_DELAY / video.time_base) if container.muxer == "gif" else 0
     return VideoPlan(
         job=job,
         video=video,
         span=span,
-        frames=frames,
+        frames=frames and math.ceil(frames / max(1, math.ceil(apart * video.time_base * video.rate))),
         codec=codec,
         pix_fmt=pix_fmt,
         upscaled=upscaled,
@@ -137,6 +159,7 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
         arguments=tuple(arguments),
         container=container,
         streams=plan_streams(video, container, _metadata_policy(context.options.output)),
+        apart=apart,
     )
 
 
@@ -207,7 +230,7 @@ class _VideoMaker:
 
     def __init__(self, plan: VideoPlan, context: RunContext) -> None:
         self.plan, self.context = plan, context
-        self.reader = FrameReader(plan.video, plan.span, context.options.video.deinterlace)
+        self.reader = FrameReader(plan.video, plan.span, context.options.video.deinterlace, plan.apart)
         self.frame_upscaler = FrameUpscaler(context.upscaler, plan.size)
         self.done = 0
         """Number of frames of the output that are complete."""
@@ -230,7 +253,7 @@ class _VideoMaker:
         factor = max(upscaled.width / width, upscaled.height / height)
         passes = [upscaler.upscaler_for(factor) for factor in upscaler.plan_passes(factor)]
         return SegmentSettings(
-            source=FileStamp.of(self.plan.job.source),
+            source=self.plan.job.stamp,
             passes=tuple(PassSettings.of(one) for one in passes),
             alpha_by_network=upscaler.alpha_by_network,
             size=upscaled,
@@ -268,18 +291,20 @@ class _VideoMaker:
 
     def write_images(self, image_format: ImageFormat) -> None:
         """Write an image of each frame that has none yet."""
-        job, encoding, skipped = self.plan.job, self.context.options.image.encoding, 0
+        job, options, skipped = self.plan.job, self.context.options, 0
+        encoding = options.image.encoding
         job.target.parent.mkdir(parents=True, exist_ok=True)
+        images_of_frames = FrameImages(job.target, self._image_settings(), options.existing)
         with closing(self.reader.read()) as frames, BackgroundWriter() as background:
             for number, frame in enumerate(frames, 1):
-                target = numbered_path(job.target, number)
-                if target.exists():
+                target = images_of_frames.missing(number)
+                if target is None:
                     self.done += 1
                     skipped += 1
                     continue
                 (upscaled,) = self.frame_upscaler.upscale([frame])
                 self._report_frame()
-                images = image_of(upscaled, self.plan.video)
+                images = image_of(upscaled, self.plan.video, options.image.bits)
                 background.submit(write_images, images, target, image_format, encoding)
                 if self.context.stop.is_set():
                     background.flush()
@@ -290,6 +315,13 @@ class _VideoMaker:
             warning = f"{job.target_name}: {skipped} images exist already and were not written again"
             self.warnings.append(warning)
             self.context.warn(warning)
+
+    def _image_settings(self) -> dict[str, Any]:
+        """Return what the images of frames depend on; the end is only how many there are."""
+        span = Span(self.plan.span.start)
+        settings = replace(self._segment_settings(), span=span, segment_seconds=0).to_json()
+        image = self.context.options.image
+        return settings | {"encoding": asdict(image.encoding), "bits": image.bits}
 
     def _require_frames(self) -> None:
         if not self.done:
@@ -311,31 +343,3 @@ def _segment_starts(longest: int) -> Callable[[Frame], int]:
         return start
 
     return start_of
-
-
-def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
-    """Upscale a few frames, spread evenly over a video, and yield the PNG files they are written to.
-
-    Raises:
-        InputError: As `plan_video`, or a frame cannot be read.
-        UsageError: As `plan_video`.
-        OutOfMemoryError: As `Upscaler.upscale`.
-        OutputError: As `write_images`.
-    """
-    plan, png = plan_video(job, context), format_named("png")
-    assert isinstance(png, ImageFormat)
-    video = plan.video
-    ticks = 1 / (video.rate * video.time_base)
-    first = video.start if plan.span.start is None else plan.span.start
-    for number in range(1, count + 1):
-        index = int((plan.frames or 1) * (number - 0.5) / count)
-        after = first + round((index - 0.5) * ticks)
-        with closing(read_frames(video, after, context.options.video.deinterlace)) as frames:
-            frame = next(frames, None)
-        if frame is None:
-            raise InputError(f"{job.name}: there is no frame to upscale")
-        pixels, alpha = context.upscaler.upscale(frame.pixels, frame.alpha)
-        target = job.target.with_name(f"{job.target.stem}_preview{number}.png")
-        images = image_of(Frame(frame.time, pixels, alpha), video)
-        write_images(images, target, png, context.options.image.encoding)
-        yield target

@@ -6,10 +6,10 @@ import hashlib
 import socket
 import threading
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rgt_cli
 from rgt_cli.errors import RGTError
 from rgt_cli.files import partial_path
 from rgt_cli.jobs.job import Job, Outcome, RunContext
@@ -21,6 +21,8 @@ from rgt_cli.size import Size
 if TYPE_CHECKING:  # the driver must not wait for torch
     from rgt_cli.inference import Upscaler
 
+VERSION = version("rgt-cli")
+"""The version of this package. All workers of a run have the same one."""
 GOLDEN_SIDE = 64
 """Pixels. The side of the tile by which a worker proves that it computes right."""
 GOLDEN_PSNR = 40.0
@@ -34,7 +36,7 @@ class WorkerSpec:
     model: ModelOptions
     size: Size | None
     options: JobOptions
-    version: str = rgt_cli.__version__
+    version: str = VERSION
     """The version of `rgt` that plans the jobs."""
 
 
@@ -115,8 +117,8 @@ class Worker:
 
         problem = _problem_with_storage(sources, folder)
         device = model = ""
-        if spec.version != rgt_cli.__version__:
-            problem = f"has rgt {rgt_cli.__version__} instead of {spec.version}"
+        if spec.version != VERSION:
+            problem = f"has rgt {VERSION} instead of {spec.version}"
         if not problem:
             try:
                 device, model, problem = self._load(spec)

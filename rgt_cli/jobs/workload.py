@@ -6,11 +6,13 @@ import threading
 from collections.abc import Sequence
 
 from rgt_cli.jobs.job import Job
-from rgt_cli.media import decoded_bytes
+from rgt_cli.media import decoded_bytes, frames_in
 
 
 def work_of(job: Job) -> int:
     """Return the size of the decoded input of a job in bytes, by its header; 0 if that is unknown."""
+    if job.images:
+        return decoded_bytes(job.source) * len(job.images)
     if not job.is_video:
         return decoded_bytes(job.source)
     from rgt_cli.media.video.probe import probe  # imports libraries that images do not need
@@ -56,6 +58,10 @@ class Workload:
         """Return the work of a job, or the average if it is not known yet."""
         known = self._known.get(job)
         return self._mean if known is None else known
+
+    def has_frames(self, job: Job) -> bool:
+        """Return whether the input of a job has several frames or pages."""
+        return job.is_video or frames_in(job.source) > 1
 
     @property
     def _mean(self) -> float:

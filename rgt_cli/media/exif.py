@@ -43,7 +43,7 @@ def filter_exif(exif: Image.Exif) -> tuple[bytes | None, bool]:
     retained = Image.Exif()  # a new object, since the layout of the file may be that of a BigTIFF
     for tag in _DESCRIPTIVE_TAGS.intersection(exif):
         if tag in _SUBDIRECTORIES:
-            retained.get_ifd(tag).update({k: _as_stored(v) for k, v in exif.get_ifd(tag).items()})
+            retained.get_ifd(tag).update(_directory(exif, tag))
         else:
             retained[tag] = _as_stored(exif[tag])
     exif_bytes = retained.tobytes()
@@ -53,7 +53,18 @@ def filter_exif(exif: Image.Exif) -> tuple[bytes | None, bool]:
 def exif_directories(exif: bytes) -> dict[int, Any]:
     """Return the tags of EXIF by number, with its two subdirectories as dictionaries."""
     tags = _load(exif)
-    return {tag: tags.get_ifd(tag) if tag in _SUBDIRECTORIES else value for tag, value in tags.items()}
+    return {tag: _directory(tags, tag) if tag in _SUBDIRECTORIES else tags[tag] for tag in tags}
+
+
+def _directory(exif: Image.Exif, group: int) -> dict[int, Any]:
+    """Return the tags of a subdirectory, with that of interoperability in place of its offset."""
+    directory = {tag: _as_stored(value) for tag, value in exif.get_ifd(group).items()}
+    if group == _IFD.Exif and _IFD.Interop in directory:
+        del directory[_IFD.Interop]
+        with suppress(Exception):  # an offset that leads nowhere must not be written again
+            if interoperability := exif.get_ifd(_IFD.Interop):
+                directory[_IFD.Interop] = dict(interoperability)
+    return directory
 
 
 def exif_dpi(exif: Image.Exif) -> tuple[float, float] | None:

@@ -150,6 +150,8 @@ CONTAINERS = (
 )
 """The video containers that are written. A video can also become a GIF; see `container_of`."""
 
+INSTALL_EXTRA = 'run pip install "rgt-cli[formats]"'
+"""What to do if a format needs a plugin that is not installed."""
 _GIF = Container(name="gif", suffixes=(".gif",), muxer="gif", codecs=("gif",))
 _IMAGE_INPUT_ONLY = (".dpx", ".pam", ".pbm", ".pgm", ".pnm", ".ppm")
 _VIDEO_INPUT_ONLY = (
@@ -201,21 +203,23 @@ def container_of(file_format: Format) -> Container | None:
 
 
 def _installed(candidate: Format) -> Format:
-    if isinstance(candidate, ImageFormat) and candidate.plugin and not _is_installed(candidate.plugin):
-        name = candidate.pillow
-        raise UsageError(f"{name} support is not installed: run pip install 'rgt-cli[formats]'")
+    if not is_installed(candidate):
+        name = candidate.pillow if isinstance(candidate, ImageFormat) else candidate.name
+        raise UsageError(f"{name} support is not installed: {INSTALL_EXTRA}")
     return candidate
 
 
-def _is_installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+def is_installed(candidate: Format) -> bool:
+    """Return whether a format can be read and written: its plugin is installed, if it needs one."""
+    plugin = candidate.plugin if isinstance(candidate, ImageFormat) else None
+    return plugin is None or importlib.util.find_spec(plugin) is not None
 
 
 @cache
 def register_plugins() -> None:
     """Register the installed plugins with Pillow."""
     for candidate in FORMATS:
-        if candidate.plugin and _is_installed(candidate.plugin):
+        if candidate.plugin and is_installed(candidate):
             module = importlib.import_module(candidate.plugin)
             register: Callable[[], None] = getattr(module, "register_heif_opener", lambda: None)
             register()

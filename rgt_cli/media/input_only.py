@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rgt_cli.media.layout import Header, bytes_in, one_image, require
 from rgt_cli.media.picture import Picture
 from rgt_cli.size import Dimensions
 
@@ -19,10 +20,17 @@ NAMES = ("netpbm", "dpx")
 """The names of the formats, for messages."""
 _HEAD_BYTES = 4096
 _SPACE = rb"(?:\s|#[^\n]*\n)+"
-_NETPBM = re.compile(rb"P[1-6]" + _SPACE + rb"(\d{1,9})" + _SPACE + rb"(\d{1,9})\s")
-_PAM_LINE = re.compile(rb"^(WIDTH|HEIGHT|MAXVAL)[ \t]+(\d{1,9})\s*$", re.MULTILINE)
+_NETPBM = re.compile(
+    rb"P([1-6])" + _SPACE + rb"(\d{1,9})" + _SPACE + rb"(\d{1,9})(?:" + _SPACE + rb"(\d{1,5}))?\s"
+)
+_PAM_LINE = re.compile(rb"^(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+(\d{1,9})\s*$", re.MULTILINE)
 _DPX_BYTE_ORDERS = {b"SDPX": ">", b"XPDS": "<"}
 _DPX_SIZE_OFFSET = 772
+_DPX_ELEMENT_OFFSET = 800
+_DPX_ENCODING = slice(_DPX_ELEMENT_OFFSET + 6, _DPX_ELEMENT_OFFSET + 8)
+"""Where the header says whether the pixels are compressed."""
+_DPX_CHANNELS = {6: 1, 50: 3, 51: 4}
+"""Descriptor of an image element -> its channels, for gray, RGB and RGBA."""
 _DEMUXERS = {b"P1": "pbm", b"P2": "pgm", b"P3": "ppm", b"P4": "pbm", b"P5": "pgm", b"P6": "ppm",
              b"P7": "pam", b"SD": "dpx", b"XP": "dpx"}  # fmt: skip
 """The first two bytes -> the demuxer of FFmpeg, which must not guess one that opens other files."""
@@ -52,7 +60,7 @@ def size_of(path: Path) -> Dimensions | None:
     if head.startswith(b"P7\n"):
         return _pam_size(head.partition(b"ENDHDR")[0])
     found = _NETPBM.match(head)
-    return Dimensions(int(found[1]), int(found[2])) if found else None
+    return Dimensions(int(found[2]), int(found[3])) if found else None
 
 
 def _pam_size(head: bytes) -> Dimensions | None:
@@ -60,6 +68,56 @@ def _pam_size(head: bytes) -> Dimensions | None:
     if found.get(b"MAXVAL", 0) < 255:  # FFmpeg does not scale such values if there is alpha
         return None
     return Dimensions(found.get(b"WIDTH", 0), found.get(b"HEIGHT", 0))
+
+
+def read_layout(path: Path, name: str) -> Header:
+    """Read the header of an image, and compare its length with its size.
+
+    Args:
+        name: The name of its format, one of `NAMES`.
+
+    Raises:
+        ValueError, struct.error: The file is damaged, is cut short, or of an unsupported kind.
+    """
+    size = size_of(path)
+    if size is None:
+        raise ValueError("its header is damaged")
+    with path.open("rb") as file:
+        length = bytes_in(file)
+        head = file.read(_HEAD_BYTES)
+    channels, bits, stored = _dpx_kind(head) if name == "dpx" else _netpbm_kind(head)
+    fewest = size.width * size.height * channels * stored / 8
+    require(length - _pixels_start(head), fewest, f"{length} bytes are no {size} pixels")
+    return one_image(name, size, channels, 16 if bits > 8 else 8)
+
+
+def _pixels_start(head: bytes) -> int:
+    """Return where the pixels of a DPX start; 0 for netpbm, whose header is short."""
+    order = _DPX_BYTE_ORDERS.get(head[:4])
+    return int(struct.unpack_from(f"{order}L", head, 4)[0]) if order else 0
+
+
+def _dpx_kind(head: bytes) -> tuple[int, int, int]:
+    """Return the channels, the bits of each, and how many of them the file needs at least."""
+    descriptor, bits = head[_DPX_ELEMENT_OFFSET], head[_DPX_ELEMENT_OFFSET + 3]
+    channels = _DPX_CHANNELS.get(descriptor, 3)
+    is_complete = descriptor in _DPX_CHANNELS and not any(head[_DPX_ENCODING])
+    return channels, bits, bits if is_complete else 0
+
+
+def _netpbm_kind(head: bytes) -> tuple[int, int, int]:
+    """Return as `_dpx_kind`; in text, each channel has a digit at least, which is a byte."""
+    if head.startswith(b"P7"):
+        found = {name: int(value) for name, value in _PAM_LINE.findall(head.partition(b"ENDHDR")[0])}
+        bits = 16 if found[b"MAXVAL"] > 255 else 8
+        return found.get(b"DEPTH", 1), bits, bits
+    match = _NETPBM.match(head)
+    assert match  # `size_of` has found it
+    kind = int(match[1])
+    if kind in (1, 4):
+        return 1, 1, 8 if kind == 1 else 1
+    bits = 16 if int(match[4] or 0) > 255 else 8
+    return 3 if kind in (3, 6) else 1, bits, bits if kind > 3 else 8
 
 
 def read_input_only(path: Path) -> Picture:

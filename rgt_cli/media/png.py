@@ -6,6 +6,7 @@ Source: the PNG specification, third edition.
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from rgt_cli.media.layout import DEFLATE_RATIO, Header, bytes_in, one_image, require
 from rgt_cli.size import Dimensions
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -26,6 +28,9 @@ _HEADER = struct.Struct(">LLBBBBB")
 _HEADER_END = len(SIGNATURE) + 8 + _HEADER.size + 4
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """Number of channels -> color type."""
+_PALETTE = 3
+_PIXEL_CHANNELS = {0: 1, 2: 3, _PALETTE: 3, 4: 2, 6: 4}
+"""Color type -> number of channels when decoded."""
 _CHANNELS = {color_type: channels for channels, color_type in _COLOR_TYPES.items()}
 _INFLATED_AT_ONCE = 1 << 16
 """Compressed bytes that are read at a time."""
@@ -41,6 +46,40 @@ class _Header(NamedTuple):
     bits: int
     color_type: int
     is_interlaced: bool
+
+
+def read_layout(file: BinaryIO) -> Header:
+    """Read the header of a PNG, count its frames, and compare the bytes of its pixels with its size.
+
+    Raises:
+        ValueError: The file is damaged, is cut short, or has less data than its size needs.
+    """
+    length = bytes_in(file)
+    require(length, _HEADER_END, "its header is not complete")
+    header = _header(file)
+    size, channels = Dimensions(header.width, header.height), _PIXEL_CHANNELS.get(header.color_type)
+    if channels is None or header.bits not in (1, 2, 4, 8, 16):
+        raise ValueError("its header is damaged")
+    data, promised, controls, cover = 0, 0, 0, 0
+    for kind, count in chunk_heads(file):
+        require(length, file.tell() + count + 4, f"a chunk of {count} bytes is not complete")
+        if kind == b"IEND":
+            break
+        if kind == b"IDAT":
+            data += count
+        elif kind == b"tRNS":
+            channels = 4 if channels == 3 else 2
+        elif kind == b"acTL" and not data:
+            promised = int.from_bytes(file.read(4), "big")
+        elif kind == b"fcTL":
+            cover += not controls and data > 0  # the first image is not a frame
+            controls += 1
+    stored = 1 if header.color_type == _PALETTE else _PIXEL_CHANNELS[header.color_type]
+    needed = math.prod(size) * stored * header.bits / 8 / DEFLATE_RATIO
+    require(data, needed, f"{data} bytes are no {size} pixels")
+    require(controls, promised, f"it has {controls} of {promised} frames")
+    frames = promised + cover if promised else 1
+    return one_image("png", size, channels, 16 if header.bits == 16 else 8, frames)
 
 
 def depth(file: BinaryIO) -> int:

@@ -2,97 +2,67 @@
 
 from __future__ import annotations
 
-import logging
-import stat
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
-from rgt_cli.errors import InputError, RGTError
+from rgt_cli.errors import InputError
 from rgt_cli.media import input_only, png
-from rgt_cli.media.color import lab_to_srgb, space_of, srgb_profile, to_srgb
 from rgt_cli.media.exif import exif_dpi, filter_exif, orientation_of, plausible_dpi
-from rgt_cli.media.formats import FORMATS, register_plugins
+from rgt_cli.media.header import read_header
+from rgt_cli.media.identify import TIFF, clear_errors, no_pixel_limit, open_by_pillow
+from rgt_cli.media.layout import Header
+from rgt_cli.media.modes import UPRIGHT_DECODERS, gray_or_rgb, has_color, split_alpha, usable_icc
 from rgt_cli.media.picture import ImageSequence, Metadata, Picture, with_same_mode
 from rgt_cli.media.png_metadata import PngMetadata, read_png_metadata
 
-logger = logging.getLogger(__name__)
-
 MAX_PIXELS = 300_000_000
 """The most pixels that all images of a file may have, unless more are allowed explicitly."""
-Image.MAX_IMAGE_PIXELS = None  # `_Reader.check_size` does it, and --max-pixels can raise its limit
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _THUMBNAIL_PAGE = 1
 """The bit of NewSubfileType that marks a smaller copy of another page."""
-_UPRIGHT_DECODERS = ("HEIF", "JXL")
-"""Formats whose decoders apply the orientation."""
 
 
-def read_images(path: Path, max_pixels: int = MAX_PIXELS) -> ImageSequence:
+def read_images(
+    path: Path,
+    max_pixels: int = MAX_PIXELS,
+    on_frame: Callable[[int, int], None] = lambda done, total: None,
+) -> ImageSequence:
     """Decode every image of a file, with its orientation applied, and read its metadata.
 
     Args:
         path: The file.
         max_pixels: The most pixels that all images of the file may have. It protects the memory.
+        on_frame: Called with (frames or pages decoded, total), if there are several.
 
     Raises:
         InputError: The file cannot be read, is not an image, is damaged, has too many pixels, or is of
             an unsupported kind.
     """
-    with clear_errors(path):
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path}: is not a file but a folder, a pipe or a device")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # decoders warn about what is reported here
-            return _Reader(path, max_pixels).read()
+    header = read_header(path)
+    check_pixels(path, header, max_pixels)
+    with clear_errors(path), no_pixel_limit(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # decoders warn about what is reported here
+        return _Reader(path, max_pixels, on_frame).read()
 
 
-def format_inside(path: Path) -> str:
-    """Return the name of the format of a file by its content; "png" if it cannot be written."""
-    register_plugins()
-    with suppress(Exception), Image.open(path, formats=registered_formats()) as opened:
-        pillow = "JPEG" if opened.format == "MPO" else opened.format
-        return next(f.name for f in FORMATS if f.pillow == pillow)
-    return "png"
-
-
-def registered_formats() -> list[str]:
-    """Return the names that Pillow uses for the supported formats whose plugins are registered."""
-    Image.init()
-    return [f.pillow for f in FORMATS if f.pillow in Image.OPEN]
-
-
-@contextmanager
-def clear_errors(path: Path) -> Iterator[None]:
-    """Turn any error of a decoder into one line. Damaged files can make decoders raise anything.
+def check_pixels(path: Path, header: Header, max_pixels: int) -> None:
+    """Refuse a file with too many pixels, by its header.
 
     Raises:
-        InputError: The block raised another error than an `RGTError`.
+        InputError: It has more than `max_pixels`.
     """
-    try:
-        yield
-    except RGTError:
-        raise
-    except UnidentifiedImageError as error:
-        known = ", ".join((*(f.name for f in FORMATS), *input_only.NAMES))
-        raise InputError(f"{path}: is not an image of a known format ({known})") from error
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except PermissionError as error:
-        raise InputError(f"{path}: no permission to read it") from error
-    except MemoryError as error:
-        raise InputError(f"{path}: does not fit in memory") from error
-    except Exception as error:
-        logger.debug("%s: the decoder failed", path, exc_info=True)
-        reason = " ".join((str(error) or type(error).__name__).split())
-        raise InputError(f"{path}: damaged image: {reason}") from error
+    if header.pixels > max_pixels:
+        count = f"{header.frames} {'frames' if header.is_animation else 'pages'} of "
+        raise InputError(
+            f"{path}: {count if header.frames > 1 else ''}{header.size} pixels are more than "
+            f"{max_pixels}; use a larger --max-pixels if you trust the file"
+        )
 
 
 @dataclass(frozen=True)
@@ -115,12 +85,13 @@ def open_image(path: Path, max_pixels: int) -> Iterator[OpenedImage]:
         InputError: The image has too many pixels.
         Exception: The file is damaged; see `clear_errors`.
     """
+    check_pixels(path, read_header(path), max_pixels)
     reader = _Reader(path, max_pixels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with reader.opened() as opened:
             exif = reader.exif(opened)
-            metadata = reader.usable_icc(reader.metadata(opened, exif), _has_color(opened))
+            metadata = usable_icc(reader.metadata(opened, exif), has_color(opened), reader.warn)
             orientation = 1 if exif is None else orientation_of(exif)
             yield OpenedImage(opened, metadata, orientation, tuple(reader.warnings))
 
@@ -131,6 +102,7 @@ class _Reader:
 
     path: Path
     max_pixels: int
+    on_frame: Callable[[int, int], None] = lambda done, total: None
     warnings: list[str] = field(default_factory=list)
     """What is left out of the images."""
     _png: PngMetadata | None = None
@@ -145,13 +117,12 @@ class _Reader:
             start = file.read(8)
             if start == png.SIGNATURE and png.depth(file) == 16:
                 return self._sequence([self._deep_png()])
-        if size := input_only.size_of(self.path):
-            self.check_size(*size)
+        if input_only.size_of(self.path):
             picture = input_only.read_input_only(self.path)
             if input_only.is_dpx(start):
                 self.warn("the header of a DPX is not copied; the colors stay as they are encoded")
             return self._sequence([picture])
-        if start.startswith(_TIFF) and (pages := self._deep_tiff()):
+        if start.startswith(TIFF) and (pages := self._deep_tiff()):
             return self._sequence(pages)
         with self.opened() as opened:
             frames = getattr(opened, "n_frames", 1)
@@ -159,7 +130,6 @@ class _Reader:
                 if frames > 1:
                     self.warn(f"contains {frames} images; only the main one is used")
                 return self._sequence([self._picture(opened)])
-            self.check_size(opened.width, opened.height, frames)
             if opened.format == "TIFF":
                 return self._sequence(list(self._pages(opened)))
             return self._animation(opened, frames)
@@ -169,8 +139,7 @@ class _Reader:
 
     @contextmanager
     def opened(self) -> Iterator[ImageFile.ImageFile]:
-        register_plugins()
-        with Image.open(self.path, formats=registered_formats()) as opened:
+        with open_by_pillow(self.path) as opened:
             self.check_size(*opened.size)
             yield opened
 
@@ -188,18 +157,22 @@ class _Reader:
             )
 
     def _pages(self, opened: ImageFile.ImageFile) -> Iterator[Picture]:
-        for index in range(getattr(opened, "n_frames", 1)):
+        pages = getattr(opened, "n_frames", 1)
+        for index in range(pages):
+            self.on_frame(index, pages)
             opened.seek(index)
             if index and _tiff_tag(opened, ExifTags.Base.NewSubfileType, 0) & _THUMBNAIL_PAGE:
                 self.warn("contains a reduced copy of a page, which is left out")
                 continue
             self.check_size(*opened.size)
             yield self._picture(opened)
+        self.on_frame(pages, pages)
 
     def _animation(self, opened: ImageFile.ImageFile, frames: int) -> ImageSequence:
         pictures, durations = [], []
         metadata: Metadata | None = None
         for index in range(frames):
+            self.on_frame(index, frames)
             opened.seek(index)
             # A frame of a GIF may be larger than the first; Pillow extends the image then.
             self.check_size(opened.width, opened.height, frames)
@@ -207,6 +180,7 @@ class _Reader:
             metadata = metadata or picture.metadata  # that of the file, not of a frame
             pictures.append(replace(picture, metadata=metadata))
             durations.append(float(opened.info.get("duration", 0) or 0))
+        self.on_frame(frames, frames)
         return ImageSequence(
             with_same_mode(pictures),
             durations=tuple(durations),
@@ -224,25 +198,23 @@ class _Reader:
         if metadata is None:
             metadata = self.metadata(opened, exif)
         image, metadata = self._gray_or_rgb(opened, metadata)
-        array = np.asarray(image)
-        alpha = array[..., -1] if image.mode.endswith("A") else None
-        pixels = array if alpha is None else array[..., :-1]
-        if pixels.ndim == 3 and pixels.shape[2] == 1:
-            pixels = pixels[..., 0]
+        pixels, alpha = split_alpha(image)
         if orientation == 1 and stored >= 5 and metadata.dpi:
             metadata = replace(metadata, dpi=metadata.dpi[::-1])
         return Picture(pixels, alpha, metadata).upright(orientation)
 
     def _orientation(self, opened: ImageFile.ImageFile) -> int:
         """Return the orientation that the decoder does not apply itself, so far."""
-        exif = None if opened.format in _UPRIGHT_DECODERS else self.exif(opened)
+        exif = None if opened.format in UPRIGHT_DECODERS else self.exif(opened)
         return 1 if exif is None else orientation_of(exif)
 
     def exif(self, opened: ImageFile.ImageFile) -> Image.Exif | None:
         """Return the EXIF of an opened file, or None if it is damaged or missing."""
         try:
             if opened.format != "PNG":
-                return opened.getexif()
+                exif = opened.getexif()
+                exif.get_ifd(ExifTags.IFD.Interop)  # Pillow closes a TIFF before it would read this
+                return exif
             exif = Image.Exif()  # Pillow would decode all pixels to find EXIF behind them
             exif.load(self._png_metadata().exif or b"")
             return exif
@@ -289,45 +261,14 @@ class _Reader:
             return metadata
         return replace(metadata, exif=retained, has_thumbnail=has_thumbnail)
 
-    def usable_icc(self, metadata: Metadata, has_color: bool) -> Metadata:
-        """Return the metadata without an ICC profile that is damaged, or for another color space."""
-        if metadata.icc is None:
-            return metadata
-        space = space_of(metadata.icc)
-        if space == "RGB" or (space == "GRAY" and not has_color):
-            return metadata
-        flaw = "is damaged" if space is None else f"is for {space}"
-        self.warn(f"the ICC profile {flaw} and left out")
-        return replace(metadata, icc=None)
-
     def _gray_or_rgb(
         self, opened: ImageFile.ImageFile, metadata: Metadata
     ) -> tuple[Image.Image, Metadata]:
         """Return an image of mode L, LA, RGB or RGBA, and the metadata that suits it."""
-        if opened.mode in ("CMYK", "LAB"):
-            return self._converted(opened, metadata)
-        metadata = self.usable_icc(metadata, _has_color(opened))
-        wanted = _MODES.get(opened.mode)
-        if wanted is None:
-            raise InputError(f"{self.path}: images of mode {opened.mode} are not supported")
-        if "transparency" in opened.info and not wanted.endswith("A"):
-            wanted += "A"
-        return (opened if opened.mode == wanted else opened.convert(wanted)), metadata
-
-    def _converted(self, opened: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metadata]:
-        """Convert CMYK or Lab to sRGB."""
-        self.warn(f"{opened.mode} is converted to sRGB")
         try:
-            if opened.mode == "LAB":
-                image = lab_to_srgb(opened)
-            elif metadata.icc and space_of(metadata.icc) == "CMYK":
-                image = to_srgb(opened, metadata.icc)
-            else:
-                return opened.convert("RGB"), replace(metadata, icc=None)
-        except (ImageCms.PyCMSError, OSError):
-            self.warn("the ICC profile is damaged and left out")
-            return opened.convert("RGB"), replace(metadata, icc=None)
-        return image, replace(metadata, icc=srgb_profile())
+            return gray_or_rgb(opened, metadata, self.warn)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
 
     def _deep_png(self) -> Picture:
         """Decode a PNG of 16 bits per channel, of which Pillow would return 8."""
@@ -347,12 +288,8 @@ class _Reader:
         """Decode the pages of a TIFF of more than 8 bits per channel; return none of any other."""
         from rgt_cli.media import tiff  # slow to import
 
-        sizes = tiff.sizes(self.path)
-        for size in sizes:
-            self.check_size(*size)
         if not tiff.is_deep(self.path):
             return []
-        self.check_size(sum(width * height for width, height in sizes), 1)
         pages = []
         for picture, exif in tiff.deep_pages(self.path):
             metadata = self._with_exif(picture.metadata, exif)
@@ -361,20 +298,9 @@ class _Reader:
 
     def _deep(self, picture: Picture, exif: Image.Exif | None) -> Picture:
         """Return an image of 16 bits, upright, with a usable profile."""
-        metadata = self.usable_icc(picture.metadata, picture.pixels.ndim == 3)
+        metadata = usable_icc(picture.metadata, picture.pixels.ndim == 3, self.warn)
         orientation = 1 if exif is None else orientation_of(exif)
         return replace(picture, metadata=metadata).upright(orientation)
-
-
-_MODES = {
-    "1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA",
-    "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "RGBA": "RGBA", "RGBa": "RGBA",
-}  # fmt: skip
-"""Mode of the file -> mode of the result; palettes with transparency and the like add an A."""
-
-
-def _has_color(image: Image.Image) -> bool:
-    return image.mode not in ("1", "L", "LA", "La", "I;16")
 
 
 def _tiff_tag(opened: ImageFile.ImageFile, tag: int, default: Any) -> Any:

@@ -6,9 +6,10 @@ import logging
 import math
 import mmap
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -16,11 +17,12 @@ from PIL import Image, ImageFile
 from rgt_cli.errors import InputError
 from rgt_cli.files import scratch_file
 from rgt_cli.media import png
-from rgt_cli.media.formats import ImageFormat, register_plugins
+from rgt_cli.media.formats import ImageFormat
+from rgt_cli.media.identify import clear_errors, no_pixel_limit
 from rgt_cli.media.metadata import update_metadata
 from rgt_cli.media.picture import Metadata, Picture
 from rgt_cli.media.png_metadata import metadata_chunks
-from rgt_cli.media.read import OpenedImage, clear_errors, open_image, registered_formats
+from rgt_cli.media.read import OpenedImage, open_image
 from rgt_cli.media.write import fitted_metadata, replacing
 from rgt_cli.size import Dimensions
 
@@ -28,18 +30,6 @@ logger = logging.getLogger(__name__)
 
 STREAMABLE = ("png", "tiff")
 """The names of the formats that can be written from top to bottom."""
-
-
-def decoded_bytes(path: Path) -> int:
-    """Return the size of the decoded pixels of a file in bytes, by its header; 0 if that is unknown."""
-    if not path.is_file():  # opening a pipe would block
-        return 0
-    register_plugins()
-    with suppress(Exception), Image.open(path, formats=registered_formats()) as opened:
-        is_deep = "16" in opened.mode or (opened.format == "PNG" and _png_is_deep(path))
-        frames = getattr(opened, "n_frames", 1)
-        return opened.width * opened.height * len(opened.getbands()) * (1 + is_deep) * frames
-    return 0
 
 
 def _png_is_deep(path: Path) -> bool:
@@ -65,12 +55,31 @@ class RowSource:
         """Return rows as an array, (rows, W) or (rows, W, 3)."""
         top, bottom, _ = rows.indices(self.shape[0])
         if isinstance(self.pixels, Image.Image):
-            return np.asarray(self.pixels.crop((0, top, self.shape[1], bottom)))
+            with no_pixel_limit():
+                return np.asarray(self.pixels.crop((0, top, self.shape[1], bottom)))
         part = np.array(self.pixels[top:bottom])
         mapped = getattr(self.pixels, "_mmap", None)
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)  # else the pages that were read count as used memory
         return part
+
+
+class RowsPlan(NamedTuple):
+    """How `open_rows` would open a file."""
+
+    metadata: Metadata
+    in_memory: bool
+    """Whether the pixels are decoded as a whole."""
+
+
+def check_rows(path: Path, max_pixels: int) -> RowsPlan:
+    """Refuse a file that `open_rows` would refuse, as far as its header shows it.
+
+    Raises:
+        InputError: As `open_rows`.
+    """
+    with clear_errors(path), open_image(path, max_pixels) as image:
+        return RowsPlan(image.metadata, _is_decoded_at_once(path, image))
 
 
 @contextmanager
@@ -92,8 +101,7 @@ def open_rows(path: Path, max_pixels: int, scratch: Path) -> Iterator[RowSource]
     with ExitStack() as stack:
         with clear_errors(path):
             image = stack.enter_context(open_image(path, max_pixels))
-            if not _is_streamable(image):
-                raise _cannot_stream(path)
+            _is_decoded_at_once(path, image)
             pixels = stack.enter_context(_open_pixels(path, image.pillow, scratch))
         if isinstance(pixels, Image.Image):
             channels = (3,) if pixels.mode == "RGB" else ()
@@ -117,6 +125,22 @@ def _is_streamable(image: OpenedImage) -> bool:
     return is_plain and image.orientation == 1 and getattr(opened, "n_frames", 1) == 1
 
 
+def _is_decoded_at_once(path: Path, image: OpenedImage) -> bool:
+    """Return whether the pixels of a file must be in memory as a whole.
+
+    Raises:
+        InputError: They cannot be read at all.
+    """
+    opened = image.pillow
+    if not _is_streamable(image):
+        raise _cannot_stream(path)
+    if opened.format == "TIFF" or (opened.format == "PNG" and _png_rows(path)):
+        return False
+    if opened.mode not in ("L", "RGB") or (opened.format == "PNG" and _png_is_deep(path)):
+        raise _cannot_stream(path)
+    return True
+
+
 @contextmanager
 def _open_pixels(
     path: Path, opened: ImageFile.ImageFile, scratch: Path
@@ -134,12 +158,11 @@ def _open_pixels(
     elif opened.format == "PNG" and (layout := _png_rows(path)):
         with _png_on_disk(path, *layout, scratch) as array:
             yield array
-    elif opened.mode in ("L", "RGB") and not (opened.format == "PNG" and _png_is_deep(path)):
-        logger.info("%s: decoded as a whole, since %s cannot be read in rows", path, opened.format)
-        opened.load()
-        yield opened
     else:
-        raise _cannot_stream(path)
+        logger.info("%s: decoded as a whole, since %s cannot be read in rows", path, opened.format)
+        with no_pixel_limit():
+            opened.load()
+        yield opened
 
 
 def _png_rows(path: Path) -> tuple[tuple[int, int, int], np.dtype] | None:

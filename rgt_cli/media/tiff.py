@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 from rgt_cli.errors import InputError
 from rgt_cli.files import scratch_file
 from rgt_cli.media.exif import exif_directories
+from rgt_cli.media.layout import DEFLATE_RATIO, LZW_RATIO, Header, require
 from rgt_cli.media.picture import Metadata, Picture
 from rgt_cli.size import Dimensions
 
@@ -32,21 +34,75 @@ _SUBDIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 _PLACEHOLDER = -1
 """Added to the tag of a subdirectory: a tag that no one uses, which tifffile writes in its place."""
 _PHOTOMETRIC = {"MINISWHITE", "MINISBLACK", "RGB"}
-_CLASSIC_BYTES = (1 << 32) - (1 << 26)
+_RATIOS = {
+    "NONE": 1, "ADOBE_DEFLATE": DEFLATE_RATIO, "DEFLATE": DEFLATE_RATIO, "LZW": LZW_RATIO,
+    "PACKBITS": 64,
+}  # fmt: skip
+"""Compression -> the most bytes that a byte of it expands to."""
+_CLASSIC_LENGTH = 1 << 32
+"""Bytes that an offset of a TIFF can reach; a BigTIFF has longer ones."""
+_CLASSIC_BYTES = _CLASSIC_LENGTH - (1 << 26)
 """Bytes of pixels that fit into a TIFF even if compression saves nothing; more need a BigTIFF."""
+
+
+def read_layout(path: Path) -> Header:
+    """Read the header of each page, and compare the bytes of its pixels with its size.
+
+    Raises:
+        ValueError: The file is damaged, is cut short, or has less data than its size needs.
+    """
+    with tifffile.TiffFile(path) as file:
+        pages = [_page(file, index) for index in range(len(file.pages))]
+        if not pages:
+            raise ValueError("it contains no image")
+        length = path.stat().st_size
+        for page in pages:
+            _check_data(page, length)
+        kept = [page for index, page in enumerate(pages) if not (index and page.is_reduced)]
+    return Header(
+        format="tiff",
+        size=max((Dimensions(page.imagewidth, page.imagelength) for page in kept), key=math.prod),
+        channels=max(_channels(page) for page in kept),
+        bits=16 if pages[0].bitspersample > 8 else 8,
+        frames=len(kept),
+        pixels=sum(page.imagewidth * page.imagelength for page in pages),
+    )
+
+
+def _channels(page: tifffile.TiffPage) -> int:
+    has_alpha = any(kind in (1, 2) for kind in page.extrasamples)  # associated or not
+    is_gray = getattr(page.photometric, "name", "") in ("MINISWHITE", "MINISBLACK")
+    return (1 if is_gray else 3) + has_alpha
+
+
+def _check_data(page: tifffile.TiffPage, length: int) -> None:
+    """Refuse a page whose data is outside the file, or less than its size needs.
+
+    Raises:
+        ValueError: It is.
+    """
+    size = Dimensions(page.imagewidth, page.imagelength)
+    if min(size) < 1 or not page.dataoffsets:
+        raise ValueError("a page has no pixels")
+    require(length, max(page.dataoffsets) + 1, "pixels of a page are missing")
+    compression = getattr(page.compression, "name", "")
+    if ratio := _RATIOS.get(compression):
+        values = page.samplesperpixel * page.bitspersample / 8
+        if page.is_subsampled:
+            values = 1.0
+        stored = sum(page.databytecounts)
+        require(
+            min(stored, length) * ratio, math.prod(size) * values, f"{stored} bytes are no {size} pixels"
+        )
+        if compression != "NONE":
+            ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=False))
+            require(length, max(ends), "pixels of a page are missing")
 
 
 def is_deep(path: Path) -> bool:
     """Return whether the first page of a TIFF has more than 8 bits per channel."""
     with tifffile.TiffFile(path) as file:
         return _page(file, 0).bitspersample > 8
-
-
-def sizes(path: Path) -> list[Dimensions]:
-    """Return the size of every page of a TIFF."""
-    with tifffile.TiffFile(path) as file:
-        pages = [_page(file, index) for index in range(len(file.pages))]
-        return [Dimensions(page.imagewidth, page.imagelength) for page in pages]
 
 
 def deep_pages(path: Path) -> Iterator[tuple[Picture, Image.Exif]]:
@@ -61,7 +117,7 @@ def deep_pages(path: Path) -> Iterator[tuple[Picture, Image.Exif]]:
         for index in range(len(file.pages)):
             page = _page(file, index)
             exif = Image.Exif()
-            exif.endian = file.byteorder
+            exif.endian, exif.bigtiff = file.byteorder, file.is_bigtiff
             exif.load_from_fp(file.filehandle, page.offset)  # type: ignore[arg-type]
             yield _picture(path, page), exif
 
@@ -151,8 +207,7 @@ def write_pages(file: BinaryIO, pictures: Sequence[Picture]) -> None:
                 **_options(picture.mode, picture.metadata, is_big),
                 rowsperstrip=ROWS_PER_STRIP,
             )
-    if not is_big:
-        _add_directories(file, [picture.metadata for picture in pictures])
+    _add_directories(file, [picture.metadata for picture in pictures])
 
 
 def write_rows(
@@ -180,8 +235,7 @@ def write_rows(
             rowsperstrip=ROWS_PER_STRIP,
             **_options(mode, metadata, is_big),
         )
-    if not is_big:
-        _add_directories(file, [metadata])
+    _add_directories(file, [metadata])
 
 
 def _encoded(strip: np.ndarray) -> bytes:
@@ -224,21 +278,20 @@ def _options(mode: str, metadata: Metadata, is_big: bool) -> dict[str, Any]:
         options["iccprofile"] = metadata.icc
     if metadata.dpi:
         options["resolution"], options["resolutionunit"] = metadata.dpi, "INCH"
-    tags = _extra_tags(metadata)
-    options["extratags"] = [t for t in tags if not (is_big and t[0] - _PLACEHOLDER in _SUBDIRECTORIES)]
+    options["extratags"] = list(_extra_tags(metadata, is_big))
     return options
 
 
-def _extra_tags(metadata: Metadata) -> Iterator[tuple[int, int, int, Any, bool]]:
+def _extra_tags(metadata: Metadata, is_big: bool) -> Iterator[tuple[int, int, int, Any, bool]]:
     """Yield other tags, (code, type, count, value, write once), with placeholders for directories."""
-    byte, ascii_text, short, long = 1, 2, 3, 4
+    byte, ascii_text, short, offset = 1, 2, 3, 16 if is_big else 4
     if metadata.xmp:
         yield _XMP, byte, len(metadata.xmp), metadata.xmp, True
     if not metadata.exif:
         return
     for code, value in exif_directories(metadata.exif).items():
         if code in _SUBDIRECTORIES:
-            yield code + _PLACEHOLDER, long, 1, 0, True
+            yield code + _PLACEHOLDER, offset, 1, 0, True
         elif code in _RESOLUTION_TAGS:
             continue
         elif isinstance(value, str):
@@ -259,11 +312,12 @@ def _add_directories(file: BinaryIO, metadata_list: Sequence[Metadata]) -> None:
     """
     if not any(metadata.exif for metadata in metadata_list):
         return
-    header = b"II*\0\x08\0\0\0"
     file.seek(0)
     with tifffile.TiffFile(file) as written:
+        is_big = written.is_bigtiff
         tags = [_page(written, index).tags for index in range(len(written.pages))]
         entries = [{code: t.get(code + _PLACEHOLDER) for code in _SUBDIRECTORIES} for t in tags]
+    header = b"II+\0\x08\0\0\0" + bytes(8) if is_big else b"II*\0\x08\0\0\0"
     for metadata, places in zip(metadata_list, entries, strict=True):
         content = exif_directories(metadata.exif) if metadata.exif else {}
         for code, entry in places.items():
@@ -273,10 +327,11 @@ def _add_directories(file: BinaryIO, metadata_list: Sequence[Metadata]) -> None:
             start = end + end % 2
             directory = TiffImagePlugin.ImageFileDirectory_v2(ifh=header, group=code)
             for tag, value in content[code].items():
-                directory[tag] = value
+                if not isinstance(value, dict) or end < _CLASSIC_LENGTH:  # Pillow writes short offsets
+                    directory[tag] = value
             file.write(b"\0" * (start - end) + directory.tobytes(start))
             file.seek(entry.offset)
             file.write(struct.pack("<H", code))
             file.seek(entry.valueoffset)
-            file.write(struct.pack("<L", start))
+            file.write(struct.pack("<Q" if is_big else "<L", start))
     file.seek(0, io.SEEK_END)

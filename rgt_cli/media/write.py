@@ -45,22 +45,39 @@ def check_images(
     """Refuse images that a format does not support.
 
     Raises:
-        UsageError: The format supports no animation, no pages, no transparency or no lossless encoding,
-            and one of these is needed.
+        UsageError: The format supports no transparency, and it is needed; or as `check_frames`.
     """
     name = file_format.name
-    if len(images.frames) > 1:
-        if images.durations and not file_format.is_animated:
-            raise UsageError(
-                f"{target}: {name} does not support animations; use --format png, webp or gif"
-            )
-        if not images.durations and not file_format.has_pages:
-            raise UsageError(f"{target}: {name} does not support several pages; use --format tiff")
+    is_animation = images.durations is not None
+    check_frames(len(images.frames), is_animation, target, file_format, encoding)
     flattens = encoding.background is None and not _supports_alpha(file_format)
     if flattens and not all(picture.is_opaque for picture in images.frames):
         raise UsageError(
             f"{target}: {name} does not support transparency; use --format png, or --background white"
         )
+
+
+def check_frames(
+    count: int, is_animation: bool, target: Path, file_format: ImageFormat, encoding: Encoding
+) -> None:
+    """Refuse what a format does not support, as far as the header of the input reveals it.
+
+    Args:
+        count: Number of frames or pages.
+        is_animation: Whether they are frames.
+        target: The output.
+        file_format: Its format.
+        encoding: How it is encoded.
+
+    Raises:
+        UsageError: The format supports no animation, no pages or no lossless encoding, and one of these
+            is needed.
+    """
+    name = file_format.name
+    if count > 1 and is_animation and not file_format.is_animated:
+        raise UsageError(f"{target}: {name} does not support animations; use --format png, webp or gif")
+    if count > 1 and not is_animation and not file_format.has_pages:
+        raise UsageError(f"{target}: {name} does not support several pages; use --format tiff")
     if encoding.lossless and file_format.has_quality and not file_format.has_lossless:
         raise UsageError(f"{target}: {name} does not support --lossless; use --format png")
 

@@ -45,8 +45,7 @@ def measure(policy: str, side: int) -> None:
     import numpy as np
     import torch
 
-    from rgt_cli import Upscaler
-    from rgt_cli.inference import use_threads
+    from rgt_cli.inference import Upscaler, use_threads
 
     if policy == "default":
         use_threads()

@@ -28,7 +28,7 @@ short = "Net"
 variant = "RGT"
 scale = 2
 purpose = "bicubic"
-note = "a test"
+description = "a test"
 license = "CC0-1.0"
 author = "nobody"
 hub = "owner/repo"
@@ -66,6 +66,7 @@ def name_of(model: str, scale: int | None) -> str:
         ("photo", 2, "realwebphoto-x4"),  # the smallest scale that reaches it
         ("photo-s", None, "realwebphoto-v2-s-x4"),
         ("general", None, "nomosuni-s-x4"),
+        ("general-large", None, "nomosuni-x4"),
         ("texture-x4", None, "textures-s-x4"),
         ("texture-dither", None, "textures-dither-s-x4"),
         ("RGT-S", 2, "rgt-s-x2"),
@@ -199,7 +200,7 @@ def test_every_entry_is_described_and_can_be_obtained() -> None:
     for entry in catalogue().values():
         assert all((entry.short, entry.variant, entry.scale, entry.license, entry.author))
         assert entry.purpose in ("bicubic", "photo", "general", "texture")
-        assert entry.note
+        assert 10 < len(entry.description) <= 63
         assert entry.bundled or entry.locations
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rgt_cli.checkpoints.detect import detect_config, is_derived
+from rgt_cli.checkpoints.detect import detect_config
+from rgt_cli.checkpoints.tensors import is_derived
 from rgt_cli.errors import CheckpointError
 from rgt_cli.network import RGT, RGTConfig
 

@@ -168,6 +168,17 @@ def test_repository_with_several_checkpoints(sandbox: Sandbox, published: bytes)
     sandbox.download("owner/repo:other.pth")
 
 
+def test_file_is_selected_by_its_hash(sandbox: Sandbox, published: bytes) -> None:
+    sandbox.hub.files |= {"owner/repo/a.safetensors": b"other", "owner/repo/b.pth": b"more"}
+    own = sandbox.catalogue(published, file=None)
+    result = sandbox.run("models", "download", "net", also=own)
+    sandbox.assert_refused(result, "owner/repo: no file in this repository has the expected hash")
+    sandbox.hub.files["owner/repo/deep/c.pth"] = published
+    path = sandbox.download("net", also=own)
+    assert path.is_file()
+    sandbox.succeed("models", "download", "net", also=own | {"HF_HUB_OFFLINE": "1"})
+
+
 def test_repository_without_a_checkpoint(sandbox: Sandbox) -> None:
     sandbox.hub.files["owner/repo/README.md"] = b""
     sandbox.assert_refused(sandbox.run("models", "download", "owner/repo"), "no checkpoint")

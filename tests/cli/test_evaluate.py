@@ -92,8 +92,8 @@ def test_the_paper_beside_a_published_model(
 ) -> None:
     """A model that the catalogue calls RGT has the scores of the paper in a row of its own."""
     entry = {
-        "short": "own", "variant": "RGT", "scale": 2, "purpose": "bicubic", "note": "", "author": "",
-        "license": "", "bundled": str(micro_checkpoint), "sha256": "0" * 64,
+        "short": "own", "variant": "RGT", "scale": 2, "purpose": "bicubic", "description": "",
+        "author": "", "license": "", "bundled": str(micro_checkpoint), "sha256": "0" * 64,
     }  # fmt: skip
     lines = [f"{key} = {json.dumps(value)}" for key, value in entry.items()]
     (tmp_path / "own.toml").write_text("\n".join(["[own-x2]", *lines]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -431,3 +432,69 @@ def test_read_only_output(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, t
     assert result.returncode == 6, result.stderr
     assert "Traceback" not in result.stderr
     assert content(out) == {}
+
+
+def test_dry_run(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path) -> None:
+    """It skips and refuses what the run would, and nothing is written."""
+    folder, out = photos(6), tmp_path / "out"
+    command = ("upscale", folder, "-r", "-m", micro_checkpoint, "-o", out)
+    assert rgt(*command).returncode == 0
+    made = content(tmp_path)
+    (out / "01_x2.jpg").unlink()
+    (folder / "bad.png").write_text("not an image")
+    Image.new("RGB", (60, 40)).save(folder / "new.png")
+    before = content(tmp_path)
+    result = rgt(*command, "--dry-run")
+    assert result.returncode == 1, result.stderr
+    rows = [line.split() for line in result.stdout.splitlines() if "_x2" in line]
+    assert [Path(row[1]).name for row in rows] == ["01_x2.jpg", "new_x2.png"]
+    assert result.stdout.count("about 0:00:0") == 2
+    assert "120 x 80" in result.stdout
+    assert re.search(
+        r"2 to upscale in about 0:00:0\d, about .*, 1 would fail, 5 skipped",
+        result.stderr,
+    )
+    assert "bad.png" in result.stderr
+    assert content(tmp_path) == before
+
+    result = rgt(*command, "--dry-run", "--json")
+    events = read_events(result.stdout)
+    assert [event["event"] for event in events] == ["start", "planned", "failed", "planned", "end"]
+    assert [e["target_size"] for e in events if e["event"] == "planned"] == [[40, 40], [120, 80]]
+    assert rgt(*command).returncode == 1
+    sizes = {Path(e["target"]).name: e["bytes"] for e in events if e["event"] == "planned"}
+    for name, size in sizes.items():
+        assert (out / name).stat().st_size / 3 < size < (out / name).stat().st_size * 3
+    assert content(out) | {"new_x2.png": b""} == {
+        os.fspath(Path(name).relative_to("out")): data for name, data in made.items()
+        if name.startswith("out")
+    } | {"new_x2.png": b""}  # fmt: skip
+
+
+def test_dry_run_refuses_what_the_run_refuses(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder, out = photos(3), tmp_path / "out"
+    image = folder / "01.jpg"
+    Image.new("RGBA", (8, 8), (0, 0, 0, 9)).save(folder / "clear.png")
+    Image.new("RGB", (9000, 2)).save(folder / "long.png")
+    cases = [
+        (2, (folder / "long.png", "-s", "2", "-o", out.with_suffix(".webp"))),
+        (2, (folder / "clear.png", "-o", out.with_suffix(".jpg"))),
+        (5, (folder / "long.png", "--tile", "none", "--memory", "100K")),
+        (1, (micro_checkpoint,)),
+        (3, (folder / "missing.png",)),
+        (2, (folder, "-o", folder / "both.png")),
+    ]
+    for code, arguments in cases:
+        for more in (("--dry-run",), ()):
+            result = rgt("upscale", *arguments, "-m", micro_checkpoint, *more)
+            assert result.returncode == code, (arguments, more, result.stderr)
+    result = rgt("upscale", folder, "-m", micro_checkpoint, "-o", out)
+    assert result.returncode == 0, result.stderr
+    for more in (("--dry-run",), ()):
+        changed = rgt("upscale", folder, "-m", micro_checkpoint, "-o", out, "--quality", "50", *more)
+        assert changed.returncode == 2, changed.stderr
+    previews = rgt("upscale", image, "-m", micro_checkpoint, "--preview", "2")
+    assert previews.returncode == 2
+    assert "videos" in previews.stderr

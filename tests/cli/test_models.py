@@ -16,12 +16,14 @@ from rgt_cli.checkpoints.catalogue import catalogue
 from rgt_cli.cli.models import models
 from tests.helpers import WEIGHTS
 from tests.helpers.checkpoints import flip_last_bit
+from tests.helpers.docs import REFERENCE, section, table_rows
 from tests.helpers.hub import COMMIT
 from tests.helpers.process import run_rgt
 from tests.helpers.sandbox import NAME, SERVED, Sandbox
 
 KEYS = {
-    "name", "short", "variant", "scale", "purpose", "note", "license", "author", "bytes", "state",
+    "name", "short", "variant", "scale", "purpose", "description",
+    "seconds_per_megapixel", "license", "author", "bytes", "state",
     "sha256", "revision", "source", "path",
 }  # fmt: skip
 """The keys of a model in JSON."""
@@ -58,18 +60,51 @@ def test_list_and_info_agree(sandbox: Sandbox) -> None:
 
 
 def test_table_lists_every_model(sandbox: Sandbox) -> None:
-    header, *rows = [line for line in sandbox.succeed("models").stdout.splitlines() if line.strip()]
-    assert "license" in header
-    assert {row.split()[0] for row in rows[1:]} == set(catalogue())
-    (tiny,) = (row.split() for row in rows if row.split()[0] == "rgt-tiny-x2")
-    assert tiny[1:] == ["tiny", "RGT-tiny", "x2", "bicubic", "Apache-2.0", "638.2", "kB", "bundled"]
+    result = sandbox.succeed("models", also={"COLUMNS": ""})
+    header, line, *rows = [line for line in result.stdout.splitlines() if line.strip()]
+    assert header.split()[:2] == ["name", "scale"]
+    assert set(line) == {"-"}
+    assert len(rows) == len(catalogue())
+    for row, entry in zip(rows, catalogue().values(), strict=True):
+        assert row.startswith(entry.short)
+        for text in (f"x{entry.scale}", entry.description, entry.variant, entry.name, entry.license):
+            assert f"  {text}" in row
+    (tiny,) = (row for row in rows if "rgt-tiny-x2" in row)
+    assert tiny.split()[:3] == ["tiny", "*", "x2"]
+    assert " 16    bundled " in tiny
+    marked = {row.split()[0] for row in rows if row.split()[1] == "*"}
+    assert marked == {"tiny", "tiny-photo"}
+    assert "* is used without -m" in result.stderr
 
 
-def test_info_begins_with_the_purpose(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_table_fits_the_terminal(sandbox: Sandbox, width: int) -> None:
+    lines = sandbox.succeed("models", also={"COLUMNS": str(width)}).stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    shown = {word for line in lines for word in line.split()}
+    for entry in catalogue().values():
+        assert {entry.short, f"x{entry.scale}", *entry.description.split()} <= shown
+    known = {word for e in catalogue().values() for word in f"{e.short} {e.description}".split()}
+    texts = {word for word in shown if word.isalpha() and word.islower()}
+    titles = {"name", "scale", "made", "for", "state", "variant", "full", "size", "license"}
+    assert texts <= known | titles | {"bundled", "remote", "kB"}, "no word is cut"
+
+
+def test_speeds_are_those_of_the_manual() -> None:
+    manual = (REFERENCE.parent / "performance.md").read_text(encoding="utf-8")
+    documented = {}
+    for names, seconds, _ in table_rows(section(manual, "How long it takes")):
+        for name in names.split(", "):
+            documented[name.strip("`")] = float(seconds.removeprefix("about "))
+    assert documented == {e.short: e.seconds_per_megapixel for e in catalogue().values()}
+
+
+def test_info_begins_with_what_the_model_is_for(sandbox: Sandbox) -> None:
     first, *rest = sandbox.succeed("models", "info", "Tiny-Photo", "-s", "2").stdout.splitlines()
-    assert first.startswith("purpose")
+    assert first.split("  ")[0] == "made for"
     assert "JPEG" in first
     assert any(line.split() == ["scale", "x2"] for line in rest)
+    assert any(line.split()[:3] == ["speed", "16", "s"] for line in rest)
     assert any(line.split()[:2] == ["upscale", "2"] for line in rest)
 
 

@@ -213,6 +213,79 @@ def test_preview(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path
     assert not (tmp_path / "clip_x2.mkv").exists()
 
 
+def test_progress_of_one_video(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
+    result = rgt("upscale", clip, "-m", micro_checkpoint, "-o", tmp_path / "out.mkv", "--json")
+    assert result.returncode == 0, result.stderr
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    names = [event["event"] for event in events]
+    assert (names[:2], names[-2:]) == (["start", "progress"], ["done", "end"])
+    assert events[1] | {"done": 0} == {
+        "event": "progress", "source": str(clip), "target": str(tmp_path / "out.mkv"), "done": 0,
+        "total": 40,
+    }  # fmt: skip
+
+
+def test_frames_are_replaced_on_request(
+    rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    command = ("upscale", clip, "-m", micro_checkpoint, "-o", tmp_path / "frames" / "%03d.png")
+    assert rgt(*command).returncode == 0
+    first = tmp_path / "frames" / "001.png"
+    before = first.stat().st_ino
+    other = rgt(*command, "--start", "1")
+    assert other.returncode == 2, other.stderr
+    assert "40 images exist already" in other.stderr
+    assert first.stat().st_ino == before
+    assert rgt(*command, "--start", "1", "--overwrite").returncode == 0
+    assert len(list((tmp_path / "frames").glob("*.png"))) == 20
+
+
+def test_numbered_images_become_a_video_despite_kill(
+    rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder, target = tmp_path / "frames", tmp_path / "out" / "out.mkv"
+    for made in (folder, target.parent):
+        made.mkdir()
+    ffmpeg("-i", clip, "-start_number", "7", folder / "f_%04d.png")
+    options = ["-m", str(micro_checkpoint), "--segment-seconds", "0.2", "--fps", "23.976"]
+    first = pause_after_a_segment(folder, target, options)
+    first.kill()
+    first.communicate()
+    again = rgt("upscale", folder, "-o", target, *options, "-v")
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"after \d+ finished segments", again.stderr)
+    assert names_in(target.parent) == {"out.mkv"}
+    assert frame_count(target) == 40
+    whole = tmp_path / "whole.mkv"
+    result = rgt("upscale", folder / "f_%04d.png", "-o", whole, *options[:4], "--fps", "24000/1001")
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(planes(target, "yuv420p"), planes(whole, "yuv420p"))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(("-o", "out.mp4", "--fps", "24"), "several series"), (("-o", "out", "--fps", "24"), "--fps"),
+     (("-o", "out.mp4", "--fps", "0"), "frame rate")],
+)  # fmt: skip
+def test_folders_that_cannot_become_one_video(
+    rgt: RunRGT, tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a1.png", "b1.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "in" / name)
+    result = rgt("upscale", "in", "-m", "tiny", *options, cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert reason in result.stderr
+    assert names_in(tmp_path) == {"in"}
+
+
+def test_percent_sign_in_a_name(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
+    for name in ("50%done.gif", "50%done.mp4"):
+        result = rgt("upscale", clip, "-m", micro_checkpoint, "-o", tmp_path / name, "--end", "0.2")
+        assert result.returncode == 0, result.stderr
+        assert frame_count(tmp_path / name) == 4
+
+
 def test_dry_run(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
     result = rgt("upscale", clip, "-m", micro_checkpoint, "--dry-run")
     assert result.returncode == 0, result.stderr
@@ -224,14 +297,16 @@ def test_dry_run(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "reason"),
     [(("--codec", "nonsense"), "nonsense"), (("--start", "soon"), "soon"),
-     (("-o", "out.png"), "frames/%06d.png"), (("--encoder-args", "-bf lots"), "lots")],
+     (("-o", "out.png"), "frames/%06d.png"), (("--encoder-args", "-bf lots"), "lots"),
+     (("--start", "2", "--end", "1"), "--end 1"), (("--crf", "99"), "0 to 51"),
+     (("--lossless",), "--codec ffv1")],
 )  # fmt: skip
 def test_misuse(
     rgt: RunRGT,
     clip: Path,
     micro_checkpoint: Path,
     tmp_path: Path,
-    options: tuple[str, str],
+    options: tuple[str, ...],
     reason: str,
 ) -> None:
     result = rgt("upscale", clip, "-m", micro_checkpoint, *options, cwd=tmp_path)

@@ -48,6 +48,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "Set5" / "HR").mkdir(parents=True)
     truth.save(folder / "Set5" / "HR" / "cat.png")
     lavfi("-c:v", "libx264", source="testsrc2=size=32x24:rate=4:duration=2")(folder / "clip.mkv")
+    (folder / "renders").mkdir()
+    for number in (1, 2, 3):
+        photo.save(folder / "renders" / f"{number:06}.png")
     write_network(4, folder / "x4.safetensors")
     torch.save(load_file(folder / "x4.safetensors"), folder / "RGT_S_x4.pth")
     (folder / "x4.safetensors").unlink()

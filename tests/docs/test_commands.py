@@ -38,6 +38,8 @@ SIZES: dict[str, dict[str, tuple[int, int] | None]] = {
     "rgt upscale clip.mkv -s 2 -o frames/%06d.png": {
         f"frames/{number:06}.png": (64, 48) for number in range(1, 9)
     },
+    "rgt upscale renders -s 2 -o video.mp4 --fps 24": {"video.mp4": (80, 60)},
+    "rgt upscale renders/%06d.png -s 2 -o video.mkv": {"video.mkv": (80, 60)},
     "rgt upscale photos -r": {
         "photos_upscaled/portrait_x4.jpg": (160, 120),
         "photos_upscaled/2024/cat_x4.webp": (160, 120),

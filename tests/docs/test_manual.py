@@ -6,16 +6,21 @@ import json
 import re
 import shlex
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import click
 import pytest
 
+import rgt_cli
+from rgt_cli.api.arguments import ModelArguments
 from rgt_cli.checkpoints.catalogue import catalogue
 from rgt_cli.cli.help import TOPICS, summary_of
 from rgt_cli.cli.main import cli
+from rgt_cli.cli.summary import RunReport
 from rgt_cli.errors import ExitCode
-from rgt_cli.media import FORMATS
+from rgt_cli.jobs import Job, Outcome
+from rgt_cli.media import CONTAINERS, FORMATS
 from rgt_cli.media.video.codecs import CODECS
 from tests.helpers.docs import (
     CONTRIBUTING,
@@ -136,9 +141,24 @@ def test_json_events_have_the_documented_fields(shell: Shell) -> None:
     for file in files:
         assert list(file) == documented_fields(heading, 1)
     assert list(end) == documented_fields(heading, 2)
+    dry = shell("rgt upscale photos -s 2 --dry-run --json || test $? = 1")
+    planned = [
+        event for event in map(json.loads, dry.stdout.splitlines()) if event["event"] == "planned"
+    ]
+    assert list(planned[0]) == documented_fields(heading, 3)
     report = json.loads((finished.folder / "run.json").read_text())
-    assert list(report) == [*documented_fields(heading, 2)[1:], "files"]
+    assert list(report) == [*documented_fields(heading, 2)[1:], "files", "skipped_files"]
     assert report["files"] == [{k: v for k, v in file.items() if k != "event"} for file in files]
+
+
+def test_json_of_progress_has_the_documented_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    job = Job(Path("in.mkv"), Path("out.mkv"), CONTAINERS[1])
+    report = RunReport(print_events=True)
+    report.progress(job, 1, 1)
+    report.progress(job, 1, 9)
+    report.progress(job, 2, 9)  # within the same second
+    (event,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert list(event) == documented_fields("`rgt upscale --json`", 4)
 
 
 def test_json_of_models_has_the_documented_fields(shell: Shell) -> None:
@@ -235,6 +255,16 @@ def test_the_table_of_codecs_is_complete() -> None:
         for name, codec in CODECS.items()
         if name != "gif"
     }
+
+
+def test_the_page_on_python_lists_arguments_attributes_and_errors() -> None:
+    page = (MANUAL / "python.md").read_text()
+    attributes = re.findall(r"`([a-z_]+)[`.]", "".join(row[0] for row in table_rows(page)))
+    assert set(attributes) == {field.name for field in fields(Outcome)}
+    named = {row[0].strip("`") for row in table_rows(section(page, "Errors"))}
+    assert {*named, "RGTError"} == {name for name in rgt_cli.__all__ if name.endswith("Error")}
+    arguments = set(code_spans(section(page, "Arguments")))
+    assert ModelArguments.__annotations__.keys() <= arguments
 
 
 def text_of(heading: str) -> str:

@@ -32,7 +32,7 @@ from PIL import Image, ImageCms
 from rgt_cli.errors import RGTError
 from rgt_cli.inference.memory import peak_memory
 from rgt_cli.media import FORMATS, Encoding, ImageSequence, Picture, open_rows, read_images, write_images
-from rgt_cli.media.rows import decoded_bytes
+from rgt_cli.media.header import decoded_bytes
 from tests.helpers.images import deep_png, write_dpx, write_pam
 
 CPU = torch.device("cpu")

@@ -110,7 +110,12 @@ class Hub:
         """Return the files of a repository as JSON."""
         repo = "/".join(path.split("/")[3:5])
         names = [n.removeprefix(f"{repo}/") for n in self.files if n.startswith(f"{repo}/")]
-        tree = [{"type": "file", "path": n, "size": 1, "oid": "0" * 40} for n in names]
+        tree = []
+        for name in names:
+            content = self.files[f"{repo}/{name}"]
+            file = {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
+            oid = hashlib.sha256(content).hexdigest()
+            tree.append(file | {"lfs": {"oid": oid, "size": len(content), "pointerSize": 130}})
         siblings = [{"rfilename": n} for n in names]
         listing = tree if "/tree/" in path else {"id": repo, "sha": COMMIT, "siblings": siblings}
         return json.dumps(listing).encode()

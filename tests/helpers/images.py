@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import av
 import imagecodecs
 import numpy as np
+from PIL import Image
 
 from rgt_cli.media import (
     MAX_PIXELS,
@@ -246,3 +248,51 @@ def write_dpx(path: Path, array: np.ndarray, pixel_format: str) -> None:
     encoder.width, encoder.height, encoder.time_base = frame.width, frame.height, Fraction(1, 25)
     encoder.pix_fmt = pixel_format
     path.write_bytes(b"".join(map(bytes, (*encoder.encode(frame), *encoder.encode(None)))))
+
+
+def tiny_webp(width: int, height: int) -> bytes:
+    """Return a WebP of one color, whose pixels need no bytes at all."""
+    size = (width - 1) | (height - 1) << 14
+    one_symbol = 0b0001  # a simple code, of one symbol, which has one bit and is 0
+    codes = sum(one_symbol << 3 + 4 * index for index in range(5))
+    data = b"\x2f" + size.to_bytes(4, "little") + codes.to_bytes(3, "little")
+    chunk = b"VP8L" + struct.pack("<L", len(data)) + data
+    return b"RIFF" + struct.pack("<L", 4 + len(chunk)) + b"WEBP" + chunk
+
+
+def empty_jpeg(width: int, height: int, *, progressive: bool = False, end: bool = False) -> bytes:
+    """Return a JPEG of one block that says another size; without its end unless `end` is set."""
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "JPEG", progressive=progressive)
+    data = bytearray(file.getvalue())
+    at = data.index(b"\xff\xc2" if progressive else b"\xff\xc0")
+    struct.pack_into(">HH", data, at + 5, height, width)
+    return bytes(data if end else data[:-2])
+
+
+def animation(kind: str, frames: int) -> bytes:
+    """Return an animation of so many frames of 2x2 pixels: a "gif", "png" or "webp"."""
+    if kind == "gif":
+        head = b"GIF89a\x02\0\x02\0\x80\0\0" + b"\0\0\0\xff\xff\xff"
+        frame = b"\x21\xf9\x04\0\x04\0\0\0\x2c\0\0\0\0\x02\0\x02\0\0\x02\x03\x84\x51\x05\0"
+        return head + frame * frames + b";"
+    if kind == "webp":
+        image = tiny_webp(2, 2)[12:]
+        head = struct.pack("<LL", 0, 0)[:6] + bytes([1, 0, 0, 1, 0, 0, 40, 0, 0, 0])
+        frame = b"ANMF" + struct.pack("<L", len(head + image)) + head + image
+        extended = b"VP8X" + struct.pack("<LL", 10, 2) + bytes([1, 0, 0, 1, 0, 0])
+        body = b"WEBP" + extended + b"ANIM" + struct.pack("<LLH", 6, 0, 0) + frame * frames
+        return b"RIFF" + struct.pack("<L", len(body)) + body
+    pixels, parts, number = zlib.compress(b"\0\1\2\0\3\4"), [], 0
+    for index in range(frames):
+        control = struct.pack(">LLLLLHHBB", number, 2, 2, 0, 0, 1, 25, 0, 0)
+        parts.append(png_chunk(b"fcTL", control))
+        number += 1
+        if index == 0:
+            parts.append(png_chunk(b"IDAT", pixels))
+            continue
+        parts.append(png_chunk(b"fdAT", struct.pack(">L", number) + pixels))
+        number += 1
+    header = png_chunk(b"IHDR", struct.pack(">LLBBBBB", 2, 2, 8, 0, 0, 0, 0))
+    promise = png_chunk(b"acTL", struct.pack(">LL", frames, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + promise + b"".join(parts) + png_chunk(b"IEND", b"")

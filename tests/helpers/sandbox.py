@@ -136,7 +136,7 @@ class Sandbox:
             facts: Keys that differ from the defaults. None removes a key.
         """
         facts = {
-            "short": "net", "variant": "RGT", "scale": 2, "purpose": "bicubic", "note": "a test",
+            "short": "net", "variant": "RGT", "scale": 2, "purpose": "bicubic", "description": "a test",
             "license": "CC0-1.0", "author": "nobody", "hub": "owner/repo", "file": "net.pth",
             "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
         } | facts  # fmt: skip

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rgt_cli.errors import UsageError
 from rgt_cli.inference.passes import plan_passes, run_passes
 from rgt_cli.size import Dimensions
 from tests.helpers.networks import repeated
@@ -26,7 +27,7 @@ def test_cheap_passes_come_first() -> None:
 
 
 def test_a_factor_that_no_passes_reach_is_refused() -> None:
-    with pytest.raises(ValueError, match="x100"):
+    with pytest.raises(UsageError, match="x100 is out of reach"):
         plan_passes(100, [2])
 
 

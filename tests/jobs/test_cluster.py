@@ -20,8 +20,8 @@ import psutil
 import pytest
 from PIL import Image
 
-import rgt_cli
 from rgt_cli.jobs.journal import JOURNAL
+from rgt_cli.jobs.worker import VERSION
 from tests.helpers.images import doubled
 from tests.helpers.process import names_in
 from tests.helpers.scripts import SCRIPTS
@@ -42,7 +42,7 @@ def cluster() -> Iterator[Any]:
     for _ in range(2):
         cluster.add_node(num_cpus=1)
     yield cluster
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 Folder = Callable[..., Path]
@@ -70,7 +70,7 @@ class Run:
 
     def __init__(
         self, folder: Path, device: str = "auto", address: str = "", workers: int | str = "",
-        version: str = rgt_cli.__version__,
+        version: str = VERSION,
     ) -> None:  # fmt: skip
         self.folder, self.out = folder, folder.parent / "out"
         root = SCRIPTS.parents[1]

@@ -1,31 +1,17 @@
-"""Numbered images of frames, and frames that are upscaled once."""
+"""Images of frames, and frames that are upscaled once."""
 
-from pathlib import Path
+import struct
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from rgt_cli.jobs.frames import FrameUpscaler, image_of, is_numbered, numbered_path
+from rgt_cli.jobs.frames import FrameUpscaler, frame_chunks, image_of
 from rgt_cli.media.video.decode import Frame
+from rgt_cli.media.video.probe import Color
 from rgt_cli.size import Dimensions, Size
 from tests.helpers.networks import nearest_upscaler
 from tests.helpers.videos import describe
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("%06d.png", "000042.png"), ("%d.png", "42.png"), ("50%_%3d.png", "50%_ 42.png"),
-     ("a%d_%d.png", "a42_%d.png"), ("frame.png", None), ("100%.png", None), ("%s.png", None)],
-)  # fmt: skip
-def test_numbered_names(name: str, expected: str | None) -> None:
-    target = Path("frames", name)
-    assert is_numbered(target) == (expected is not None)
-    if expected:
-        assert numbered_path(target, 42) == Path("frames", expected)
-
-
-def test_a_pattern_in_a_folder_name_does_not_count() -> None:
-    assert not is_numbered(Path("%d", "out.mkv"))
 
 
 @pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (10, np.uint16)])
@@ -34,6 +20,19 @@ def test_images_have_the_depth_of_the_video(bits: int, dtype: type) -> None:
     picture = image_of(Frame(0, pixels, None), describe(bits=bits)).first
     assert picture.pixels.dtype == dtype
     assert (picture.pixels == (7 if bits == 8 else 257 * 7)).all()
+
+
+@pytest.mark.parametrize(
+    ("color", "aspect", "chunks"),
+    [(Color(), Fraction(1), {}),
+     (Color(primaries=1, transfer=1, matrix=1), Fraction(1), {}),
+     (Color(primaries=9, transfer=16, matrix=9), Fraction(1), {b"cICP": b"\x09\x10\0\1"}),
+     (Color(transfer=18), Fraction(1), {b"cICP": b"\x09\x12\0\1"}),
+     (Color(primaries=9), Fraction(1), {b"cICP": b"\x09\x01\0\1"}),
+     (Color(), Fraction(64, 45), {b"pHYs": struct.pack(">LLB", 64, 45, 0)})],
+)  # fmt: skip
+def test_png_chunks_describe_frames(color: Color, aspect: Fraction, chunks: dict[bytes, bytes]) -> None:
+    assert dict(frame_chunks(describe(color=color, sample_aspect=aspect))) == chunks
 
 
 def frame(time: int, value: int, alpha: int | None = None) -> Frame:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
 
 from rgt_cli.errors import InputError, OutOfMemoryError, UsageError
 from rgt_cli.inference import MultiPassUpscaler, Upscaler
-from rgt_cli.jobs import ImageOptions, Job, JobOptions, Outcome, OutputOptions, process
+from rgt_cli.inference.memory import peak_memory
+from rgt_cli.jobs import ImageOptions, Job, JobOptions, Outcome, OutputOptions, image, process, streaming
 from rgt_cli.media import format_of
 from rgt_cli.size import Size
-from tests.helpers.images import decoded, doubled, exiftool, sample
+from tests.helpers.images import animation, decoded, doubled, exiftool, sample, tiny_webp
 from tests.helpers.jobs import make_context
 from tests.helpers.networks import Nearest, nearest_upscaler
-from tests.helpers.process import NEEDS_EXIFTOOL
+from tests.helpers.process import NEEDS_EXIFTOOL, names_in
 
 
 def run(
@@ -212,8 +215,56 @@ def test_animation_that_does_not_fit_in_memory(tmp_path: Path, photo: np.ndarray
 
     target = tmp_path / "out.gif"
     context = make_context(MultiPassUpscaler(Size(scale=2), load, [2]))
-    with pytest.raises(OutOfMemoryError, match=r"in\.gif: the 2 upscaled frames"):
+    with pytest.raises(OutOfMemoryError, match=r"in\.gif: 2 frames and their output"):
         process(Job(tmp_path / "in.gif", target, format_of(target)), context)
+
+
+def test_memory_is_checked_by_the_header(tmp_path: Path) -> None:
+    """Decoding this file would fill a gigabyte, and its output 16 of them."""
+    source = tmp_path / "in.webp"
+    source.write_bytes(tiny_webp(16_383, 16_383))
+
+    def load(scale: int | None) -> Upscaler:
+        return Upscaler(
+            Nearest(scale or 4), device="cpu", memory=psutil.Process().memory_info().rss + 2**30
+        )
+
+    context = make_context(MultiPassUpscaler(Size(scale=4), load, [4]))
+    before = peak_memory(torch.device("cpu"))
+    for name, error, reason in (
+        ("out.webp", UsageError, "webp supports at most 16383 pixels a side, not 65532"),
+        ("out.bmp", OutOfMemoryError, r"in\.webp: 16383 x 16383 pixels and their output need 27"),
+    ):
+        job = Job(source, tmp_path / name, format_of(tmp_path / name))
+        for act in (image.check, process):
+            with pytest.raises(error, match=reason):
+                act(job, context)
+    job = Job(source, tmp_path / "out.png", format_of(tmp_path / "out.png"))
+    for act in (streaming.check, process):
+        with pytest.raises(OutOfMemoryError, match=r"in\.webp: 16383 x 16383 pixels need 1\.6 GB"):
+            act(job, context)
+    assert peak_memory(torch.device("cpu")) - before < 100e6
+    assert names_in(tmp_path) == {"in.webp"}
+
+
+def test_check_describes_what_it_accepts(small_png: Path) -> None:
+    target = small_png.with_name("out.png")
+    job = Job(small_png, target, format_of(target))
+    for check in (image.check, streaming.check):
+        assert str(check(job, make_context(nearest_upscaler()))) == "40 x 30, png"
+
+
+def test_reading_and_computing_report_frames(tmp_path: Path) -> None:
+    (tmp_path / "in.gif").write_bytes(animation("gif", 3))
+    calls: list[tuple[str, int, int]] = []
+    context = replace(
+        make_context(
+            nearest_upscaler(), on_progress=lambda job, done, total: calls.append(("part", done, total))
+        ),
+        on_read=lambda job, done, total: calls.append(("read", done, total)),
+    )
+    process(Job(tmp_path / "in.gif", tmp_path / "out.png", format_of(tmp_path / "out.png")), context)
+    assert calls == [(kind, done, 3) for kind in ("read", "part") for done in range(4)]
 
 
 def test_failed_job_leaves_the_old_output(small_png: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,9 @@ from rgt_cli.jobs import (
     plan_folder,
     plan_one,
 )
-from rgt_cli.jobs.plan import check_output
-from rgt_cli.media import Encoding, ImageSequence, Picture
+from rgt_cli.jobs.options import ImageOptions
+from rgt_cli.jobs.plan import check_image_options, check_output
+from rgt_cli.media import Encoding, ImageSequence, Picture, format_of
 from rgt_cli.size import Size
 
 OUT, X2, X4 = Path("out"), Size(scale=2), Size(scale=4)
@@ -151,3 +152,22 @@ def test_output_folder(tmp_path: Path) -> None:
     for mixed in ([photos, more], [photos / "a.png", more / "c.png"]):
         with pytest.raises(UsageError, match="-o"):
             output_folder(find_sources(mixed))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(ImageOptions(lossless=True), "--lossless: .*--codec ffv1"), (ImageOptions(bits=16), "--pix-fmt"),
+     (ImageOptions(quality=80), "--crf"), (ImageOptions(background=(0, 0, 0)), "--background"),
+     (ImageOptions(dpi=300), "--dpi")],
+)  # fmt: skip
+def test_image_options_are_refused_if_all_outputs_are_videos(options: ImageOptions, reason: str) -> None:
+    def jobs(*names: tuple[str, str]) -> list[Job]:
+        return [Job(Path(a), Path(b), format_of(Path(b))) for a, b in names]
+
+    check_image_options(jobs(("a.mkv", "b.mkv"), ("c.png", "d.png")), options)
+    check_image_options(jobs(("a.mkv", "%d.png")), options)
+    check_image_options([], options)
+    check_image_options(jobs(("a.mkv", "b.mkv")), ImageOptions())
+    for target in ("b.mkv", "b.gif"):
+        with pytest.raises(UsageError, match=reason):
+            check_image_options(jobs(("a.mkv", target)), options)

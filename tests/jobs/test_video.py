@@ -1,6 +1,7 @@
 """`upscale_video`: everything but the pixels is preserved, and the pixels are the upscaled ones."""
 
 import logging
+import re
 import subprocess
 import threading
 from dataclasses import replace
@@ -15,7 +16,8 @@ from rgt_cli.errors import InputError, UsageError
 from rgt_cli.inference import MultiPassUpscaler, Upscaler
 from rgt_cli.jobs.job import Job, RunContext, Stopped
 from rgt_cli.jobs.options import JobOptions, OutputOptions, VideoOptions
-from rgt_cli.jobs.video import plan_video, preview_frames, upscale_video
+from rgt_cli.jobs.samples import preview_frames
+from rgt_cli.jobs.video import plan_video, upscale_video
 from rgt_cli.media import format_of
 from rgt_cli.media.video.ffmpeg import executable
 from rgt_cli.media.video.probe import probe
@@ -26,6 +28,7 @@ from tests.helpers.process import names_in
 from tests.helpers.videos import (
     CLIPS,
     COLORS,
+    TAGS,
     X264,
     facts,
     ffmpeg,
@@ -35,6 +38,11 @@ from tests.helpers.videos import (
     upscale,
     with_everything,
 )
+
+
+def visible(folder: Path) -> set[str]:
+    """Return the names in a folder without hidden ones."""
+    return {name for name in names_in(folder) if not name.startswith(".")}
 
 
 def make_job(source: Path, target: Path) -> Job:
@@ -209,7 +217,7 @@ def test_an_image_of_each_frame(tmp_path: Path) -> None:
     lavfi("-t", "0.2", "-c:v", "ffv1", "-pix_fmt", "gbrp")(source)
     pattern = tmp_path / "frames" / "50%_%03d.png"
     assert upscale(source, pattern).frames == 5
-    assert names_in(tmp_path / "frames") == {f"50%_{number:03}.png" for number in range(1, 6)}
+    assert visible(tmp_path / "frames") == {f"50%_{number:03}.png" for number in range(1, 6)}
     with av.open(str(tmp_path / "frames" / "50%_003.png")) as container:
         (frame,) = container.decode(video=0)
     third = planes(source, "rgb24").reshape(5, 48, 64, 3)[2]
@@ -394,10 +402,12 @@ def test_stopped_within_the_last_segment(tmp_path: Path) -> None:
 def test_stopped_between_images_of_frames(tmp_path: Path) -> None:
     source = tmp_path / "in.mkv"
     lavfi(*X264)(source)
-    context = stopping_context(3, threading.Event(), Recorded(), segment_seconds=1)
+    context = replace(
+        stopping_context(3, threading.Event(), Recorded(), segment_seconds=1), journal=None
+    )
     with pytest.raises(Stopped):
-        upscale_video(make_job(source, tmp_path / "%d.png"), replace(context, journal=None))
-    assert names_in(tmp_path) == {"in.mkv", "1.png", "2.png", "3.png"}
+        upscale_video(make_job(source, tmp_path / "%d.png"), replace(context, options=JobOptions()))
+    assert visible(tmp_path) == {"in.mkv", "1.png", "2.png", "3.png"}
 
 
 def test_segments_of_other_settings_are_discarded(tmp_path: Path) -> None:
@@ -444,3 +454,217 @@ def test_preview_frames_are_spread_over_the_span(tmp_path: Path, start: float | 
             (shown,) = container.decode(video=0)
         np.testing.assert_array_equal(shown.to_ndarray(format="rgb24"), frames[index])
     assert names_in(tmp_path) == {"in.mkv", *(path.name for path in paths)}
+
+
+def test_more_previews_than_frames(tmp_path: Path) -> None:
+    source = tmp_path / "in.mkv"
+    lavfi("-t", "0.2", *X264)(source)
+    warnings: list[str] = []
+    context = make_context(nearest_upscaler(), warn=warnings.append)
+    assert len(list(preview_frames(make_job(source, tmp_path / "out.mkv"), context, 300))) == 5
+    assert warnings == [f"{source}: has 5 frames, not 300"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [VideoOptions(codec="x264"), VideoOptions(crf=20), VideoOptions(preset="fast"),
+     VideoOptions(pix_fmt="yuv420p"), VideoOptions(encoder_args=("-g", "9"))],
+)  # fmt: skip
+def test_images_of_frames_have_no_encoder(tmp_path: Path, options: VideoOptions) -> None:
+    source = tmp_path / "in.mkv"
+    lavfi("-t", "0.2", *X264)(source)
+    with pytest.raises(UsageError, match="has no effect where each frame becomes an image"):
+        upscale(source, tmp_path / "%d.png", video=options)
+
+
+@pytest.mark.parametrize("times", [{"start": 2, "end": 1}, {"start": 1, "end": 1}, {"end": 0}])
+def test_empty_part_of_a_video(times: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="--end"):
+        VideoOptions(**times)  # type: ignore[arg-type]
+
+
+def test_lossless_encoder_keeps_the_full_range(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    full = "format=gray,geq=lum='X*4+Y/16',scale=out_range=full,format=yuv422p"
+    tags = TAGS.format("bt709", "bt709", "bt709", "pc")
+    lavfi("-t", "0.2", "-vf", f"{full},{tags}", "-c:v", "mjpeg", "-color_range", "pc", "-q:v", "1")(
+        source
+    )
+    upscale(source, target, 1, video=VideoOptions(codec="ffv1"))
+    assert facts(target).color_tags == facts(source).color_tags == (1, 1, 5, 2)
+    before, after = planes(source, "gray"), planes(target, "gray")
+    assert before.min() < 5 < 250 < before.max()
+    assert np.abs(before.astype(int) - after).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suffix", "height", "matrix"),
+    [(("-c:v", "apng", "-pix_fmt", "rgb24"), "apng", 48, 6), (("-c:v", "libx264rgb"), "mkv", 48, 6),
+     (("-c:v", "ffv1", "-pix_fmt", "gbrp"), "mkv", 720, 1), (("-pix_fmt", "pal8"), "gif", 48, 6)],
+)  # fmt: skip
+def test_rgb_becomes_what_players_expect(
+    tmp_path: Path, arguments: tuple[str, ...], suffix: str, height: int, matrix: int
+) -> None:
+    """In limited range with all tags, with chroma of half the size."""
+    source, target = tmp_path / f"in.{suffix}", tmp_path / "out.mp4"
+    lavfi("-frames:v", "2", "-vf", f"scale=64:{height}", *arguments)(source)
+    upscale(source, target, 1)
+    assert facts(target).color_tags == (1, 13, matrix, 1)
+    with av.open(str(target)) as container:
+        assert container.streams.video[0].pix_fmt == "yuv420p"
+    before, after = planes(source, "rgb24").astype(int), planes(target, "rgb24").astype(int)
+    assert abs(before.mean() - after.mean()) < 2
+
+
+def test_transparency_of_prores_in_webm(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.mov", tmp_path / "out.webm"
+    lavfi("-t", "0.2", "-vf", "format=rgba,geq=r='X':g='Y':b=0:a='X*4'", "-c:v", "prores_ks",
+          "-profile:v", "4444", "-pix_fmt", "yuva444p10le")(source)  # fmt: skip
+    assert upscale(source, target, 1).warnings == ()
+    assert probe(target).has_alpha
+    assert b"\x53\xc0\x81\x01" in target.read_bytes()  # AlphaMode, which players go by
+
+
+@pytest.mark.parametrize(("rate", "fewest"), [("60", 30), ("50", 50), ("25", 25), ("60000/1001", 29)])
+def test_gifs_have_delays_that_browsers_respect(tmp_path: Path, rate: str, fewest: int) -> None:
+    source, target = tmp_path / "in.mp4", tmp_path / "out.gif"
+    lavfi(*X264, source=f"testsrc2=size=64x48:rate={rate}:duration=1")(source)
+    outcome = upscale(source, target, 1)
+    with av.open(str(target)) as container:
+        times = [frame.pts for frame in container.decode(video=0) if frame.pts is not None]
+    gaps = np.diff(times)
+    assert gaps.min() >= 2
+    assert fewest <= outcome.frames <= 50
+    assert times[-1] >= 94
+    assert any("50 a second" in warning for warning in outcome.warnings) == (float(Fraction(rate)) > 50)
+
+
+HDR_FILTERS = TAGS.format("bt2020", "smpte2084", "bt2020nc", "tv") + ",format=yuv420p10le"
+HDR_ENCODER = ("-t", "0.2", "-c:v", "libx265", "-x265-params", "log-level=error")
+
+
+def test_images_of_hdr_frames(tmp_path: Path) -> None:
+    source = tmp_path / "in.mkv"
+    lavfi("-vf", HDR_FILTERS + ",setsar=64/45", *HDR_ENCODER)(source)
+    assert upscale(source, tmp_path / "%d.png", 1).warnings == ()
+    with av.open(str(tmp_path / "3.png")) as container:
+        (frame,) = container.decode(video=0)
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(64, 45)
+    assert (int(frame.color_primaries), int(frame.color_trc)) == (9, 16)
+    assert frame.format.name == "rgb48be"
+    (warning,) = upscale(source, tmp_path / "%d.jpg", 1).warnings
+    assert "HDR color tags, the pixel aspect ratio (not supported by jpeg, but by png)" in warning
+
+
+@pytest.mark.parametrize(
+    ("transfer", "white", "gray"), [("smpte2084", 0.58, 0.35), ("arib-std-b67", 0.75, 0.4)]
+)
+def test_hdr_becomes_a_gif_of_sdr(tmp_path: Path, transfer: str, white: float, gray: float) -> None:
+    """Diffuse white, at 203 cd/m2, is bright, and a dark gray stays dark."""
+    source, target = tmp_path / "in.mkv", tmp_path / "out.gif"
+    limited = [64 + round(share * 876) for share in (gray, white)]
+    filters = f"geq=lum='if(lt(X,32),{limited[0]},{limited[1]})':cb=512:cr=512"
+    tags = TAGS.format("bt2020", transfer, "bt2020nc", "tv")
+    lavfi("-vf", f"format=yuv420p10le,{filters},{tags}", *HDR_ENCODER)(source)
+    (warning,) = upscale(source, target, 1).warnings
+    assert "HDR" in warning
+    shown = planes(target, "gray").reshape(-1, 48, 64)[0]
+    assert shown[:, 48:].mean() > 190
+    assert 20 < shown[:, :16].mean() < 120
+
+
+@pytest.mark.parametrize("other", ["video", "size", "start"])
+def test_two_kinds_of_frames_in_one_folder(tmp_path: Path, other: str) -> None:
+    source, second = tmp_path / "in.mkv", tmp_path / "in2.mkv"
+    lavfi("-t", "0.2", *X264)(source)
+    lavfi("-t", "0.4", *X264)(second)
+    pattern = tmp_path / "frames" / "%d.png"
+    upscale(second if other == "video" else source, pattern)
+    with pytest.raises(UsageError, match="images exist already"):
+        upscale(
+            source, pattern, 1 if other == "size" else 2,
+            video=VideoOptions(start=0.08 if other == "start" else None),
+        )  # fmt: skip
+    assert len(visible(tmp_path / "frames")) == (10 if other == "video" else 5)
+
+
+def numbered(folder: Path, *arguments: str, count: int = 6, suffix: str = "png") -> tuple[Path, ...]:
+    """Write numbered images with the real ffmpeg."""
+    folder.mkdir()
+    lavfi("-frames:v", str(count), *arguments)(folder / f"%06d.{suffix}")
+    return tuple(sorted(folder.iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "suffix", "exact", "dtype"),
+    [("rgb24", "png", "gbrp", np.uint8), ("rgba", "png", "gbrap", np.uint8),
+     ("rgb48be", "png", "gbrp16le", np.uint16), ("rgba64be", "png", "gbrap16le", np.uint16),
+     ("gray", "png", "gbrp", np.uint8), ("rgb48le", "tiff", "gbrp16le", np.uint16)],
+)  # fmt: skip
+def test_numbered_images_become_a_video(
+    tmp_path: Path, pix_fmt: str, suffix: str, exact: str, dtype: type
+) -> None:
+    """Bit for bit, where nothing is lost."""
+    ramp = "format=rgba64le,geq=r='X*1000':g='Y*1300+N*3':b='X*Y*20':a='65535-X*900'"
+    images = numbered(tmp_path / "in", "-vf", ramp, "-pix_fmt", pix_fmt, suffix=suffix)
+    target = tmp_path / "out.mkv"
+    options = VideoOptions(codec="ffv1", fps=Fraction(24), segment_seconds=0.1)
+    job = replace(make_job(images[0], target), images=images)
+    context = make_context(nearest_upscaler(Size(scale=1)), JobOptions(video=options))
+    outcome = upscale_video(job, context)
+    assert (outcome.frames, outcome.warnings) == (6, ())
+    assert facts(target).times == [round(Fraction(n * 1000, 24)) * Fraction(1, 1000) for n in range(6)]
+    assert planes(target, exact).dtype == dtype
+    before = np.concatenate([planes(image, exact) for image in images])
+    np.testing.assert_array_equal(planes(target, exact), before)
+
+
+def test_numbered_images_in_hdr_return(tmp_path: Path) -> None:
+    source, back = tmp_path / "in.mkv", tmp_path / "back.mkv"
+    lavfi("-vf", HDR_FILTERS + ",setsar=64/45", *HDR_ENCODER)(source)
+    upscale(source, tmp_path / "frames" / "%d.png", 1)
+    images = tuple((tmp_path / "frames" / f"{number}.png") for number in range(1, 6))
+    job = replace(make_job(images[0], back), images=images)
+    context = make_context(
+        nearest_upscaler(Size(scale=1)), JobOptions(video=VideoOptions(pix_fmt="yuv420p10le"))
+    )
+    upscale_video(job, context)
+    given, made = facts(source), facts(back)
+    assert made.color_tags == given.color_tags
+    assert (made.aspect, len(made.times)) == (given.aspect, 5)
+    difference = planes(source, "yuv420p10le").astype(int) - planes(back, "yuv420p10le")
+    assert np.abs(difference).mean() < 12
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [("size", "000003.png has 32 x 24 pixels, but 000001.png has 64 x 48"),
+     ("pages", "contains 3 images"), ("damage", r"000003\.png")],
+)  # fmt: skip
+def test_images_that_are_not_the_frames_of_one_video(tmp_path: Path, change: str, reason: str) -> None:
+    images = numbered(tmp_path / "in")
+    if change == "size":
+        lavfi("-frames:v", "1", "-vf", "scale=32:24")(images[2])
+    elif change == "pages":
+        lavfi("-frames:v", "3", "-f", "apng")(images[0])
+    else:
+        images[2].write_bytes(images[2].read_bytes()[:200])
+    job = replace(make_job(images[0], tmp_path / "out.mkv"), images=images)
+    context = make_context(nearest_upscaler())
+    if change == "damage":
+        outcome = upscale_video(job, context)
+        assert outcome.frames == 2
+        error: Exception | None = outcome.error
+    else:
+        with pytest.raises((UsageError, InputError)) as raised:
+            upscale_video(job, context)
+        error = raised.value
+    assert re.search(reason, str(error))
+
+
+def test_an_image_that_changes_discards_the_segments(tmp_path: Path) -> None:
+    images = numbered(tmp_path / "in")
+    job = replace(make_job(images[0], tmp_path / "out.mkv"), images=images)
+    before = job.stamp
+    images[3].write_bytes(images[4].read_bytes() + b"1")
+    assert job.stamp != before

@@ -19,6 +19,9 @@ def test_quality_is_that_of_the_encoder(
     image = Image.fromarray(photo).convert(mode)
     image.save(path, quality=quality)
     assert jpeg_quality(path) == quality
+    with Image.open(path) as opened:
+        assert jpeg_quality(opened) == quality
+    assert jpeg_quality(image) is None
     path.write_bytes(imagecodecs.jpeg8_encode(np.asarray(image), level=quality))
     assert jpeg_quality(path) == quality
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from rgt_cli.media import strip_metadata
+from rgt_cli.media import Picture, strip_metadata, tiff
 from tests.helpers.images import (
     LOSSLESS,
     convert,
@@ -246,3 +246,35 @@ def test_damaged_metadata_is_left_out(full_jpeg: Path) -> None:
     assert exiftool(target)["IFD0:Make"] == "Maker"
     with Image.open(target) as opened:
         assert "icc_profile" not in opened.info
+
+
+GROUPS = ("IFD0", "ExifIFD", "InteropIFD", "GPS")
+"""Where exiftool finds a tag of the first directory, and one of each subdirectory."""
+
+
+@NEEDS_EXIFTOOL
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("target", ["out.jpg", "out.png", "out.tif"])
+def test_directories_of_exif_in_a_big_tiff(
+    tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, bits: int, target: str
+) -> None:
+    """They are read from a BigTIFF and written to one, with the directory of interoperability."""
+    source, big = tmp_path / "in.jpg", tmp_path / "big.tif"
+    Image.fromarray(photo[:30, :40]).save(source)
+    tags = {"Make": "Maker", "ISO": 200, "InteropIndex": "R98", "GPSLatitude": 48.5}
+    options = [f"-{name}={value}" for name, value in tags.items()]
+    subprocess.run(["exiftool", "-q", "-overwrite_original", "-n", *options, source], check=True)
+
+    def deeper(picture: Picture) -> Picture:
+        return picture.with_bits(bits)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tiff, "_CLASSIC_BYTES", 0)
+        converted(source, "big.tif", finish=deeper)
+    assert exiftool(big)["File:FileType"] == "BTF"
+    for path in (converted(source, target), converted(big, target)):
+        after = exiftool(path)
+        assert "ExifTool:Warning" not in after
+        assert {
+            name: after.get(f"{group}:{name}") for group, name in zip(GROUPS, tags, strict=True)
+        } == tags

@@ -152,7 +152,7 @@ def test_frames_and_pages_count_as_pixels(tmp_path: Path, name: str) -> None:
 
 
 def test_gif_whose_second_frame_is_a_bomb(tmp_path: Path) -> None:
-    """Pillow extends an image to its largest frame, after its size has been checked."""
+    """Pillow extends an image to its largest frame, whatever the data of the frame."""
     path = tmp_path / "a.gif"
     first, second = (Image.new("RGB", (31, 24), color) for color in ("red", "blue"))
     first.save(path, save_all=True, append_images=[second], duration=50)
@@ -160,7 +160,7 @@ def test_gif_whose_second_frame_is_a_bomb(tmp_path: Path) -> None:
     at = data.rindex(b"\x2c\0\0\0\0\x1f\0\x18\0")
     data[at + 5 : at + 9] = b"\xff\xff\xff\xff"
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"65535 pixels.*--max-pixels"):
+    with pytest.raises(InputError, match=r"cut short.*65535 pixels"):
         read_images(path)
 
 

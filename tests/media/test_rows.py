@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import subprocess
 import sys
 import zlib
@@ -184,9 +185,11 @@ def test_flaws_of_metadata_are_reported(tmp_path: Path, photo: np.ndarray) -> No
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.98])
 def test_png_that_ends_early(tmp_path: Path, photo: np.ndarray, part: float) -> None:
-    whole = io.BytesIO()
-    Image.fromarray(photo).save(whole, "PNG")
-    (tmp_path / "in.png").write_bytes(whole.getvalue()[: int(len(whole.getvalue()) * part)])
+    height, width = photo.shape[:2]
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in photo))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    pixels = png_chunk(b"IDAT", rows[: int(len(rows) * part)])
+    (tmp_path / "in.png").write_bytes(png.SIGNATURE + header + pixels + png_chunk(b"IEND", b""))
     with pytest.raises(InputError, match="damaged image: it ends after"):
         stream(tmp_path / "in.png", tmp_path / "out.png")
     assert [path.name for path in tmp_path.iterdir()] == ["in.png"]

@@ -53,7 +53,7 @@ class Treacherous(Nearest):
 class StubOptions(ModelOptions):
     """Options that load a stub network."""
 
-    def load(self, scale: int | None, progress: Any = None) -> Upscaler:
+    def load(self, scale: int | None, progress: Any = None, network: Any = None) -> Upscaler:
         return Upscaler(Treacherous(2), device="cpu")
 
 

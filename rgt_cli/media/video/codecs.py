@@ -24,37 +24,61 @@ class Codec:
     """Arguments that are always passed."""
     quality: str | None = None
     """Its quality option; None if it has none."""
+    quality_range: tuple[float, float] | None = None
+    """The smallest and the largest value of the quality option."""
     default: float | None = None
     """A visually lossless value of the quality option."""
     preset: str | None = None
     """Its speed option; None if it has none."""
     is_lossless: bool = False
+    """Whether it stores every sample exactly, whatever its options are."""
+    alpha_formats: tuple[str, ...] = ()
+    """The only pixel formats in which it encodes transparency; empty if it lists them itself."""
 
 
-_NVENC = ("-rc", "vbr", "-b:v", "0")
+def _nvenc(encoder: str, worst: float, default: float) -> Codec:
+    """Return an encoder of NVIDIA GPUs."""
+    return Codec(
+        encoder=encoder,
+        arguments=("-rc", "vbr", "-b:v", "0"),
+        quality="-cq",
+        quality_range=(0, worst),
+        default=default,
+        preset="-preset",
+    )
+
+
 CODECS = {
-    "x264": Codec(encoder="libx264", quality="-crf", default=16, preset="-preset"),
-    "x265": Codec(encoder="libx265", quality="-crf", default=18, preset="-preset"),
-    "av1": Codec(encoder="libsvtav1", quality="-crf", default=22, preset="-preset"),
+    "x264": Codec(
+        encoder="libx264", quality="-crf", quality_range=(0, 51), default=16, preset="-preset"
+    ),
+    "x265": Codec(
+        encoder="libx265", quality="-crf", quality_range=(0, 51), default=18, preset="-preset"
+    ),
+    "av1": Codec(
+        encoder="libsvtav1", quality="-crf", quality_range=(0, 63), default=22, preset="-preset"
+    ),
     "vp9": Codec(
         encoder="libvpx-vp9",
         arguments=("-b:v", "0", "-row-mt", "1"),
         quality="-crf",
+        quality_range=(0, 63),
         default=18,
         preset="-deadline",
+        alpha_formats=("yuva420p",),  # libvpx lists more, but refuses them
     ),
-    "prores": Codec(encoder="prores_ks", arguments=("-vendor", "apl0"), quality="-qscale:v", default=6),
+    "prores": Codec(
+        encoder="prores_ks",
+        arguments=("-vendor", "apl0"),
+        quality="-qscale:v",
+        quality_range=(1, 64),
+        default=6,
+    ),
     "ffv1": Codec(encoder="ffv1", arguments=("-level", "3", "-slicecrc", "1"), is_lossless=True),
     "gif": Codec(encoder="gif"),
-    "h264_nvenc": Codec(
-        encoder="h264_nvenc", arguments=_NVENC, quality="-cq", default=18, preset="-preset"
-    ),
-    "hevc_nvenc": Codec(
-        encoder="hevc_nvenc", arguments=_NVENC, quality="-cq", default=18, preset="-preset"
-    ),
-    "av1_nvenc": Codec(
-        encoder="av1_nvenc", arguments=_NVENC, quality="-cq", default=22, preset="-preset"
-    ),
+    "h264_nvenc": _nvenc("h264_nvenc", 51, 18),
+    "hevc_nvenc": _nvenc("hevc_nvenc", 51, 18),
+    "av1_nvenc": _nvenc("av1_nvenc", 63, 22),
 }
 """The encoders by their short names."""
 
@@ -80,7 +104,11 @@ class VideoEncoding:
 
 
 def codec_for(video: Video, container: Container, encoding: VideoEncoding) -> Codec:
-    """Return the requested encoder, or the default for the video and its container."""
+    """Return the requested encoder, or the default for the video and its container.
+
+    Raises:
+        UsageError: ffmpeg has no such encoder.
+    """
     if encoding.codec:
         name, reason = encoding.codec, "requested"
     elif container.codecs:
@@ -91,6 +119,30 @@ def codec_for(video: Video, container: Container, encoding: VideoEncoding) -> Co
         name, reason = "x264", "the video has 8 bits a channel"
     else:
         name, reason = "x265", f"the video has {video.bits} bits a channel"
-    codec = CODECS.get(name, Codec(encoder=name))
+    codec = CODECS.get(name) or _codec_of(name)
     logger.info("%s: encoder %s (%s)", video.path, codec.encoder, reason)
     return codec
+
+
+def _codec_of(encoder: str) -> Codec:
+    """Return an encoder by its name in ffmpeg.
+
+    Raises:
+        UsageError: ffmpeg has no such encoder.
+    """
+    for codec in CODECS.values():
+        if codec.encoder == encoder:
+            return codec
+    import av  # slow to import
+
+    from rgt_cli.media.video import ffmpeg
+
+    crf = ffmpeg.crf_range(encoder)
+    try:
+        described = av.Codec(encoder, "w")
+        is_lossless = described.lossless and not described.lossy
+    except ValueError:  # the libraries of PyAV lack what the ffmpeg program has
+        is_lossless = False
+    return Codec(
+        encoder=encoder, quality="-crf" if crf else None, quality_range=crf, is_lossless=is_lossless
+    )

@@ -71,8 +71,7 @@ def read_frames(video: Video, after: int | None = None, deinterlace: bool = Fals
     if seek:  # after a seek, the decoder reports references that come before it
         stderr_lines = [line for line in stderr_lines if video.codec not in line.split("]")[0]]
     if code or stderr_lines:
-        reason = stderr_lines[0] if stderr_lines else f"ffmpeg ended with {code}"
-        raise InputError(f"{video.path}: the video is damaged: {reason}")
+        raise InputError(f"{video.path}: the video is damaged: {ffmpeg.in_words(stderr_lines, code)}")
 
 
 def _frames(process: ffmpeg.Process, time_base: Fraction, after: int | None) -> Generator[Frame]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
@@ -16,13 +18,19 @@ from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.codecs import Codec, VideoEncoding
 from rgt_cli.media.video.decode import Frame
-from rgt_cli.media.video.probe import UNSPECIFIED, Video
+from rgt_cli.media.video.probe import BT709, UNSPECIFIED, Color, Video
 from rgt_cli.size import Dimensions
 
 logger = logging.getLogger(__name__)
 
 _TICK = Fraction(1, 1000)
 """Seconds a tick of the timestamps in segments, as in Matroska. The final timestamps are set later."""
+SRGB = 13
+"""The code of the transfer of sRGB in ITU-T H.273."""
+PQ, HLG = 16, 18
+"""The codes of the two transfers of HDR."""
+BT2020 = 9
+"""The code of the primaries of BT.2020, and of the matrix that belongs to them."""
 _ALIGNMENT = 16
 """A number of pixels that a whole number of chroma samples covers in every pixel format."""
 
@@ -40,7 +48,7 @@ def pixel_format_for(video: Video, codec: Codec, encoding: VideoEncoding) -> str
     own = av.VideoFormat(video.pixel_format)
     if codec.encoder == "gif":
         return "pal8"
-    supported = [name for name in ffmpeg.pixel_formats(codec.encoder) if _is_usable(name)]
+    supported = [name for name in ffmpeg.pixel_formats(codec.encoder) if _is_candidate(codec, name)]
     if not supported:
         return own.name
     best = min(supported, key=lambda name: _loss(video, codec, name))
@@ -52,14 +60,19 @@ def _loss(video: Video, codec: Codec, name: str) -> float:
     """Return how much worse than the video a pixel format is. Superfluous precision costs a little."""
     own, layout, alpha = av.VideoFormat(video.pixel_format), av.VideoFormat(name), supports_alpha(name)
     # Players expect a chroma sample for four pixels, whatever the video was made from.
-    rgb = own.is_rgb and codec.is_lossless
-    wanted = (1.0, 1.0) if rgb else _chroma(own) if not own.is_rgb else (0.5, 0.5)
+    rgb = is_rgb(own.name) and codec.is_lossless
+    wanted = (1.0, 1.0) if rgb else _chroma(own) if not is_rgb(own.name) else (0.5, 0.5)
     bits = max(part.bits for part in layout.components)
     loss = 1000.0 * (video.has_alpha and not alpha) + 3 * (alpha and not video.has_alpha)
     loss += 100 * max(0, video.bits - bits) + max(0, bits - video.bits) / 2
     for want, have in zip(wanted, _chroma(layout), strict=True):
         loss += 50 * max(0, want - have) + 2 * max(0, have - want)
     return loss + 10 * (layout.is_rgb != rgb) + 30 * (len(layout.components) < 3)
+
+
+def _is_candidate(codec: Codec, name: str) -> bool:
+    refused = codec.alpha_formats and name not in codec.alpha_formats
+    return _is_usable(name) and not (refused and supports_alpha(name))
 
 
 def _is_usable(name: str) -> bool:
@@ -73,6 +86,12 @@ def _is_usable(name: str) -> bool:
 def _chroma(layout: av.VideoFormat) -> tuple[float, float]:
     """Return the chroma samples for each luma sample, horizontally and vertically."""
     return layout.chroma_width(_ALIGNMENT) / _ALIGNMENT, layout.chroma_height(_ALIGNMENT) / _ALIGNMENT
+
+
+def is_rgb(pix_fmt: str) -> bool:
+    """Return whether the samples of a pixel format are RGB, or indices of a palette of RGB."""
+    layout = av.VideoFormat(pix_fmt)
+    return layout.is_rgb or layout.has_palette
 
 
 def supports_alpha(pix_fmt: str) -> bool:
@@ -95,16 +114,17 @@ def encoder_arguments(
     """Return the arguments of ffmpeg that convert and encode RGB frames of a size.
 
     Raises:
-        UsageError: The encoder has no presets, but one is requested.
+        UsageError: A quality or a preset is requested that the encoder does not have.
     """
-    quality = codec.default if encoding.crf is None else encoding.crf
     arguments = [
         "-vf", ",".join(_from_rgb(video, codec, pix_fmt, size)),
         "-fps_mode", "passthrough", "-enc_time_base", f"{_TICK.numerator}:{_TICK.denominator}",
         "-c:v", codec.encoder, *codec.arguments,
     ]  # fmt: skip
-    if codec.quality and quality is not None:
-        arguments += [codec.quality, f"{quality:g}"]
+    if _written_color(video, pix_fmt, size).full_range and not is_rgb(pix_fmt):
+        # Or ffmpeg squeezes the samples for encoders that do not declare the full range.
+        arguments += ["-color_range", "pc"]
+    arguments += _quality_arguments(codec, encoding)
     if encoding.preset:
         if not codec.preset:
             raise UsageError(f"--preset {encoding.preset}: {codec.encoder} has no presets")
@@ -114,6 +134,25 @@ def encoder_arguments(
     if codec.encoder == "prores_ks":
         arguments += ["-profile:v", "4444" if "444" in pix_fmt else "hq"]
     return [*arguments, *encoding.arguments]
+
+
+def _quality_arguments(codec: Codec, encoding: VideoEncoding) -> list[str]:
+    """Return the arguments of ffmpeg that set the quality.
+
+    Raises:
+        UsageError: The encoder has no quality option, or its range does not include the requested value.
+    """
+    wanted = encoding.crf
+    if wanted is None:
+        return [codec.quality, f"{codec.default:g}"] if codec.quality and codec.default else []
+    if codec.quality is None:
+        reason = "is lossless, and has no such option" if codec.is_lossless else "has no such option"
+        hint = "" if codec.is_lossless or codec.encoder == "gif" else ": use --encoder-args"
+        raise UsageError(f"--crf {wanted:g}: {codec.encoder} {reason}{hint}")
+    lowest, highest = codec.quality_range or (-math.inf, math.inf)
+    if not lowest <= wanted <= highest:
+        raise UsageError(f"--crf {wanted:g}: {codec.encoder} accepts {lowest:g} to {highest:g}")
+    return [codec.quality, f"{wanted:g}"]
 
 
 def _x265_parameters(video: Video) -> list[str]:
@@ -130,7 +169,8 @@ def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: Dimensions) -> lis
     layout, color = av.VideoFormat(pix_fmt), video.color
     aspect = f"setsar={video.sample_aspect.numerator}/{video.sample_aspect.denominator}"
     if codec.encoder == "gif":
-        return [aspect, "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"]
+        palette = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"
+        return [*(_to_sdr(color) if is_hdr(color) else []), aspect, palette]
     planar = "gbrap16le" if video.has_alpha else "gbrp16le"
     if layout.is_rgb:
         bits = max(part.bits for part in layout.components)
@@ -139,26 +179,67 @@ def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: Dimensions) -> lis
         return [f"format={planar}", scale, f"format={exact}", f"format={pix_fmt}", aspect]
     if len(layout.components) < 3:
         return [f"format={pix_fmt}", aspect]
-    matrix = color.matrix_at(video.size.height)
+    written = _written_color(video, pix_fmt, size)
+    matrix = written.matrix_at(video.size.height)
     options = {
         "matrixin": "gbr",
         "rangein": "full",
         "matrix": matrix,
-        "range": "full" if color.full_range else "limited",
+        "range": "full" if written.full_range else "limited",
         "chromal": color.chroma_location or "left",
         "filter": "spline36",
     }
     # An unspecified matrix must be specified if players would assume another one at the larger size.
-    is_implied = color.matrix == UNSPECIFIED and color.matrix_at(size.height) == matrix
+    is_implied = written.matrix == UNSPECIFIED and color.matrix_at(size.height) == matrix
     color_tags = {
-        "color_primaries": color.primaries,
-        "color_trc": color.transfer,
+        "color_primaries": written.primaries,
+        "color_trc": written.transfer,
         "colorspace": UNSPECIFIED if is_implied else matrix,
-        "range": {None: "unknown", False: "tv", True: "pc"}[color.full_range],
+        "range": {None: "unknown", False: "tv", True: "pc"}[written.full_range],
     }
     scale = "zscale=" + ":".join(f"{name}={value}" for name, value in options.items())
     tags = "setparams=" + ":".join(f"{name}={value}" for name, value in color_tags.items())
     return [f"format={planar}", scale, f"format={pix_fmt}", tags, aspect]
+
+
+def is_hdr(color: Color) -> bool:
+    """Return whether the transfer is one of HDR: that of SMPTE ST 2084 (PQ) or of HLG."""
+    return color.transfer in (PQ, HLG)
+
+
+def _to_sdr(color: Color) -> list[str]:
+    """Return the filters that reduce the range of brightness of HDR to that of sRGB.
+
+    Source: Report ITU-R BT.2408, which places white at 203 cd/m2.
+    """
+    primaries = BT2020 if color.primaries == UNSPECIFIED else color.primaries
+    return [
+        "format=gbrp16le",
+        f"zscale=matrixin=gbr:rangein=full:primariesin={primaries}:transferin={color.transfer}"
+        ":primaries=bt709:transfer=linear:npl=203",
+        "format=gbrpf32le",
+        "tonemap=mobius:desat=0",
+        "zscale=transferin=linear:transfer=iec61966-2-1:matrix=gbr:range=full",
+        "format=gbrp",
+    ]
+
+
+def _written_color(video: Video, pix_fmt: str, size: Dimensions) -> Color:
+    """Return the color space of the output.
+
+    It is that of the input. RGB that becomes YUV is written as players expect it: in limited range, with
+    all tags, and with the matrix that they assume at the size of the output.
+    """
+    color = video.color
+    if not is_rgb(video.pixel_format) or is_rgb(pix_fmt):
+        return color
+    return replace(
+        color,
+        primaries=BT709 if color.primaries == UNSPECIFIED else color.primaries,
+        transfer=SRGB if color.transfer == UNSPECIFIED else color.transfer,
+        matrix=BT2020 if color.primaries == BT2020 else color.matrix_at(size.height),
+        full_range=False,
+    )
 
 
 def try_encoder(arguments: Sequence[str], size: Dimensions, has_alpha: bool) -> None:
@@ -173,8 +254,8 @@ def try_encoder(arguments: Sequence[str], size: Dimensions, has_alpha: bool) -> 
         ["-v", "error", "-f", "lavfi", "-i", black, "-frames:v", "1", *arguments, "-f", "null", "-"]
     )
     if code:
-        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-        raise UsageError(f"the encoder rejects its options: {'; '.join(lines[:2]) or code}")
+        reason = ffmpeg.in_words(stderr.splitlines(), code)
+        raise UsageError(f"the encoder rejects its options: {reason}")
 
 
 class SegmentWriter:
@@ -259,5 +340,5 @@ class SegmentWriter:
         raise self._error(*self._process.end())
 
     def _error(self, code: int, stderr_lines: list[str]) -> OutputError:
-        reason = "; ".join(stderr_lines[:2]) or f"ffmpeg ended with {code}"
+        reason = ffmpeg.in_words(stderr_lines, code)
         return OutputError(f"{self._path.parent}: cannot be written: {reason}")

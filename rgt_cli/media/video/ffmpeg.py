@@ -20,6 +20,18 @@ DEMUXERS = (
     "apng,dv,ivf,h264,hevc,rm,wtv"
 )
 """The formats that inputs may have. Playlists and scripts are excluded: they refer to other files."""
+_PREFIX = re.compile(r"^(\[[^\]]* @ 0x[0-9a-f]+\]\s*)+")
+"""The part of ffmpeg that reports, with an address that differs from run to run."""
+_NOISE = re.compile(r"(frame|size|video)[=:]\s*\d|Svt\[(info|warn)\]|x26[45] \[(info|warning)\]")
+"""How lines start that report progress or settings."""
+_CONSEQUENCES = (
+    "Error while opening encoder", "Error sending frames to consumers", "Task finished",
+    "Terminating thread", "Could not open encoder before EOF", "Nothing was written into output file",
+    "Conversion failed", "Error opening output file", "Error splitting the argument list",
+    "Error applying encoder options", "Error initializing output stream", "Error while filtering",
+    "ff_frame_thread_encoder_init failed", "Error setting option", "Error muxing a packet",
+)  # fmt: skip
+"""How lines start that only follow from an error that another line explains."""
 _MAX_STDERR = 1 << 20
 """Number of bytes of error output that are read."""
 
@@ -52,6 +64,19 @@ def source_arguments(path: Path) -> list[str]:
     return [*flags, "-i", url(path)]
 
 
+def in_words(stderr_lines: Iterable[str], code: int) -> str:
+    """Return why ffmpeg failed: the lines that explain it, without addresses and without progress.
+
+    Args:
+        stderr_lines: What it printed on stderr.
+        code: Its exit code, which is the reason if there is no other.
+    """
+    cleaned = (_PREFIX.sub("", line.strip()).rstrip(" .") for line in stderr_lines)
+    lines = list(dict.fromkeys(line for line in cleaned if line and not _NOISE.match(line)))
+    causes = [line for line in lines if not line.startswith(_CONSEQUENCES)]
+    return "; ".join((causes or lines)[:2]) or f"ffmpeg ended with {code}"
+
+
 class Process:
     """A running ffmpeg, with its stdin or stdout in a pipe.
 
@@ -63,7 +88,7 @@ class Process:
     def __init__(self, arguments: Iterable[str], reads: bool) -> None:
         self._result: tuple[int, list[str]] | None = None
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
-        command = [executable(), "-hide_banner", "-v", "error", "-y", *arguments]
+        command = [executable(), "-hide_banner", "-v", "error", "-nostats", "-y", *arguments]
         if not reads:
             command.insert(1, "-nostdin")
         self._process = subprocess.Popen(
@@ -104,9 +129,36 @@ def run(arguments: Iterable[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
-@functools.cache
 def pixel_formats(encoder: str) -> tuple[str, ...]:
     """Return the pixel formats that an encoder supports, or nothing if it does not list them.
+
+    Raises:
+        UsageError: This ffmpeg has no such encoder.
+    """
+    found = re.search(r"Supported pixel formats: (.*)", _description(encoder))
+    return tuple(found[1].split()) if found else ()
+
+
+def crf_range(encoder: str) -> tuple[float, float] | None:
+    """Return the values that an encoder accepts for its option -crf, or None if it has no such option.
+
+    Raises:
+        UsageError: As `pixel_formats`.
+    """
+    found = re.search(r"^ *-crf .*\(from (\S+) to (\S+)\)", _description(encoder), re.MULTILINE)
+    if not found:
+        return None
+    lowest, highest = (float(_LIMITS.get(limit, limit)) for limit in found.groups())
+    return max(lowest, 0.0), highest
+
+
+_LIMITS = {"-FLT_MAX": "-inf", "FLT_MAX": "inf", "INT_MIN": "-inf", "INT_MAX": "inf"}
+"""How ffmpeg writes the limits of numbers."""
+
+
+@functools.cache
+def _description(encoder: str) -> str:
+    """Return what ffmpeg says about an encoder.
 
     Raises:
         UsageError: This ffmpeg has no such encoder.
@@ -114,8 +166,7 @@ def pixel_formats(encoder: str) -> tuple[str, ...]:
     _, stdout, _ = run(["-h", f"encoder={encoder}"])
     if not stdout.startswith("Encoder"):
         raise UsageError(f"--codec {encoder}: {executable()} has no such encoder")
-    found = re.search(r"Supported pixel formats: (.*)", stdout)
-    return tuple(found[1].split()) if found else ()
+    return stdout
 
 
 @functools.cache

@@ -119,7 +119,10 @@ class _Muxer:
 
     def _add_video(self, first: Segment, container: Container, policy: MetadataPolicy) -> av.VideoStream:
         with av.open(ffmpeg.url(first.path)) as encoded:
-            stream = self._output.add_stream_from_template(encoded.streams.video[0], opaque=True)
+            template = encoded.streams.video[0]
+            stream = self._output.add_stream_from_template(template, opaque=True)
+            if "alpha_mode" in template.metadata:  # without it, players ignore the alpha of VP9
+                stream.metadata["alpha_mode"] = template.metadata["alpha_mode"]
         stream.time_base = self._video.time_base
         stream.codec_context.framerate = self._video.rate  # MOV needs it to write a timecode track
         if container.muxer in ("mp4", "mov") and stream.codec_context.name == "hevc":

@@ -128,7 +128,7 @@ def _stream_types(container: InputContainer) -> str:
 def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> Video:
     context = stream.codec_context
     # The alpha of VP8 and VP9 is a stream within the stream, which only this tag reveals.
-    hidden_alpha = stream.metadata.get("alpha_mode") == "1"
+    hidden_alpha = ("alpha_mode", "1") in ((key.lower(), tag) for key, tag in stream.metadata.items())
     length = container.duration / av.time_base if container.duration else 0.0
     rate = Fraction(stream.average_rate or stream.guessed_rate or _DEFAULT_RATE)
     frames = list(islice(container.decode(stream), _PROBE_FRAMES))

@@ -5,8 +5,11 @@ import logging
 import pytest
 
 from rgt_cli.media import container_of, format_named
+from rgt_cli.media.formats import Container
 from rgt_cli.media.video.codecs import CODECS, VideoEncoding, codec_for
 from tests.helpers.videos import describe
+
+MKV = Container(name="mkv", suffixes=(".mkv",), muxer="matroska")
 
 
 def choose(container_name: str, encoding: VideoEncoding | None = None, **video: object) -> str:
@@ -29,6 +32,16 @@ def test_requested() -> None:
     for name, codec in CODECS.items():
         assert choose("mkv", VideoEncoding(codec=name)) == codec.encoder
     assert choose("webm", VideoEncoding(codec="libaom-av1")) == "libaom-av1"
+
+
+@pytest.mark.parametrize(
+    ("name", "quality", "is_lossless"),
+    [("libx264", "-crf", False), ("libaom-av1", "-crf", False), ("mpeg4", None, False),
+     ("utvideo", None, True), ("libx264rgb", "-crf", False)],
+)  # fmt: skip
+def test_encoders_without_a_short_name(name: str, quality: str | None, is_lossless: bool) -> None:
+    codec = codec_for(describe(), MKV, VideoEncoding(codec=name))
+    assert (codec.encoder, codec.quality, codec.is_lossless) == (name, quality, is_lossless)
 
 
 def test_choice_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """Pixel formats, arguments of encoders, and single segments."""
 
 import logging
+import re
 from pathlib import Path
 
 import av
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from rgt_cli.errors import OutputError, UsageError
-from rgt_cli.media.video.codecs import CODECS, Codec, VideoEncoding
+from rgt_cli.media.formats import Container
+from rgt_cli.media.video.codecs import CODECS, Codec, VideoEncoding, codec_for
 from rgt_cli.media.video.decode import Frame
 from rgt_cli.media.video.encode import (
     SegmentWriter,
@@ -23,6 +25,7 @@ from rgt_cli.size import Dimensions
 from tests.helpers.videos import describe, frame_count
 
 SIZE = Dimensions(128, 96)
+MKV = Container(name="mkv", suffixes=(".mkv",), muxer="matroska")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +34,8 @@ SIZE = Dimensions(128, 96)
      ("x265", "yuv420p10le", 10, False, "yuv420p10le"), ("ffv1", "yuv422p", 8, False, "yuv422p"),
      ("x264", "rgb24", 8, False, "yuv420p"), ("ffv1", "gbrp10le", 10, False, "gbrp10le"),
      ("vp9", "yuva420p", 8, True, "yuva420p"), ("prores", "yuva444p12le", 12, True, "yuva444p12le"),
+     ("vp9", "yuva444p12le", 12, True, "yuva420p"), ("x264", "pal8", 8, False, "yuv420p"),
+     ("x264", "bgra", 8, False, "yuv420p"), ("ffv1", "pal8", 8, False, "bgr0"),
      ("gif", "yuv420p", 8, False, "pal8"), ("av1", "yuv444p", 8, False, "yuv420p")],
 )  # fmt: skip
 def test_pixel_format_preserves_the_most(
@@ -100,15 +105,38 @@ def test_quality_and_speed() -> None:
     assert "-crf 16" in arguments(CODECS["x264"], VideoEncoding())
     chosen = arguments(CODECS["x264"], VideoEncoding(crf=20.5, preset="fast", arguments=("-bf", "0")))
     assert chosen.endswith("-c:v libx264 -crf 20.5 -preset fast -bf 0")
-    assert "-crf" not in arguments(CODECS["ffv1"], VideoEncoding(crf=20))
     with pytest.raises(UsageError, match="slow"):
         arguments(CODECS["ffv1"], VideoEncoding(preset="slow"))
 
 
-def test_rejected_arguments() -> None:
+@pytest.mark.parametrize(
+    ("codec", "crf", "reason"),
+    [("x264", 99, "accepts 0 to 51"), ("x265", 51.5, "accepts 0 to 51"), ("av1", 64, "accepts 0 to 63"),
+     ("vp9", 64, "accepts 0 to 63"), ("prores", 0, "accepts 1 to 64"), ("libaom-av1", 64, "0 to 63"),
+     ("ffv1", 20, "lossless"), ("gif", 20, "no such option"), ("mpeg4", 5, "use --encoder-args"),
+     ("libx264", 99, "accepts 0 to 51")],
+)  # fmt: skip
+def test_quality_that_the_encoder_does_not_have(codec: str, crf: float, reason: str) -> None:
+    chosen = codec_for(describe(), MKV, VideoEncoding(codec=codec))
+    with pytest.raises(UsageError, match=rf"--crf {crf:g}: .*{reason}"):
+        encoder_arguments(describe(), chosen, VideoEncoding(crf=crf), "yuv420p", SIZE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(("libx264", "-preset", "warp"), "x264 [error]: invalid preset 'warp'"),
+     (("libx265", "-crf", "99"), "x265 [error]: Valid quality based range"),
+     (("libx264", "-bf", "lots", "-stats"), "Undefined constant or missing '(' in 'lots'"),
+     (("libx264", "-no_such_option", "1"), "Unrecognized option 'no_such_option'"),
+     (("libx264", "-vf", "nonsense"), "No such filter: 'nonsense'")],
+)  # fmt: skip
+def test_rejected_arguments(arguments: tuple[str, ...], reason: str) -> None:
+    """The reason is what ffmpeg says first, without the addresses of its parts."""
     try_encoder(["-c:v", "libx264"], SIZE, has_alpha=False)
-    with pytest.raises(UsageError, match="warp"):
-        try_encoder(["-c:v", "libx264", "-preset", "warp"], SIZE, has_alpha=False)
+    with pytest.raises(UsageError) as raised:
+        try_encoder(["-c:v", *arguments], SIZE, has_alpha=False)
+    assert f"rejects its options: {reason}" in str(raised.value)
+    assert not re.search("0x[0-9a-f]{4}|frame=", str(raised.value))
 
 
 def frame(time: int) -> Frame:

@@ -30,6 +30,25 @@ def test_run() -> None:
     assert "nonsense" in stderr
 
 
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [(["[libx264 @ 0x55c8dc931d00] [Eval @ 0x7ffd] Undefined constant.", "[vf#0:0 @ 0x1] Task finished"],
+      "Undefined constant"),
+     (["frame=   10 fps=0.0 q=28.0 size=N/A", "a", "a", "b", "c"], "a; b"),
+     (["[vost#0:0/libx264 @ 0x1] [enc:libx264 @ 0x2] Error while opening encoder - maybe"],
+      "Error while opening encoder - maybe"),
+     (["Svt[info]: SVT [build]", " "], "ffmpeg ended with 3")],
+)  # fmt: skip
+def test_errors_are_put_in_words(lines: list[str], reason: str) -> None:
+    assert ffmpeg.in_words(lines, 3) == reason
+
+
+def test_ranges_of_crf() -> None:
+    assert ffmpeg.crf_range("libaom-av1") == (0, 63)
+    assert ffmpeg.crf_range("libx264rgb") == (0, float("inf"))
+    assert ffmpeg.crf_range("mpeg4") is None
+
+
 def test_pixel_formats() -> None:
     assert "yuv420p" in ffmpeg.pixel_formats("libx264")
     assert ffmpeg.pixel_formats("rawvideo") == ()

@@ -1,0 +1,45 @@
+"""Samples of an upscaled video: frames for a preview."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from rgt_cli.errors import InputError
+from rgt_cli.jobs.frames import frames_of, image_of
+from rgt_cli.jobs.job import Job, RunContext
+from rgt_cli.jobs.video import plan_video
+from rgt_cli.media import ImageFormat, format_named, write_images
+from rgt_cli.media.video.decode import Frame
+
+
+def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
+    """Upscale a few frames, spread evenly over a video, and yield the PNG files they are written to.
+
+    Raises:
+        InputError: As `plan_video`, or a frame cannot be read.
+        UsageError: As `plan_video`.
+        OutOfMemoryError: As `Upscaler.upscale`.
+        OutputError: As `write_images`.
+    """
+    plan, png = plan_video(job, context), format_named("png")
+    assert isinstance(png, ImageFormat)
+    video = plan.video
+    if plan.frames and count > plan.frames:
+        context.warn(f"{job.name}: has {plan.frames} frames, not {count}")
+        count = plan.frames
+    ticks = 1 / (video.rate * video.time_base)
+    first = video.start if plan.span.start is None else plan.span.start
+    for number in range(1, count + 1):
+        index = int((plan.frames or 1) * (number - 0.5) / count)
+        after = first + round((index - 0.5) * ticks)
+        with closing(frames_of(video, after, context.options.video.deinterlace)) as frames:
+            frame = next(frames, None)
+        if frame is None:
+            raise InputError(f"{job.name}: there is no frame to upscale")
+        pixels, alpha = context.upscaler.upscale(frame.pixels, frame.alpha)
+        target = job.target.with_name(f"{job.target.stem}_preview{number}.png")
+        images = image_of(Frame(frame.time, pixels, alpha), video, context.options.image.bits)
+        write_images(images, target, png, context.options.image.encoding)
+        yield target

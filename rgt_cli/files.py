@@ -6,6 +6,7 @@ that writes it. So files that a dead process left can be removed without touchin
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -98,6 +99,26 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield Path(file.name)
 
 
+def put_in_place(complete: Path, target: Path) -> None:
+    """Flush a file to the disk and let it replace `target`, as `atomic_write` does.
+
+    Raises:
+        OutputError: As `atomic_write`.
+    """
+    place = Path(os.path.realpath(target)) if target.is_symlink() else target
+    try:
+        with complete.open("r+b") as file:
+            os.fsync(file.fileno())
+        if not is_stream(target):
+            os.replace(complete, place)
+            return
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # a symbolic link that leads to another disk
+            raise cannot_write(target, error) from error
+    with complete.open("rb") as source, atomic_write(target) as file:
+        shutil.copyfileobj(source, file)
+
+
 def write_text(target: Path, text: str) -> None:
     """Replace `target` by a UTF-8 text file.
 
@@ -140,12 +161,19 @@ def partial_path(folder: Path) -> Path:
     return folder / PARTIAL.format(secrets.token_hex(4))
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove the unfinished files that dead processes left in `folder`; keep those of living ones."""
+def find_partials(folder: Path) -> Iterator[Path]:
+    """Yield the unfinished files that dead processes left in `folder`, but not those of living ones."""
     for path in folder.glob(PARTIAL.format("?" * 8)):
         with suppress(OSError), path.open("rb") as file:
             if _lock(file, wait=False):
-                path.unlink()
+                yield path
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove the unfinished files that dead processes left in `folder`."""
+    for path in find_partials(folder):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _create(path: Path) -> BinaryIO:

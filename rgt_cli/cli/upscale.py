@@ -97,6 +97,7 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
       rgt upscale photo.jpg -s 2 -o big.webp   twice as large, as WebP
       rgt upscale photos -r -o out             a folder with its subfolders
       rgt upscale clip.mkv -s 2                a video, with its audio and subtitles
+      rgt upscale frames -o clip.mp4 --fps 24  numbered images into a video
       rgt upscale - < in.png > out.png         a pipe
 
     To resume an interrupted run, repeat the command. `rgt help` lists the topics of the manual.
@@ -183,13 +184,14 @@ class _Command:
         folder = self.options.output.target or output_folder(scan)
         check_output_folder(folder)
         if self.size:  # refuse what can be refused before torch takes its second to start
-            jobs = plan_folder(scan.sources, folder, self.size, self.options.output)
-            check_image_options(jobs, self.options.image)
+            plan_folder(scan.sources, folder, self.size, self.options.output)
         upscaler, chooser = self._load_upscalers()
 
         def plan(history: History) -> list[Job]:
             found = find_sources(sources, selection).sources if self.run.watch else scan.sources
             jobs = plan_folder(history.originals(found), folder, upscaler.size, self.options.output)
+            if not self.run.watch:
+                check_image_options(jobs, self.options.image)
             if results := len(found) - len(jobs):
                 scan.ignored["written by earlier runs"] = results
             return jobs

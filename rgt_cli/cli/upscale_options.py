@@ -220,6 +220,14 @@ video_group = group(
         "--encoder-args", type=ArgumentsType(), default="",
         help="More options for ffmpeg, like '-tune grain'.",
     ),
+    option(
+        "--map", "maps", multiple=True, metavar="SELECTION",
+        help="Copy only these other streams, selected as by ffmpeg's -map: 0:a:0 or -0:s. Repeatable.",
+    ),
+    option(
+        "--square-pixels", is_flag=True,
+        help="Widen or heighten frames whose pixels are not square, as players show them.",
+    ),
     option("--deinterlace", is_flag=True, help="Build whole frames from interlaced fields."),
     option(
         "--fps", type=FrameRateType(), metavar="N",

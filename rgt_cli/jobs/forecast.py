@@ -6,7 +6,6 @@ import logging
 import math
 import tempfile
 import time
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,14 +21,11 @@ from rgt_cli.size import Dimensions, Size
 
 if TYPE_CHECKING:  # images do not need the libraries of videos, and planning does not need torch
     from rgt_cli.inference import Upscaler
-    from rgt_cli.jobs.video import VideoPlan
 
 logger = logging.getLogger(__name__)
 
 _SAMPLE_SIDE = 192
 """Pixels. The longest side of what is computed to measure the speed."""
-_GROWTH = 0.75
-"""The bytes of most files grow with this power of their pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,16 +124,16 @@ class Forecaster:
         return self._growth.get(key)
 
     def _of_video(self, job: Job, context: RunContext) -> Forecast:
-        from rgt_cli.jobs.video import plan_video
+        from rgt_cli.jobs.estimate import estimate_bytes, try_frames
+        from rgt_cli.jobs.video_plan import plan_video
 
         plan = plan_video(job, context)
         how = f"{plan.size}, {plan.codec.encoder} {plan.pix_fmt}, {plan.frames or '?'} frames"
         seconds = size = None
         if plan.frames:
-            seconds = _seconds_per_frame(plan, context) * plan.frames
-            growth = (math.prod(plan.size) / math.prod(plan.video.size)) ** _GROWTH
-            share = plan.frames / (plan.video.frames or plan.frames)
-            size = job.source.stat().st_size * growth * share
+            trial = try_frames(plan, context)
+            seconds = trial.seconds * plan.frames
+            size = estimate_bytes(plan, context, trial)
         return Forecast(
             job=job,
             model=context.upscaler.name,
@@ -175,17 +171,3 @@ def _middle(picture: Picture) -> Picture:
     top, left = (max(side - _SAMPLE_SIDE, 0) // 2 for side in (height, width))
     part = slice(top, top + _SAMPLE_SIDE), slice(left, left + _SAMPLE_SIDE)
     return Picture(picture.pixels[part], None if picture.alpha is None else picture.alpha[part])
-
-
-def _seconds_per_frame(plan: VideoPlan, context: RunContext) -> float:
-    """Upscale two frames, and return the seconds of the second: the first one warms everything up."""
-    from rgt_cli.jobs.frames import frames_of
-
-    frames = frames_of(plan.video, plan.span[0], context.options.video.deinterlace)
-    seconds = 0.0
-    with closing(frames):
-        for frame, _ in zip(frames, range(2), strict=False):
-            started = time.perf_counter()
-            context.upscaler.upscale(frame.pixels, frame.alpha)
-            seconds = time.perf_counter() - started
-    return seconds

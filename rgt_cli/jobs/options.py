@@ -145,6 +145,10 @@ class VideoOptions:
     """Seconds from the start of the input; earlier frames are left out."""
     end: float | None = None
     """Seconds from the start of the input; later frames are left out."""
+    square_pixels: bool = False
+    """Widen or heighten frames whose pixels are not square."""
+    maps: tuple[str, ...] = ()
+    """Which other streams are copied, as the option -map of ffmpeg selects them; nothing copies all."""
     fps: Fraction | None = None
     """Frames a second of numbered images; None is `DEFAULT_RATE`."""
     segment_seconds: float = 10.0
@@ -167,7 +171,7 @@ class VideoOptions:
         """
         given = {
             "--codec": self.codec, "--crf": self.crf, "--preset": self.preset, "--pix-fmt": self.pix_fmt,
-            "--encoder-args": " ".join(self.encoder_args) or None,
+            "--encoder-args": " ".join(self.encoder_args) or None, "--map": " ".join(self.maps) or None,
         }  # fmt: skip
         for name, value in given.items():
             if value is not None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rgt_cli.errors import UsageError
 from rgt_cli.files import AppendLog, FileStamp, cannot_write, exclusive
-from rgt_cli.media.video.mux import Segment
+from rgt_cli.media.video.join import Segment
 from rgt_cli.media.video.probe import Span
 from rgt_cli.size import Dimensions
 
@@ -78,6 +78,37 @@ class SegmentSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SegmentFolder:
+    """A folder of segments that a run which was interrupted has left."""
+
+    path: Path
+    size: int
+    """Bytes of its files."""
+    target: Path | None
+    """The video that a run would finish with it; None if the folder does not reveal it."""
+
+
+def find_segment_folders(folder: Path) -> list[SegmentFolder]:
+    """Return the hidden folders with segments in `folder` and below it that no running process uses."""
+    found = []
+    for path in sorted(folder.rglob(FOLDER.format("*"))):
+        if not path.is_dir() or path.is_symlink():
+            continue
+        try:
+            with exclusive(path):
+                files = [file for file in path.iterdir() if file.is_file()]
+                size = sum(file.stat().st_size for file in files)
+                header = next(iter(AppendLog.read(path / _LOG)), {})
+        except (UsageError, OSError):
+            continue
+        name = header.get("target")
+        is_name = isinstance(name, str) and bool(name) and name == Path(name).name
+        target = path.with_name(str(name)) if is_name else None
+        found.append(SegmentFolder(path=path, size=size, target=target))
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Entry:
     """What the log stores about one segment."""
 
@@ -107,11 +138,11 @@ class SegmentStore:
     counts once the log has an entry for it, so a crash at any moment loses at most the current segment.
     """
 
-    def __init__(self, folder: Path, log: AppendLog, settings: SegmentSettings) -> None:
+    def __init__(self, folder: Path, log: AppendLog, settings: dict[str, Any]) -> None:
         self.folder = folder
         self.segments: list[Segment] = []
         self._log = log
-        self._resume(settings.to_json())
+        self._resume(settings)
 
     @classmethod
     @contextmanager
@@ -138,7 +169,7 @@ class SegmentStore:
                 log = stack.enter_context(AppendLog(folder / _LOG))
             except OSError as error:
                 raise cannot_write(folder, error) from error
-            store = cls(folder, log, settings)
+            store = cls(folder, log, {"target": target.name, **settings.to_json()})
             try:
                 yield store
             finally:

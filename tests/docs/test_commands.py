@@ -59,6 +59,7 @@ SIZES: dict[str, dict[str, tuple[int, int] | None]] = {
         "run.json": None,
     },
     "rgt upscale photos -r -o out --dry-run": {},
+    "rgt clean --dry-run": {},
     "rgt models": {},
     "rgt models download general texture": {},
     "rgt models info photo": {},

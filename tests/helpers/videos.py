@@ -272,3 +272,33 @@ def upscale(
         Job(source, target, format_of(target)),
         make_context(nearest_upscaler(Size(scale=scale)), options),
     )
+
+
+def flash_and_click(path: Path, *arguments: str) -> None:
+    """Write a video of 2 s with a white frame and a click at 0.48 s and at 1.48 s."""
+    flash = "drawbox=c=white:t=fill:enable='lt(abs(mod(t\\,1)-0.48)\\,0.01)'"
+    click = "aevalsrc='if(lt(abs(mod(t\\,1)-0.49)\\,0.01)\\,sin(2*PI*1000*t)\\,0)':d=2:s=48000"
+    black = f"color=black:size=64x48:rate=25:duration=2,{flash}"
+    ffmpeg(
+        "-f", "lavfi", "-i", black, "-f", "lavfi", "-i", click,
+        *X264, "-g", "10", "-c:a", "mp2" if path.suffix in (".ts", ".mpg") else "aac", *arguments, path,
+    )  # fmt: skip
+
+
+def sync_of(path: Path) -> tuple[list[float], list[float]]:
+    """Return when flashes start and when clicks start, in seconds."""
+    flashes, clicks = list[float](), list[float]()
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            if frame.to_ndarray(format="gray").mean() > 128:
+                flashes.append(float(frame.time or 0))
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=48000)
+        for decoded in container.decode(audio=0):
+            for sound in resampler.resample(decoded):
+                loud = np.flatnonzero(np.abs(sound.to_ndarray()[0]) > 0.1)
+                if len(loud):
+                    time = float(sound.time or 0) + loud[0] / 48000
+                    if not clicks or time - clicks[-1] > 0.3:
+                        clicks.append(time)
+    return flashes, clicks

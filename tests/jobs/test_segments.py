@@ -9,7 +9,12 @@ import pytest
 
 from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.files import FileStamp
-from rgt_cli.jobs.segments import PassSettings, SegmentSettings, SegmentStore
+from rgt_cli.jobs.segments import (
+    PassSettings,
+    SegmentSettings,
+    SegmentStore,
+    find_segment_folders,
+)
 from rgt_cli.media.video.probe import Span
 from rgt_cli.size import Dimensions
 from tests.helpers.process import names_in
@@ -178,3 +183,24 @@ def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     target = tmp_path / "file" / "out.mkv"
     with pytest.raises(OutputError, match="cannot be written"), SegmentStore.open(target, SETTINGS):
         pass
+
+
+def test_folders_that_no_process_owns_are_found(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    left = store_with_two(tmp_path / "sub" / "left.mkv")
+    with SegmentStore.open(tmp_path / "owned.mkv", SETTINGS) as owned:
+        add(owned, 0)
+        (found,) = find_segment_folders(tmp_path)
+    assert (found.path, found.target) == (left, tmp_path / "sub" / "left.mkv")
+    assert found.size == sum(path.stat().st_size for path in left.iterdir())
+    assert {folder.target for folder in find_segment_folders(tmp_path)} == {
+        tmp_path / "sub" / "left.mkv", tmp_path / "owned.mkv",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("header", ["", "{}", '{"target": "../elsewhere.mkv"}', '{"target": 5}', "}"])
+def test_folders_that_do_not_reveal_their_video(tmp_path: Path, header: str) -> None:
+    folder = store_with_two(tmp_path / "out.mkv")
+    (folder / "segments.jsonl").write_text(f"{header}\n")
+    (found,) = find_segment_folders(tmp_path)
+    assert (found.path, found.target) == (folder, None)

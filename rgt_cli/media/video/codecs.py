@@ -32,6 +32,8 @@ class Codec:
     """Its speed option; None if it has none."""
     is_lossless: bool = False
     """Whether it stores every sample exactly, whatever its options are."""
+    has_full_range: bool = True
+    """Whether its streams or their containers can tell full range from limited range."""
     alpha_formats: tuple[str, ...] = ()
     """The only pixel formats in which it encodes transparency; empty if it lists them itself."""
 
@@ -73,6 +75,7 @@ CODECS = {
         quality="-qscale:v",
         quality_range=(1, 64),
         default=6,
+        has_full_range=False,
     ),
     "ffv1": Codec(encoder="ffv1", arguments=("-level", "3", "-slicecrc", "1"), is_lossless=True),
     "gif": Codec(encoder="gif"),

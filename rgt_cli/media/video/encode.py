@@ -108,6 +108,20 @@ def fitted_size(size: Dimensions, pix_fmt: str) -> Dimensions:
     return Dimensions(size.width // across * across, size.height // down * down)
 
 
+def squared(size: Dimensions, sample_aspect: Fraction) -> Dimensions:
+    """Return the size of frames whose pixels become square; no side becomes shorter."""
+    if sample_aspect > 1:
+        return Dimensions(round(size.width * sample_aspect), size.height)
+    return Dimensions(size.width, round(size.height / sample_aspect))
+
+
+def stretching(arguments: Sequence[str], size: Dimensions) -> list[str]:
+    """Return the arguments of an encoder that first scales the frames to a size."""
+    scale = f"scale={size.width}:{size.height}:flags=lanczos+accurate_rnd"
+    at = list(arguments).index("-vf") + 1
+    return [*arguments[:at], f"{scale},{arguments[at]}", *arguments[at + 1 :]]
+
+
 def encoder_arguments(
     video: Video, codec: Codec, encoding: VideoEncoding, pix_fmt: str, size: Dimensions
 ) -> list[str]:
@@ -121,8 +135,9 @@ def encoder_arguments(
         "-fps_mode", "passthrough", "-enc_time_base", f"{_TICK.numerator}:{_TICK.denominator}",
         "-c:v", codec.encoder, *codec.arguments,
     ]  # fmt: skip
-    if _written_color(video, pix_fmt, size).full_range and not is_rgb(pix_fmt):
-        # Or ffmpeg squeezes the samples for encoders that do not declare the full range.
+    is_full = not is_rgb(pix_fmt) and _written_color(video, codec, pix_fmt, size).full_range
+    if is_full and codec.encoder == "ffv1":
+        # Its streams do not contain the range, but Matroska does. Without this, ffmpeg converts it.
         arguments += ["-color_range", "pc"]
     arguments += _quality_arguments(codec, encoding)
     if encoding.preset:
@@ -167,7 +182,7 @@ def _x265_parameters(video: Video) -> list[str]:
 def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: Dimensions) -> list[str]:
     """Return the filters that convert 16 bits of RGB to a pixel format and set its color tags."""
     layout, color = av.VideoFormat(pix_fmt), video.color
-    aspect = f"setsar={video.sample_aspect.numerator}/{video.sample_aspect.denominator}"
+    aspect = f"setsar={video.sample_aspect.numerator}/{video.sample_aspect.denominator}:max=65535"
     if codec.encoder == "gif":
         palette = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"
         return [*(_to_sdr(color) if is_hdr(color) else []), aspect, palette]
@@ -179,7 +194,7 @@ def _from_rgb(video: Video, codec: Codec, pix_fmt: str, size: Dimensions) -> lis
         return [f"format={planar}", scale, f"format={exact}", f"format={pix_fmt}", aspect]
     if len(layout.components) < 3:
         return [f"format={pix_fmt}", aspect]
-    written = _written_color(video, pix_fmt, size)
+    written = _written_color(video, codec, pix_fmt, size)
     matrix = written.matrix_at(video.size.height)
     options = {
         "matrixin": "gbr",
@@ -224,7 +239,7 @@ def _to_sdr(color: Color) -> list[str]:
     ]
 
 
-def _written_color(video: Video, pix_fmt: str, size: Dimensions) -> Color:
+def _written_color(video: Video, codec: Codec, pix_fmt: str, size: Dimensions) -> Color:
     """Return the color space of the output.
 
     It is that of the input. RGB that becomes YUV is written as players expect it: in limited range, with
@@ -232,7 +247,8 @@ def _written_color(video: Video, pix_fmt: str, size: Dimensions) -> Color:
     """
     color = video.color
     if not is_rgb(video.pixel_format) or is_rgb(pix_fmt):
-        return color
+        is_lost = color.full_range and not codec.has_full_range
+        return replace(color, full_range=False) if is_lost else color
     return replace(
         color,
         primaries=BT709 if color.primaries == UNSPECIFIED else color.primaries,
@@ -240,22 +256,6 @@ def _written_color(video: Video, pix_fmt: str, size: Dimensions) -> Color:
         matrix=BT2020 if color.primaries == BT2020 else color.matrix_at(size.height),
         full_range=False,
     )
-
-
-def try_encoder(arguments: Sequence[str], size: Dimensions, has_alpha: bool) -> None:
-    """Encode one black frame, to find out whether the encoder accepts its arguments.
-
-    Raises:
-        UsageError: The encoder rejects them.
-    """
-    pix_fmt = "rgba64le" if has_alpha else "rgb48le"
-    black = f"color=black:size={size.width}x{size.height}:rate=25,format={pix_fmt}"
-    code, _, stderr = ffmpeg.run(
-        ["-v", "error", "-f", "lavfi", "-i", black, "-frames:v", "1", *arguments, "-f", "null", "-"]
-    )
-    if code:
-        reason = ffmpeg.in_words(stderr.splitlines(), code)
-        raise UsageError(f"the encoder rejects its options: {reason}")
 
 
 class SegmentWriter:

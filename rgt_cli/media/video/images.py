@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,10 +24,29 @@ from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.decode import Frame
 from rgt_cli.media.video.probe import Color, Video
 
+TICKS = 100
+"""Ticks from one frame to the next: the start and the end of a part may lie between frames."""
+
+
+class Carrier:
+    """A file that stands for numbered images where all but the frames of a video is copied."""
+
+    def __init__(self, rate: Fraction) -> None:
+        folder = tempfile.mkdtemp(prefix="rgt-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.path = Path(folder, "frames.nut")
+        with av.open(
+            ffmpeg.url(self.path), "w", format="nut", options={"fflags": "+bitexact"}
+        ) as output:
+            stream = output.add_stream("rawvideo", rate=rate)
+            stream.width, stream.height, stream.pix_fmt = 2, 2, "rgb24"
+            output.mux(stream.encode(av.VideoFrame(2, 2, "rgb24")))
+            output.mux(stream.encode(None))
+
 
 @dataclass(frozen=True, kw_only=True)
 class NumberedVideo(Video):
-    """A video whose frames are images. A frame lasts one tick."""
+    """A video whose frames are images. A frame lasts `TICKS`."""
 
     images: tuple[Path, ...]
     """The images in the order of the frames."""
@@ -33,8 +54,8 @@ class NumberedVideo(Video):
     """Larger images are refused."""
     has_profile: bool
     """Whether the images have ICC profiles, which videos do not support."""
-    carrier: tempfile.TemporaryDirectory[str]
-    """The folder of the file `path`, which lives as long as this object."""
+    carrier: Carrier
+    """The file `path`, which is removed with this object."""
 
 
 def describe_images(
@@ -61,11 +82,9 @@ def describe_images(
                 f"{headers[0].size}: the frames of a video have one size"
             )
     has_alpha = first.alpha is not None or any(header.has_alpha for header in headers if header)
-    carrier = tempfile.TemporaryDirectory(prefix="rgt-")
-    path = Path(carrier.name, "frames.nut")
-    _write_carrier(path, rate)
+    carrier = Carrier(rate)
     return NumberedVideo(
-        path=path,
+        path=carrier.path,
         index=0,
         codec="rawvideo",
         size=first.size,
@@ -74,7 +93,7 @@ def describe_images(
         has_alpha=has_alpha,
         color=_color(first.metadata),
         sample_aspect=_sample_aspect(images[0]),
-        time_base=1 / rate,
+        time_base=1 / (rate * TICKS),
         start=0,
         rate=rate,
         frames=len(images),
@@ -97,8 +116,8 @@ def read_image_frames(video: NumberedVideo, after: int | None = None) -> Generat
     Raises:
         InputError: An image cannot be read, or has another size.
     """
-    start = 0 if after is None else max(0, after + 1)
-    for time, path in enumerate(video.images[start:], start):
+    start = 0 if after is None else max(0, after // TICKS + 1)
+    for index, path in enumerate(video.images[start:], start):
         picture = _read(path, video.max_pixels)
         if picture.size != video.size:
             raise InputError(f"{path}: has {picture.size} pixels, not {video.size} like the others")
@@ -108,7 +127,7 @@ def read_image_frames(video: NumberedVideo, after: int | None = None) -> Generat
             pixels = np.repeat(pixels[..., None], 3, axis=2)
         if alpha is None and video.has_alpha:
             alpha = np.full(pixels.shape[:2], np.iinfo(np.uint16).max, np.uint16)
-        yield Frame(time, pixels, alpha if video.has_alpha else None)
+        yield Frame(index * TICKS, pixels, alpha if video.has_alpha else None)
 
 
 def _read(path: Path, max_pixels: int) -> Picture:
@@ -139,12 +158,3 @@ def _sample_aspect(path: Path) -> Fraction:
         width, height = opened.info["aspect"]
         return Fraction(width, height)
     return Fraction(1)
-
-
-def _write_carrier(path: Path, rate: Fraction) -> None:
-    """Write a file that stands for the images where everything but the frames of a video is copied."""
-    with av.open(ffmpeg.url(path), "w", format="nut", options={"fflags": "+bitexact"}) as output:
-        stream = output.add_stream("rawvideo", rate=rate)
-        stream.width, stream.height, stream.pix_fmt = 2, 2, "rgb24"
-        output.mux(stream.encode(av.VideoFrame(2, 2, "rgb24")))
-        output.mux(stream.encode(None))

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Mapping
 from enum import Enum
+from fractions import Fraction
 
 from PIL import ExifTags, Image
 
@@ -25,6 +26,20 @@ _TELEMETRY = re.compile(
     re.IGNORECASE,
 )
 """Found in the subtitles that drones write: GPS (2.2950, 48.8577, 15) or [latitude: 48.8577]."""
+_LANGUAGES = dict(
+    re.findall(
+        r"(\w+):(\w+)",
+        "ar:ara bg:bul bn:ben bs:bos ca:cat cs:ces cy:cym da:dan de:deu el:ell en:eng es:spa "
+        "et:est eu:eus fa:fas fi:fin fil:fil fr:fra ga:gle gl:glg he:heb hi:hin hr:hrv hu:hun "
+        "hy:hye id:ind is:isl it:ita ja:jpn ka:kat kk:kaz ko:kor la:lat lt:lit lv:lav mk:mkd "
+        "ms:msa mt:mlt nb:nob nl:nld nn:nno no:nor pa:pan pl:pol pt:por ro:ron ru:rus sk:slk "
+        "sl:slv sq:sqi sr:srp sv:swe ta:tam te:tel th:tha tl:tgl tr:tur uk:ukr ur:urd vi:vie "
+        "zh:zho",
+    )
+)
+"""Languages as in ISO 639-1 -> as in ISO 639-2."""
+_SPECIAL = re.compile(r"[=;#\\\n]")
+"""The characters that a backslash precedes in ffmpeg's files of metadata."""
 
 
 class MetadataPolicy(Enum):
@@ -50,6 +65,24 @@ def filter_tags(tags: Mapping[str, str], policy: MetadataPolicy) -> dict[str, st
             return {key: value for key, value in tags.items() if key.lower() in _FUNCTIONAL}
 
 
+def stream_tags(tags: Mapping[str, str], policy: MetadataPolicy, muxer: str) -> dict[str, str]:
+    """Return the tags of a stream as the muxer of the output needs them.
+
+    MP4 and MOV call the title of a stream its name, and know languages by three letters only.
+    """
+    given = filter_tags(tags, policy)
+    keys = {key.lower(): key for key in given}
+    if "name" in keys and "title" not in keys:
+        given["title"] = given.pop(keys["name"])
+    if muxer in ("mp4", "mov"):
+        if given.get("title") and "handler_name" not in keys:
+            given["handler_name"] = given["title"]
+        language = given.get("language", "").partition("-")[0].lower()
+        if language in _LANGUAGES:
+            given["language"] = _LANGUAGES[language]
+    return given
+
+
 def is_place(key: str, value: str) -> bool:
     """Return whether a tag contains a location."""
     return (
@@ -72,3 +105,38 @@ def image_has_place(data: bytes) -> bool:
             return bool(image.getexif().get_ifd(ExifTags.IFD.GPSInfo)) or b"GPSL" in data
     except Exception:  # Pillow parses EXIF in Python: damaged data can raise anything
         return True
+
+
+def advance_timecode(timecode: str, seconds: Fraction, rate: Fraction) -> str:
+    """Return a timecode such as 01:02:03:04 after some time has passed.
+
+    A semicolon or a period before the frame marks drop-frame timecodes, which skip two frame numbers
+    (four at 59.94 frames a second) at the start of each minute except each tenth.
+    """
+    parts = re.fullmatch(r"(\d+):(\d+):(\d+)([:;.])(\d+)", timecode)
+    if parts is None:
+        return timecode
+    base, drop = round(rate), parts[4] != ":"
+    dropped = round(base / 15) if drop else 0
+    hours, minutes, whole, frame = (int(parts[group]) for group in (1, 2, 3, 5))
+    minute = hours * 60 + minutes
+    number = (minute * 60 + whole) * base + frame - dropped * (minute - minute // 10)
+    number += round(seconds * rate)
+    tens, rest = divmod(number, 600 * base - 9 * dropped)
+    skipped = 0 if rest < 60 * base else 1 + (rest - 60 * base) // (60 * base - dropped)
+    number += dropped * (9 * tens + skipped)
+    clock, frame = divmod(number, base)
+    minute, second = divmod(clock, 60)
+    hours, minute = divmod(minute, 60)
+    return f"{hours % 24:02}:{minute:02}:{second:02}{parts[4]}{frame:02}"
+
+
+def metadata_section(name: str, tags: Mapping[str, str]) -> str:
+    """Return a section of a file in ffmpeg's format for metadata. The name of the first one is empty."""
+    lines = [f"[{name}]"] if name else [";FFMETADATA1"]
+    lines += [f"{_SPECIAL.sub(_escape, key)}={_SPECIAL.sub(_escape, tags[key])}" for key in tags]
+    return "\n".join(lines) + "\n"
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\{match[0]}"

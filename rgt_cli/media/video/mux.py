@@ -1,230 +1,279 @@
-"""Join the segments of a video and everything else of its input into one file."""
+"""Write the output of a video with ffmpeg: its new frames, and everything else of its input."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+import math
+import secrets
+import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import av
-from av.container import InputContainer, OutputContainer
-from av.stream import Stream
+from av.container import InputContainer
+from av.stream import Disposition, Stream
 
 from rgt_cli.errors import OutputError
-from rgt_cli.files import atomic_path, cannot_write
+from rgt_cli.files import cannot_write, put_in_place
 from rgt_cli.media.formats import Container
 from rgt_cli.media.video import ffmpeg
-from rgt_cli.media.video.metadata import MetadataPolicy, filter_tags
-from rgt_cli.media.video.probe import Span, Video, is_cover
-from rgt_cli.media.video.streams import (
-    StreamPlan,
-    add_copy,
-    describe_copy,
-    open_source,
-    packet_base,
-    packet_time,
-    read_cover,
+from rgt_cli.media.video.join import JoinedVideo, Segment
+from rgt_cli.media.video.metadata import (
+    advance_timecode,
+    filter_tags,
+    metadata_section,
+    stream_tags,
 )
+from rgt_cli.media.video.offsets import Timeline, last_duration, timeline_of
+from rgt_cli.media.video.probe import Span, Video, is_cover
+from rgt_cli.media.video.streams import StreamCopy, StreamPlan, open_source, read_cover
+from rgt_cli.size import Dimensions
 
-if TYPE_CHECKING:
-    from av.container.core import Chapter
+COPY = ("-c:v:0", "copy")
+"""The arguments that write the joined video as it is."""
+_MOVIE_SCALE = 48_000
+"""The least number of ticks a second of the file in MP4 and MOV."""
+_MAX_SCALE = 10**7
+"""The most ticks a second of its videos."""
 
-    Packet = av.Packet[Any]
 
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """How the output of a video is written, besides its frames."""
 
-@dataclass(frozen=True)
-class Segment:
-    """One encoded segment of a video."""
-
-    path: Path
-    times: tuple[int, ...]
-    """When its frames are shown, in ticks of the input's time base."""
+    container: Container
+    """The format."""
+    size: Dimensions
+    """Size of the frames."""
+    arguments: tuple[str, ...] = COPY
+    """Arguments of ffmpeg that turn the segments into the video stream of the output."""
+    limit: float | None = None
+    """The most seconds that are written; None writes everything."""
 
 
 def assemble(
     video: Video,
     segments: Sequence[Segment],
     target: Path,
-    container: Container,
+    output: Output,
     streams: StreamPlan,
     span: Span = Span(),  # noqa: B008 - immutable
 ) -> None:
     """Write the output: the frames of all segments, at the times of the input, and its other streams.
 
+    The file is built in the folder of the segments. The earliest moment of the input, or of its span,
+    becomes zero.
+
     Args:
         video: The input.
         segments: All segments, in order.
         target: The output; it is replaced once the new one is complete.
-        container: The format of the output.
+        output: The format of the output.
         streams: The streams of the input that are copied.
-        span: The part of the input that is copied. It starts at zero in the output.
+        span: The part of the input that is copied.
 
     Raises:
-        OutputError: The output cannot be written.
+        OutputError: The output cannot be written, or a segment is not complete.
     """
+    partial = segments[0].path.parent / f"output.{secrets.token_hex(4)}.part"
     try:
-        with atomic_path(target) as partial, open_source(video) as source:
-            tags = filter_tags(source.metadata, streams.policy)
-            # MP4 and MOV drop the tags of phones unless they are asked to write them.
-            has_own_tags = any(key.startswith("com.") for key in tags)
-            options = {"movflags": "use_metadata_tags"} if has_own_tags else {}
-            with av.open(
-                ffmpeg.url(partial), "w", format=container.muxer, container_options=options
-            ) as output:
-                output.metadata.update(tags)
-                _Muxer(video, source, output, span).write(segments, container, streams)
+        if not target.parent.is_dir():
+            raise cannot_write(target, FileNotFoundError("there is no such folder"))
+        with open_source(video) as source, tempfile.TemporaryDirectory(prefix="rgt-") as scratch:
+            times = [time for segment in segments for time in segment.times]
+            timeline = timeline_of(video, times, span, streams.copied, source)
+            last = last_duration(video, times[-1], span, source)
+            joined = JoinedVideo(video, segments, output.container, timeline.shown, last)
+            muxer = _Muxer(video, source, output, streams, Path(scratch))
+            _run(muxer.arguments(joined, timeline, span, partial), joined, target)
+        put_in_place(partial, target)
     except av.FFmpegError as error:
         raise cannot_write(target, error) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _run(arguments: Sequence[str], joined: JoinedVideo, target: Path) -> None:
+    """Run ffmpeg, and write the joined video to its standard input."""
+    process = ffmpeg.Process(arguments, reads=True)
+    failure: Exception | None = None
+    try:
+        joined.write(process.pipe)
+    except (OSError, ValueError) as error:  # the errors of PyAV are of these kinds, too
+        failure = error
+    finally:
+        code, stderr_lines = process.end(kill=failure is None and process.pipe.closed)
+    if isinstance(failure, BrokenPipeError) or failure is None:  # then ffmpeg explains why it ended
+        if code:
+            reason = ffmpeg.in_words(stderr_lines, code)
+            raise OutputError(f"{target}: cannot be written: {reason}")
+    else:
+        raise cannot_write(target, failure) from failure
 
 
 class _Muxer:
-    """Copies packets from an input and its segments to an output."""
+    """Builds the arguments of the ffmpeg that writes an output."""
 
     def __init__(
-        self, video: Video, source: InputContainer, output: OutputContainer, span: Span
+        self, video: Video, source: InputContainer, output: Output, streams: StreamPlan, scratch: Path
     ) -> None:
         self._video, self._source, self._output = video, source, output
-        self._begin: Fraction | None = None if span.start is None else span.start * video.time_base
-        self._end: Fraction | None = None if span.end is None else span.end * video.time_base
-        self._shift = self._begin or Fraction(0)
-        """Seconds by which everything is earlier in the output."""
+        self._plan, self._scratch = streams, scratch
+        self._muxer = output.container.muxer
+        self._policy = streams.policy
+        self._mapped = [copy for copy in streams.streams if not copy.is_attached]
 
-    def write(self, segments: Sequence[Segment], container: Container, streams: StreamPlan) -> None:
-        stream = self._add_video(segments[0], container, streams.policy)
-        copies = dict[int, Stream]()
-        for index in streams.copied:
-            original = self._source.streams[index]
-            if is_cover(original) and container.muxer == "matroska":
-                self._attach(original)  # as a stream, it would become a second video
-            else:
-                copies[index] = add_copy(original, self._output, streams.policy)
-        if container.muxer != "gif":
-            self._output.set_chapters(self._chapters(streams.policy))
-        self._output.start_encoding()
-        frames = _video_packets(self._video, segments, stream, self._shift)
-        waiting = next(frames, None)
-        for packet in self._copied_packets(copies):
-            now = packet_time(packet)
-            while waiting is not None and now is not None and (packet_time(waiting) or 0) <= now:
-                self._output.mux(waiting)
-                waiting = next(frames, None)
-            self._output.mux(packet)
-        while waiting is not None:
-            self._output.mux(waiting)
-            waiting = next(frames, None)
+    def arguments(self, joined: JoinedVideo, timeline: Timeline, span: Span, partial: Path) -> list[str]:
+        """Return the arguments.
 
-    def _add_video(self, first: Segment, container: Container, policy: MetadataPolicy) -> av.VideoStream:
-        with av.open(ffmpeg.url(first.path)) as encoded:
-            template = encoded.streams.video[0]
-            stream = self._output.add_stream_from_template(template, opaque=True)
-            if "alpha_mode" in template.metadata:  # without it, players ignore the alpha of VP9
-                stream.metadata["alpha_mode"] = template.metadata["alpha_mode"]
-        stream.time_base = self._video.time_base
-        stream.codec_context.framerate = self._video.rate  # MOV needs it to write a timecode track
-        if container.muxer in ("mp4", "mov") and stream.codec_context.name == "hevc":
-            stream.codec_context.codec_tag = "hvc1"
-        describe_copy(stream, self._source.streams[self._video.index], policy)
-        return stream
+        Args:
+            joined: The video, which ffmpeg reads from its standard input.
+            timeline: When everything is shown.
+            span: The part of the input that is copied.
+            partial: The file that is written.
+        """
+        length, zero = self._length(joined, timeline, span), timeline.zero
+        tags = self._write_metadata(joined, zero, length)
+        arguments = [] if timeline.has_jumps else ["-copyts"]
+        arguments += ["-f", joined.muxer, "-i", "pipe:0", "-itsoffset", f"{float(-zero):.6f}"]
+        arguments += ffmpeg.source_arguments(self._video.path)
+        arguments += ["-f", "ffmetadata", "-i", ffmpeg.url(tags), "-map", "0:v:0"]
+        for copy in self._mapped:
+            arguments += ["-map", f"1:{copy.index}"]
+        arguments += [
+            "-copy_unknown",
+            "-c",
+            "copy",
+            *self._output.arguments,
+            "-bsf:v:0",
+            joined.timing(),
+        ]
+        for number, copy in enumerate(self._mapped, 1):
+            arguments += self._stream_arguments(number, copy, span, length)
+        arguments += ["-map_metadata", "2", "-map_chapters", "2" if self._muxer != "gif" else "-1"]
+        for number in range(len(self._mapped) + 1):
+            arguments += [f"-map_metadata:s:{number}", f"2:s:{number}"]
+        arguments += self._disposition(0, self._source.streams[self._video.index])
+        for number, copy in enumerate(self._plan.attached, 1 + len(self._mapped)):
+            arguments += self._attach(number, copy)
+        if length is not None:
+            arguments += ["-t", f"{float(length):.6f}"]
+        arguments += [*self._container_arguments(joined), "-f", self._muxer, ffmpeg.url(partial)]
+        if timeline.has_jumps:  # they are closed alike only if ffmpeg sees the same packets
+            arguments += ["-map", f"1:{self._video.index}", "-c", "copy", "-f", "null", "-"]
+        return arguments
 
-    def _attach(self, cover: Stream) -> None:
-        """Attach cover art as a file."""
-        suffix = "png" if cover.name == "png" else "jpg"
-        self._output.add_attachment(
-            cover.metadata.get("filename", f"cover.{suffix}"),
-            cover.metadata.get("mimetype", f"image/{suffix.replace('jpg', 'jpeg')}"),
-            read_cover(self._video, cover.index),
+    def _length(self, joined: JoinedVideo, timeline: Timeline, span: Span) -> Fraction | None:
+        """Return the seconds of the input that are written; None for all that follow."""
+        if self._output.limit is not None:
+            return Fraction(self._output.limit)
+        if span.end is None:
+            return None
+        if timeline.has_jumps:
+            return timeline.shown[-1] * self._video.time_base + joined.last_duration
+        return span.end * self._video.time_base - timeline.zero
+
+    def _stream_arguments(
+        self, number: int, copy: StreamCopy, span: Span, length: Fraction | None
+    ) -> list[str]:
+        """Return the arguments of a stream that is copied or converted."""
+        stream = self._source.streams[copy.index]
+        arguments = (
+            [] if copy.encoder == "copy" else [f"-c:{number}", copy.encoder, *copy.options(number)]
         )
+        if stream.type == "attachment":
+            return arguments
+        arguments += self._disposition(number, stream)
+        if is_cover(stream):
+            return [*arguments, f"-bsf:{number}", "setts=ts=0"]
+        filters = []
+        if span.start is not None:
+            filters.append(r"noise=drop=lt(pts\,0)")
+        if stream.type == "subtitle" and (span.start is not None or length is not None):
+            # What is on the screen at the start or at the end is shown within the span.
+            end = "" if length is None else f"{length.numerator}/{length.denominator}/TB"
+            shown = "max(PTS\\,0)"
+            until = f"min(PTS+DURATION\\,{end})" if end else "PTS+DURATION"
+            filters = [r"noise=drop=lte(pts+d\,0)", f"setts=ts={shown}:duration={until}-{shown}"]
+        if filters:
+            arguments += [f"-bsf:{number}", ",".join(filters)]
+        if span.start is not None and copy.kind == "audio" and copy.encoder != "copy":
+            arguments += [f"-filter:{number}", "atrim=start=0"]  # or -t counts from before zero
+        return arguments
 
-    def _copied_packets(self, copies: dict[int, Stream]) -> Iterator[Packet]:
-        """Yield the packets of the copied streams within the span, as far as the input is readable."""
-        wanted = [self._source.streams[index] for index in copies]
-        wanted = [stream for stream in wanted if stream.type != "attachment"]
-        if not wanted:
-            return
-        with suppress(av.FFmpegError):  # the damage was reported when the frames were read
-            for packet in self._source.demux(wanted):
-                if not packet.size or not self._move(packet):
-                    continue
-                packet.stream = copies[packet.stream.index]
-                yield packet
+    def _disposition(self, number: int, stream: Stream) -> list[str]:
+        flags = [flag.name for flag in Disposition if flag.name and flag in stream.disposition]
+        return [f"-disposition:{number}", "+".join(flags) or "0"]
 
-    def _move(self, packet: Packet) -> bool:
-        """Set the timestamps of a packet to those in the output; return whether it belongs there."""
-        if is_cover(packet.stream):
-            packet.pts = packet.dts = 0
-            return True
-        time = packet_time(packet)
-        if time is None or (self._begin is not None and time < self._begin):
-            return False
-        shift = round(self._shift / packet_base(packet))
-        packet.pts = None if packet.pts is None else packet.pts - shift
-        packet.dts = None if packet.dts is None else packet.dts - shift
-        return self._end is None or time < self._end
+    def _attach(self, number: int, copy: StreamCopy) -> list[str]:
+        """Return the arguments that attach cover art as a file; as a stream, it would become a video."""
+        stream = self._source.streams[copy.index]
+        suffix = "png" if stream.name == "png" else "jpg"
+        path = self._scratch / f"cover{number}.{suffix}"
+        path.write_bytes(read_cover(self._video, copy.index))
+        name = stream.metadata.get("filename", f"cover.{suffix}")
+        kind = stream.metadata.get("mimetype", f"image/{suffix.replace('jpg', 'jpeg')}")
+        tags = [f"-metadata:s:{number}", f"filename={name}", f"-metadata:s:{number}", f"mimetype={kind}"]
+        return ["-attach", ffmpeg.url(path), *tags]
 
-    def _chapters(self, policy: MetadataPolicy) -> list[Chapter]:
-        """Return the chapters within the span."""
-        chapters = []
+    def _container_arguments(self, joined: JoinedVideo) -> list[str]:
+        """Return the options of the muxer. The same input always gives the same bytes."""
+        arguments = ["-fflags", "+bitexact"]
+        if joined.is_iso:
+            # All videos of a file share a scale, which represents the times of each of them exactly.
+            scale = math.lcm(joined.tick.denominator, *self._other_scales())
+            scale = scale if scale < _MAX_SCALE else joined.tick.denominator
+            movie_scale = scale * math.ceil(
+                _MOVIE_SCALE / scale
+            )  # in which delays of streams are stored
+            flags = "+faststart"
+            # MP4 and MOV drop the tags of phones unless they are asked to write them.
+            if any(key.startswith("com.") for key in filter_tags(self._source.metadata, self._policy)):
+                flags += "+use_metadata_tags"
+            arguments += ["-movflags", flags, "-video_track_timescale", str(scale)]
+            arguments += ["-movie_timescale", str(movie_scale)]
+            if joined.codec == "hevc":
+                arguments += ["-tag:v:0", "hvc1"]
+        elif self._muxer == "gif":
+            arguments += ["-final_delay", str(round(joined.last_duration * 100))]
+        elif self._video.sample_aspect != 1:
+            # The pipe cannot specify it.
+            shape = self._video.sample_aspect * self._output.size.width / self._output.size.height
+            arguments += ["-aspect:v:0", f"{shape.numerator}:{shape.denominator}"]
+        return arguments
+
+    def _other_scales(self) -> list[int]:
+        """Return the ticks a second of the other videos that are copied."""
+        streams = [self._source.streams[copy.index] for copy in self._mapped if copy.kind == "video"]
+        return [stream.time_base.denominator for stream in streams if stream.time_base]
+
+    def _write_metadata(self, joined: JoinedVideo, zero: Fraction, length: Fraction | None) -> Path:
+        """Write the tags of the file, of all streams and of the chapters for ffmpeg; return the path."""
+        policy = self._policy
+        passed = zero - self._video.start * self._video.time_base
+        sections = [metadata_section("", filter_tags(self._source.metadata, policy))]
+        for index in (self._video.index, *(copy.index for copy in self._mapped)):
+            tags = stream_tags(self._source.streams[index].metadata, policy, self._muxer)
+            if index == self._video.index:
+                tags |= joined.tags
+            for key in [key for key in tags if key.lower() == "timecode"]:
+                tags[key] = advance_timecode(tags[key], max(passed, Fraction(0)), self._video.rate)
+            sections.append(metadata_section("STREAM", tags))
         for chapter in self._source.chapters():
             base = Fraction(chapter["time_base"] or 1)
-            start, end = chapter["start"] * base, chapter["end"] * base
-            if end < self._shift or (self._end is not None and start >= self._end):
+            start, end = (chapter[key] * base - zero for key in ("start", "end"))
+            if end < 0 or (length is not None and start >= length):
                 continue
-            copy = chapter.copy()
-            copy["start"] = int((max(start, self._shift) - self._shift) / base)
-            copy["end"] = int(((end if self._end is None else min(end, self._end)) - self._shift) / base)
-            copy["metadata"] = filter_tags(chapter["metadata"], policy)
-            chapters.append(copy)
-        return chapters
-
-
-def _video_packets(
-    video: Video, segments: Sequence[Segment], stream: av.VideoStream, begin: Fraction
-) -> Iterator[Packet]:
-    """Yield the packets of all segments, with the timestamps of the input's frames.
-
-    A packet is decoded when the frame is shown that comes n frames before it, where n is the number of
-    frames by which the encoder delays its output to reorder them.
-    """
-    orders = [_display_order(segment) for segment in segments]
-    held_back = max((at - rank for order in orders for at, rank in enumerate(order)), default=0)
-    shift = round(begin / video.time_base)
-    shown = [time - shift for segment in segments for time in segment.times]
-    for at in range(1, len(shown)):  # containers require that no two frames share a tick
-        shown[at] = max(shown[at], shown[at - 1] + 1)
-    step = round(1 / (video.rate * video.time_base)) or 1
-    first, at = 0, 0
-    for segment, order in zip(segments, orders, strict=True):
-        with av.open(ffmpeg.url(segment.path)) as container:
-            packets = (packet for packet in container.demux(video=0) if packet.size)
-            for packet, rank in zip(packets, order, strict=True):
-                place = first + rank
-                end = shown[place + 1] if place + 1 < len(shown) else shown[place] + step
-                packet.stream = stream
-                packet.time_base = video.time_base
-                packet.pts, packet.duration = shown[place], end - shown[place]
-                early = at - held_back
-                packet.dts = shown[early] if early >= 0 else shown[0] + early * step
-                yield packet
-                at += 1
-        first += len(segment.times)
-
-
-def _display_order(segment: Segment) -> list[int]:
-    """Return for each packet of a segment its rank in the order in which the frames are shown.
-
-    Raises:
-        OutputError: The segment does not contain the expected number of frames.
-    """
-    with av.open(ffmpeg.url(segment.path)) as container:
-        times = [packet.pts or 0 for packet in container.demux(video=0) if packet.size]
-    if len(times) != len(segment.times):
-        expected = len(segment.times)
-        raise OutputError(
-            f"{segment.path}: contains {len(times)} frames instead of {expected}: delete it"
-        )
-    ranked = sorted(times)
-    return [bisect_left(ranked, time) for time in times]
+            times = {
+                "TIMEBASE": f"{base.numerator}/{base.denominator}",
+                "START": str(int(max(start, Fraction(0)) / base)),
+                "END": str(int((end if length is None else min(end, length)) / base)),
+            }
+            tags = filter_tags(chapter["metadata"], policy)
+            sections.append(metadata_section("CHAPTER", times | tags))
+        path = self._scratch / "tags.txt"
+        path.write_bytes("".join(sections).encode(errors="surrogateescape"))
+        return path

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any
+from dataclasses import dataclass, replace
 
 import av
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
 from av.stream import Discard, Stream
 
+from rgt_cli.errors import UsageError
 from rgt_cli.media.formats import Container
 from rgt_cli.media.video import ffmpeg
-from rgt_cli.media.video.metadata import MetadataPolicy, filter_tags, image_has_place, is_telemetry
+from rgt_cli.media.video.metadata import MetadataPolicy, image_has_place, is_telemetry
 from rgt_cli.media.video.probe import Video, is_cover
 
 logger = logging.getLogger(__name__)
@@ -26,6 +25,49 @@ _TELEMETRY_SECONDS = 10
 _FONT_TYPES = ("font/", "application/x-truetype-font", "application/x-font", "application/font",
                "application/vnd.ms-opentype")  # fmt: skip
 """How the MIME types of fonts begin, which subtitles need."""
+_TEXT_ENCODERS = {"matroska": ("srt",), "webm": ("webvtt",), "mp4": ("mov_text",), "mov": ("mov_text",)}
+"""The encoders of subtitles that are text, by muxer."""
+_LOSSLESS_ENCODERS = ("alac", "flac")
+"""The encoders of sound without a loss, in the order in which they are tried after PCM."""
+_AUDIO_ENCODERS = {
+    "webm": ("libopus", "libvorbis"),
+    "matroska": ("flac",),
+    "mp4": ("aac",),
+    "mov": ("aac",),
+}
+"""The other encoders of sound, by muxer."""
+_BITS_PER_CHANNEL = 96_000
+"""Bits a second of a channel of sound that is converted to a lossy codec."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamCopy:
+    """A stream of the input that goes into the output."""
+
+    index: int
+    """Its index among all streams of the input."""
+    description: str
+    """The stream as messages call it."""
+    kind: str
+    """Its type: audio, subtitle, attachment, data or video."""
+    channels: int = 0
+    """Number of channels of sound."""
+    encoder: str = "copy"
+    """The encoder of ffmpeg that converts it; "copy" leaves it as it is."""
+    is_cover: bool = False
+    """Whether it is cover art."""
+    is_attached: bool = False
+    """Whether it becomes an attached file."""
+
+    def options(self, number: int) -> list[str]:
+        """Return the options of its encoder; `number` is its index among all streams of the output."""
+        if (
+            self.kind != "audio"
+            or self.encoder in (*_LOSSLESS_ENCODERS, "copy")
+            or "pcm" in self.encoder
+        ):
+            return []
+        return [f"-b:{number}", str(_BITS_PER_CHANNEL * max(1, self.channels))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,33 +75,76 @@ class StreamPlan:
     """Which streams of a video are copied besides its frames, and with which metadata."""
 
     policy: MetadataPolicy
-    copied: tuple[int, ...]
-    """Indices of the streams."""
-    unsupported: tuple[str, ...]
+    streams: tuple[StreamCopy, ...] = ()
+    """The streams."""
+    unsupported: tuple[str, ...] = ()
     """Descriptions of the streams that the container does not support."""
-    withheld: tuple[str, ...]
+    withheld: tuple[str, ...] = ()
     """Descriptions of the streams that are left out because they may contain a location."""
 
+    @property
+    def copied(self) -> tuple[int, ...]:
+        """The indices of the streams."""
+        return tuple(stream.index for stream in self.streams)
 
-def plan_streams(video: Video, container: Container, policy: MetadataPolicy) -> StreamPlan:
-    """Decide which streams of a video are copied to a container."""
-    copied, unsupported, withheld = list[int](), list[str](), list[str]()
+    @property
+    def attached(self) -> tuple[StreamCopy, ...]:
+        """The streams that become attached files."""
+        return tuple(stream for stream in self.streams if stream.is_attached)
+
+    @property
+    def converted(self) -> tuple[str, ...]:
+        """Descriptions of the streams that are converted."""
+        changed = [stream for stream in self.streams if stream.encoder != "copy"]
+        return tuple(
+            f"{stream.description} to {stream.encoder.removeprefix('lib')}" for stream in changed
+        )
+
+
+Accepts = Callable[[Sequence[StreamCopy]], bool]
+"""Tells whether a container accepts streams."""
+
+
+def plan_streams(
+    video: Video,
+    container: Container,
+    policy: MetadataPolicy,
+    accepts: Accepts,
+    maps: Sequence[str] = (),
+) -> StreamPlan:
+    """Decide which streams of a video are copied to a container, and which are converted.
+
+    Args:
+        video: The video.
+        container: The format of the output.
+        policy: Which metadata goes into the output.
+        accepts: Tells whether the container accepts streams.
+        maps: Which streams are wanted, as the option -map of ffmpeg selects them; nothing selects all.
+
+    Raises:
+        UsageError: A selection is not one that ffmpeg understands, or there is no such stream.
+    """
+    wanted, withheld = list[StreamCopy](), list[str]()
+    selected = _selected(video, maps) if maps else set(video.others)
     with open_source(video) as source:
         private = set(_private_streams(video, source, policy))
-        for index in video.others:
+        for index in sorted(selected & set(video.others)):
             stream = source.streams[index]
             if index in private:
                 logger.info("%s: %s is left out (%s)", video.path, _describe(stream), policy.value)
                 withheld.append(_describe(stream))
-            elif _is_rebuilt(stream):
-                continue
-            elif _is_supported(stream, container):
-                copied.append(index)
-            else:
-                unsupported.append(_describe(stream))
+            elif not _is_rebuilt(stream, source):
+                wanted.append(_copy_of(stream, container))
+        may_be_written = [copy for copy in wanted if _has_place(copy, container)]
+        copied = may_be_written
+        if may_be_written and not accepts(may_be_written):
+            found = [_supported(copy, source, container, accepts) for copy in may_be_written]
+            copied = [copy for copy in found if copy is not None]
+    indices = {copy.index for copy in copied}
+    unsupported = [copy.description for copy in wanted if copy.index not in indices]
     return StreamPlan(
         policy=policy,
-        copied=tuple(copied),
+        streams=tuple(copied),
         unsupported=tuple(unsupported),
         withheld=tuple(withheld) if policy is MetadataPolicy.STRIP_GPS else (),
     )
@@ -68,21 +153,6 @@ def plan_streams(video: Video, container: Container, policy: MetadataPolicy) -> 
 def open_source(video: Video) -> InputContainer:
     """Open the file of a video."""
     return av.open(ffmpeg.url(video.path), options=ffmpeg.source_options())
-
-
-def add_copy(stream: Stream, output: OutputContainer, policy: MetadataPolicy) -> Stream:
-    """Add a stream to an output that packets of `stream` can be copied to."""
-    copy = output.add_stream_from_template(stream, opaque=True)
-    if stream.type != "attachment" and stream.time_base:
-        copy.time_base = stream.time_base
-    describe_copy(copy, stream, policy)
-    return copy
-
-
-def describe_copy(copy: Stream, stream: Stream, policy: MetadataPolicy) -> None:
-    """Copy the tags and the disposition of a stream."""
-    copy.metadata.update(filter_tags(stream.metadata, policy))
-    copy.disposition = stream.disposition
 
 
 def read_cover(video: Video, index: int) -> bytes:
@@ -94,15 +164,65 @@ def read_cover(video: Video, index: int) -> bytes:
     return b""
 
 
-def packet_time(packet: av.Packet[Any]) -> Fraction | None:
-    """Return when a packet is decoded, or else shown, in seconds; None if it has no timestamp."""
-    time = packet.pts if packet.dts is None else packet.dts
-    return None if time is None else time * packet_base(packet)
+def _selected(video: Video, maps: Sequence[str]) -> set[int]:
+    """Return the indices of the streams that ffmpeg selects."""
+    arguments = [part for one in maps for part in ("-map", one)]
+    source = ffmpeg.source_arguments(video.path)
+    code, _, stderr = ffmpeg.run(
+        [*source, *arguments, "-copy_unknown", "-c", "copy", "-t", "0", "-f", "null", "-"]
+    )
+    found = {int(index) for index in re.findall(r"Stream #0:(\d+) -> #0:\d+", stderr)}
+    if code and not found:
+        reason = next((line for line in stderr.splitlines() if "map" in line.lower()), str(code))
+        raise UsageError(f"--map {' '.join(maps)}: {reason.strip()}")
+    return found
 
 
-def packet_base(packet: av.Packet[Any]) -> Fraction:
-    """Return the seconds a tick of a packet's timestamps."""
-    return packet.time_base or Fraction(1, av.time_base)
+def _copy_of(stream: Stream, container: Container) -> StreamCopy:
+    return StreamCopy(
+        index=stream.index,
+        description=_describe(stream),
+        kind=str(stream.type),
+        channels=stream.channels if isinstance(stream, av.AudioStream) else 0,
+        is_cover=is_cover(stream),
+        is_attached=is_cover(stream) and container.muxer == "matroska",
+    )
+
+
+def _has_place(copy: StreamCopy, container: Container) -> bool:
+    """Return whether a container has a place for a stream. Some muxers drop it without an error."""
+    return container.muxer != "gif" and not (copy.is_cover and container.muxer == "mov")
+
+
+def _supported(
+    copy: StreamCopy, source: InputContainer, container: Container, accepts: Accepts
+) -> StreamCopy | None:
+    """Return a stream as the container accepts it: as it is, or converted; None if it does not."""
+    for encoder in ("copy", *_encoders(source.streams[copy.index], container)):
+        if accepts([changed := replace(copy, encoder=encoder)]):
+            return changed
+    return None
+
+
+def _encoders(stream: Stream, container: Container) -> tuple[str, ...]:
+    """Return the encoders that may convert a stream, the best first."""
+    codec = stream.codec_context.name if stream.codec_context else ""
+    if stream.type == "subtitle" and stream.codec_context and stream.codec_context.codec.text_sub:
+        return _TEXT_ENCODERS.get(container.muxer, ())
+    if isinstance(stream, av.AudioStream):
+        lossy = _AUDIO_ENCODERS.get(container.muxer, ())
+        return (_pcm_encoder(stream), *_LOSSLESS_ENCODERS, *lossy) if codec.startswith("pcm") else lossy
+    return ()
+
+
+def _pcm_encoder(stream: av.AudioStream) -> str:
+    """Return the usual kind of PCM that holds every sample of another kind."""
+    name, packed = stream.codec_context.name, stream.codec_context.format.packed.name
+    if packed in ("u8", "s16"):
+        return "pcm_s16le"
+    if packed in ("flt", "dbl"):
+        return "pcm_f32le"
+    return "pcm_s32le" if "32" in name else "pcm_s24le"
 
 
 def _describe(stream: Stream) -> str:
@@ -111,22 +231,12 @@ def _describe(stream: Stream) -> str:
     return f"{stream.type} {stream.index} ({codec or 'unknown codec'})"
 
 
-def _is_supported(stream: Stream, container: Container) -> bool:
-    """Return whether the muxer of a container accepts a stream."""
-    if is_cover(stream) and container.muxer in ("matroska", "mov"):
-        return container.muxer == "matroska"  # as an attachment; MOV drops it without an error
-    try:
-        with av.open(io.BytesIO(), "w", format=container.muxer) as trial:
-            add_copy(stream, trial, MetadataPolicy.KEEP)
-            trial.start_encoding()
-    except (av.FFmpegError, ValueError, OSError, NotImplementedError, RuntimeError, TypeError):
-        return False
-    return True
-
-
-def _is_rebuilt(stream: Stream) -> bool:
+def _is_rebuilt(stream: Stream, source: InputContainer) -> bool:
     """Return whether a stream is a timecode or chapter track of MOV, which its muxer writes itself."""
-    return stream.type == "data" and ("timecode" in stream.metadata or stream.discard == Discard.all)
+    if stream.type != "data":
+        return False
+    is_chapters = not getattr(stream, "name", None) and bool(source.chapters())
+    return "timecode" in stream.metadata or stream.discard == Discard.all or is_chapters
 
 
 def _private_streams(video: Video, source: InputContainer, policy: MetadataPolicy) -> Iterator[int]:
@@ -137,7 +247,7 @@ def _private_streams(video: Video, source: InputContainer, policy: MetadataPolic
     for index in video.others:
         stream = source.streams[index]
         if (
-            (stream.type == "data" and not _is_rebuilt(stream))
+            (stream.type == "data" and not _is_rebuilt(stream, source))
             or (stream.type == "attachment" and not _is_font(stream))
             or (
                 is_cover(stream)
@@ -158,8 +268,10 @@ def _telemetry_streams(video: Video) -> set[int]:
         if not source.streams.subtitles:
             return found
         for packet in source.demux():
-            time = packet_time(packet)
-            if time is not None and time > video.start * video.time_base + _TELEMETRY_SECONDS:
+            ticks = packet.pts if packet.dts is None else packet.dts
+            if ticks is None or packet.time_base is None:
+                continue
+            if ticks * packet.time_base > video.start * video.time_base + _TELEMETRY_SECONDS:
                 break
             if packet.stream.type == "subtitle" and is_telemetry(bytes(packet)):
                 found.add(packet.stream.index)

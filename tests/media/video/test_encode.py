@@ -1,7 +1,6 @@
 """Pixel formats, arguments of encoders, and single segments."""
 
 import logging
-import re
 from pathlib import Path
 
 import av
@@ -18,7 +17,6 @@ from rgt_cli.media.video.encode import (
     fitted_size,
     pixel_format_for,
     supports_alpha,
-    try_encoder,
 )
 from rgt_cli.media.video.probe import BT709, SMPTE170M, UNSPECIFIED, Color
 from rgt_cli.size import Dimensions
@@ -120,23 +118,6 @@ def test_quality_that_the_encoder_does_not_have(codec: str, crf: float, reason: 
     chosen = codec_for(describe(), MKV, VideoEncoding(codec=codec))
     with pytest.raises(UsageError, match=rf"--crf {crf:g}: .*{reason}"):
         encoder_arguments(describe(), chosen, VideoEncoding(crf=crf), "yuv420p", SIZE)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [(("libx264", "-preset", "warp"), "x264 [error]: invalid preset 'warp'"),
-     (("libx265", "-crf", "99"), "x265 [error]: Valid quality based range"),
-     (("libx264", "-bf", "lots", "-stats"), "Undefined constant or missing '(' in 'lots'"),
-     (("libx264", "-no_such_option", "1"), "Unrecognized option 'no_such_option'"),
-     (("libx264", "-vf", "nonsense"), "No such filter: 'nonsense'")],
-)  # fmt: skip
-def test_rejected_arguments(arguments: tuple[str, ...], reason: str) -> None:
-    """The reason is what ffmpeg says first, without the addresses of its parts."""
-    try_encoder(["-c:v", "libx264"], SIZE, has_alpha=False)
-    with pytest.raises(UsageError) as raised:
-        try_encoder(["-c:v", *arguments], SIZE, has_alpha=False)
-    assert f"rejects its options: {reason}" in str(raised.value)
-    assert not re.search("0x[0-9a-f]{4}|frame=", str(raised.value))
 
 
 def frame(time: int) -> Frame:

@@ -9,13 +9,19 @@ import av
 import pytest
 from PIL import ExifTags, Image
 
-from rgt_cli.errors import OutputError
-from rgt_cli.jobs.options import OutputOptions, VideoOptions
+from rgt_cli.errors import OutputError, UsageError
+from rgt_cli.jobs.job import Job
+from rgt_cli.jobs.options import JobOptions, OutputOptions, VideoOptions
+from rgt_cli.jobs.video_plan import plan_video
 from rgt_cli.media import container_of, format_named
+from rgt_cli.media.video.join import Segment
 from rgt_cli.media.video.metadata import MetadataPolicy
-from rgt_cli.media.video.mux import Segment, assemble
+from rgt_cli.media.video.mux import Output, assemble
 from rgt_cli.media.video.probe import Video, probe
-from rgt_cli.media.video.streams import StreamPlan, plan_streams
+from rgt_cli.media.video.streams import StreamPlan
+from rgt_cli.size import Dimensions, Size
+from tests.helpers.jobs import make_context
+from tests.helpers.networks import nearest_upscaler
 from tests.helpers.process import NEEDS_EXIFTOOL, names_in
 from tests.helpers.videos import (
     CHAPTERS,
@@ -255,21 +261,53 @@ def test_chapter_tracks_of_mp4_are_rebuilt_without_a_warning(tmp_path: Path, suf
         assert facts(target).chapters == facts(source).chapters
 
 
-def planned(video: Video, container_name: str) -> StreamPlan:
-    container = container_of(format_named(container_name))
-    assert container
-    return plan_streams(video, container, MetadataPolicy.KEEP)
+def planned(video: Video, suffix: str, maps: tuple[str, ...] = ()) -> StreamPlan:
+    """Return which streams go into a container."""
+    job = Job(video.path, video.path.with_name(f"out.{suffix}"), format_named(suffix))
+    options = JobOptions(video=VideoOptions(maps=maps))
+    plan = plan_video(job, make_context(nearest_upscaler(Size(scale=2)), options))
+    assert plan.streams
+    return plan.streams
 
 
 def test_streams_by_container(tmp_path: Path) -> None:
     with_everything(tmp_path / "in.mkv")
     video = probe(tmp_path / "in.mkv")
-    assert planned(video, "mkv").copied == (1, 2, 3, 4)
-    mp4 = planned(video, "mp4")
-    assert mp4.copied == (1, 2)
-    assert mp4.unsupported == ("subtitle 3 (srt)", "attachment 4 (font/ttf)")
-    assert planned(video, "gif").copied == ()
+    mkv, mp4, webm, gif = (planned(video, name) for name in ("mkv", "mp4", "webm", "gif"))
+    assert (mkv.copied, mkv.converted) == ((1, 2, 3, 4), ())
+    assert (mp4.copied, mp4.converted) == ((1, 2, 3), ("subtitle 3 (srt) to mov_text",))
+    assert mp4.unsupported == ("attachment 4 (font/ttf)",)
+    assert webm.converted == (
+        "audio 1 (aac) to opus",
+        "audio 2 (flac) to opus",
+        "subtitle 3 (srt) to webvtt",
+    )
+    assert gif.copied == ()
+    assert len(gif.unsupported) == 4
     assert mp4.withheld == ()
+
+
+@pytest.mark.parametrize(
+    ("maps", "copied"),
+    [
+        (("0:a:1",), (2,)),
+        (("0", "-0:s"), (1, 2, 4)),
+        (("0:m:language:eng",), (1,)),
+        (("0:s?", "0:d?"), (3,)),
+    ],
+)
+def test_streams_are_selected_as_in_ffmpeg(
+    tmp_path: Path, maps: tuple[str, ...], copied: tuple[int, ...]
+) -> None:
+    with_everything(tmp_path / "in.mkv")
+    assert planned(probe(tmp_path / "in.mkv"), "mkv", maps).copied == copied
+
+
+@pytest.mark.parametrize("selection", ["0:a:7", "nonsense"])
+def test_streams_that_are_not_there(tmp_path: Path, selection: str) -> None:
+    with_everything(tmp_path / "in.mkv")
+    with pytest.raises(UsageError, match=f"--map {selection}"):
+        planned(probe(tmp_path / "in.mkv"), "mkv", (selection,))
 
 
 def encoded_segment(path: Path) -> tuple[Video, Segment]:
@@ -278,26 +316,30 @@ def encoded_segment(path: Path) -> tuple[Video, Segment]:
     return probe(path), Segment(path, tuple(range(0, 2000, 40)))
 
 
+def mkv_output() -> Output:
+    container = container_of(format_named("mkv"))
+    assert container
+    return Output(container=container, size=Dimensions(64, 48))
+
+
 def test_output_is_replaced_at_the_end_or_not_at_all(tmp_path: Path) -> None:
     video, segment = encoded_segment(tmp_path / "in.mkv")
-    target, container = tmp_path / "out.mkv", container_of(format_named("mkv"))
-    assert container
+    target, streams = tmp_path / "out.mkv", StreamPlan(policy=MetadataPolicy.KEEP)
     target.write_text("an older output")
     short = Segment(segment.path, segment.times[:-1])
     with pytest.raises(OutputError, match="50 frames instead of 49"):
-        assemble(video, [short], target, container, planned(video, "mkv"))
+        assemble(video, [short], target, mkv_output(), streams)
     assert target.read_text() == "an older output"
-    assemble(video, [segment], target, container, planned(video, "mkv"))
+    assemble(video, [segment], target, mkv_output(), streams)
     assert facts(target).times == [Fraction(time, 1000) for time in segment.times]
     assert names_in(tmp_path) == {"in.mkv", "out.mkv"}
 
 
 def test_folder_that_does_not_exist(tmp_path: Path) -> None:
     video, segment = encoded_segment(tmp_path / "in.mkv")
-    container = container_of(format_named("mkv"))
-    assert container
+    streams = StreamPlan(policy=MetadataPolicy.KEEP)
     with pytest.raises(OutputError, match=r"out\.mkv: cannot be written"):
-        assemble(video, [segment], tmp_path / "missing" / "out.mkv", container, planned(video, "mkv"))
+        assemble(video, [segment], tmp_path / "missing" / "out.mkv", mkv_output(), streams)
 
 
 def test_packets_are_decoded_before_they_are_shown(tmp_path: Path) -> None:

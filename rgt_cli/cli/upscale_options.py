@@ -222,7 +222,7 @@ video_group = group(
     ),
     option(
         "--map", "maps", multiple=True, metavar="SELECTION",
-        help="Copy only these other streams, selected as by ffmpeg's -map: 0:a:0 or -0:s. Repeatable.",
+        help="Copy only these other streams, in the notation of ffmpeg, like 0:a:0. Repeatable.",
     ),
     option(
         "--square-pixels", is_flag=True,

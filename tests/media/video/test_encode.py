@@ -55,6 +55,9 @@ def test_requested_pixel_format(caplog: pytest.LogCaptureFixture) -> None:
     for name in ("yuv420p99", "nonsense"):
         with pytest.raises(UsageError, match=name):
             pixel_format_for(describe(), CODECS["x264"], VideoEncoding(pix_fmt=name))
+    for codec, supported in (("av1", "libsvtav1 supports yuv420p, "), ("gif", "gif supports pal8")):
+        with pytest.raises(UsageError, match=f"--pix-fmt yuv444p: {supported}"):
+            pixel_format_for(describe(), CODECS[codec], requested)
     with caplog.at_level(logging.INFO):
         pixel_format_for(describe(), CODECS["x264"], VideoEncoding())
     assert "pixel format yuv420p" in caplog.text

@@ -67,7 +67,7 @@ RunJobs = Callable[[list[Job], RunContext], Iterator[Outcome]]
 @upscale_options.existing_group
 @upscale_options.size_group
 @options.model_group(
-    options.model, options.self_ensemble, options.device, options.precision, options.tile,
+    options.model, options.self_ensemble, options.devices, options.precision, options.tile,
     options.overlap, options.batch_size, options.memory, options.threads,
 )  # fmt: skip
 @upscale_options.image_group
@@ -237,7 +237,7 @@ class _Command:
     @contextmanager
     def _run_jobs(self) -> Iterator[RunJobs]:
         """Yield what runs jobs: on the device of this process, or on workers."""
-        if self.devices is None or self._previews:
+        if self.devices is None:
             yield run_jobs
             return
         from rgt_cli.jobs.cluster import Workers
@@ -245,6 +245,8 @@ class _Command:
 
         spec = WorkerSpec(model=self.model, size=self.size, options=self.options)
         with Workers.on(self.devices, spec) as workers:
+            if self._previews:
+                self.console.info(f"workers: {', '.join(workers.names)}")
             yield workers.run_jobs
 
     @contextmanager

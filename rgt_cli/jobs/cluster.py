@@ -14,7 +14,7 @@ from typing import Any
 from rgt_cli.errors import NoWorkersError, OutputError, RGTError, WorkerError
 from rgt_cli.jobs.devices import Devices
 from rgt_cli.jobs.job import Job, Outcome, RunContext, WorkerActivity
-from rgt_cli.jobs.pool import Member, Pool, Slot, reason_of, session
+from rgt_cli.jobs.pool import Member, Pool, Slot, reason_of, session, slots_of
 from rgt_cli.jobs.resume import remove_remains
 from rgt_cli.jobs.worker import Status, WorkerSpec
 from rgt_cli.media import decoded_bytes
@@ -106,6 +106,11 @@ class Workers:
             finally:
                 if workers._seats:
                     workers._pool.close()
+
+    @property
+    def names(self) -> list[str]:
+        """The places for workers, without their machines, which Ray chooses."""
+        return [slot.name for slot in slots_of(self._devices, self._ray)]
 
     def _start(self, jobs: list[Job]) -> None:
         """Start the workers, and let each prove that it reaches the files of some jobs.

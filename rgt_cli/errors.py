@@ -52,11 +52,7 @@ class OutOfMemoryError(RGTError):
 
 
 class WorkerError(RGTError):
-    """A worker died while it did a job, as often as the job is tried."""
-
-
-class NoWorkersError(RGTError):
-    """No worker is left, or can take part, to do the jobs of a run."""
+    """Workers died while they did a job, as often as it is tried, or none is left."""
 
 
 class OutputError(RGTError):

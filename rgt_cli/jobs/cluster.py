@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from rgt_cli.errors import NoWorkersError, OutputError, RGTError, WorkerError
+from rgt_cli.errors import OutputError, RGTError, WorkerError
 from rgt_cli.jobs.devices import Devices
 from rgt_cli.jobs.job import Job, Outcome, RunContext, WorkerActivity
 from rgt_cli.jobs.pool import Member, Pool, Slot, reason_of, session, slots_of
@@ -116,7 +116,7 @@ class Workers:
         """Start the workers, and let each prove that it reaches the files of some jobs.
 
         Raises:
-            NoWorkersError: None can take part.
+            WorkerError: None can take part.
         """
         sample = (*jobs[:_SAMPLES], jobs[-1])
         folder = jobs[0].target.parent
@@ -137,7 +137,7 @@ class Workers:
                 upscaler.
 
         Raises:
-            NoWorkersError: No worker can take part, or all died and none can be started again.
+            WorkerError: No worker can take part, or all died and none can be started again.
         """
         self._context, self._can_write = context, True
         if jobs and not self._seats:
@@ -267,7 +267,7 @@ class Workers:
         """Admit new workers, show what all of them do, and end those that hang.
 
         Raises:
-            NoWorkersError: There are none left.
+            WorkerError: There are none left.
         """
         for seat in self._seats:
             if seat.starting:
@@ -275,7 +275,7 @@ class Workers:
             elif seat.member:
                 self._ask(seat)
         if not self._is_stopping and not any(seat.member or seat.starting for seat in self._seats):
-            raise NoWorkersError("no worker is left; to resume, repeat the command")
+            raise WorkerError("no worker is left; to resume, repeat the command")
 
     def _admit(self, seat: _Seat) -> None:
         assert seat.starting

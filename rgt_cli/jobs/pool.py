@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rgt_cli.errors import NoWorkersError, RGTError, UsageError
+from rgt_cli.errors import RGTError, UsageError, WorkerError
 from rgt_cli.jobs.devices import Devices
 from rgt_cli.jobs.worker import Fitness, Place, Worker, WorkerSpec
 
@@ -187,7 +187,7 @@ class Pool:
         """Start a worker in each slot, and return those that can take part.
 
         Raises:
-            NoWorkersError: There are none.
+            WorkerError: There are none.
         """
         actors = [self._actor(slot) for slot in self._slots]
         places = self._answers(
@@ -205,7 +205,7 @@ class Pool:
             if slot.name in fitness and self.accepts(slot, fitness[slot.name])
         ]
         if not members:
-            raise NoWorkersError("no worker can take part in the run")
+            raise WorkerError("no worker can take part in the run")
         return members
 
     def restart(self, slot: Slot) -> tuple[Any, Any]:

@@ -44,15 +44,15 @@ def test_two_workers_have_the_results_of_one_device(
     rgt: RunRGT, folder: Path, tmp_path: Path, micro_checkpoint: Path
 ) -> None:
     arguments = ("upscale", folder, "-m", micro_checkpoint, "--threads", "1")
-    alone = rgt(*arguments, "-o", tmp_path / "alone")
+    alone = rgt(*arguments, "-o", tmp_path / "alone", new=True)
     assert alone.returncode == 0, alone.stderr
-    shared = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu", "--json")
+    shared = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu", "--json", new=True)
     assert shared.returncode == 0, shared.stderr
     assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
     done = [event for event in read_events(shared.stdout) if event["event"] == "done"]
     assert len(done) == 11
     assert {event["worker"].split(" ", 1)[1] for event in done} <= {"cpu #1", "cpu #2"}
-    again = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu")
+    again = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu", new=True)
     assert again.returncode == 0
     assert "0 upscaled" in again.stderr
 

@@ -41,7 +41,7 @@ def assert_one_line_of_error(result: subprocess.CompletedProcess[str], code: int
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_first_command(rgt: RunRGT, small_png: Path, scale: int) -> None:
-    result = rgt("upscale", "in.png", "-s", scale, cwd=small_png.parent)
+    result = rgt("upscale", "in.png", "-s", scale, cwd=small_png.parent, new=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
     assert f"rgt-tiny-x{scale}" in result.stderr

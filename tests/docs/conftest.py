@@ -6,9 +6,8 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 import shutil
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,10 +23,10 @@ from tests.helpers import DATA
 from tests.helpers.docs import ROOT
 from tests.helpers.hub import Hub
 from tests.helpers.networks import MICRO, random_rgt
+from tests.helpers.process import forked_command
 from tests.helpers.shell import ENVIRONMENT, Shell
 from tests.helpers.videos import lavfi
 
-_SERVER = ROOT / "tests" / "scripts" / "serve_rgt.py"
 _CATALOGUE = ROOT / "rgt_cli" / "checkpoints" / "catalogue.toml"
 _SOURCES = ("bundled", "hub", "file", "revision", "url", "sha256", "bytes", "url_sha256", "url_bytes")
 """The keys of a catalogue entry that describe where its file is."""
@@ -88,24 +87,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 
 
 @pytest.fixture(scope="session")
-def rgt_on_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def rgt_on_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a program `rgt` that need not import PyTorch each time."""
     folder = tmp_path_factory.mktemp("bin")
-    address = folder / "socket"
-    with subprocess.Popen(
-        [sys.executable, str(_SERVER), str(address)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=os.environ | ENVIRONMENT,
-    ) as server:
-        assert server.stdin
-        assert server.stdout
-        assert server.stdout.readline() == b"ready\n"
-        program = folder / "rgt"
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{_SERVER}" "{address}" run "$@"\n')
-        program.chmod(0o755)
-        yield folder
-        server.stdin.close()
+    program = folder / "rgt"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(forked_command())} "$@"\n')
+    program.chmod(0o755)
+    return folder
 
 
 @pytest.fixture

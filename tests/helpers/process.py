@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,8 @@ from pathlib import Path
 import pytest
 
 RunRGT = Callable[..., subprocess.CompletedProcess[str]]
-"""Runs `rgt` with arguments; keywords go to `subprocess.run`, `before` in front of the command."""
+"""Runs `rgt` with arguments and keywords, as `run_rgt` does."""
+_SERVER = Path(__file__).parents[1] / "scripts" / "serve_rgt.py"
 
 _DROP = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 UNPRIVILEGED = _DROP if os.geteuid() == 0 else ()
@@ -28,12 +31,49 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "rgt_cli", *map(str, arguments)]
 
 
+@functools.cache
+def _server() -> tuple[Path, subprocess.Popen[bytes]]:
+    """Start the server of `serve_rgt.py`, which ends with this process, and return its folder."""
+    folder = Path(tempfile.mkdtemp(prefix="serve-rgt-"))
+    server = subprocess.Popen(
+        [sys.executable, str(_SERVER), str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=_SERVER.parent,
+        env=os.environ | {"PYTHONPATH": str(_SERVER.parents[2])},
+    )
+    assert server.stdout
+    assert server.stdout.readline() == b"ready\n"
+    return folder, server
+
+
+def forked_command(*arguments: object) -> list[str]:
+    """Return a command line that runs `rgt` in a fork of a process that has imported PyTorch."""
+    folder, _ = _server()
+    return [sys.executable, "-IS", str(_SERVER), str(folder), "run", *map(str, arguments)]
+
+
 def run_rgt(
-    *arguments: object, before: tuple[str, ...] = (), **options: object
+    *arguments: object, before: tuple[str, ...] = (), new: bool = False, **options: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run `rgt` as a person would."""
+    """Run `rgt` as a person would, in a process of its own.
+
+    A fork of a process that has imported PyTorch saves a second, and is everything but new: where the
+    start of Python matters, as with `before` or PYTHONPATH, Python is started.
+
+    Args:
+        arguments: As on the command line.
+        before: Words in front of the command.
+        new: Start Python in any case.
+        options: As for `subprocess.run`.
+    """
     merged: dict[str, object] = {"capture_output": True, "text": True, "timeout": 300} | options
-    return subprocess.run([*before, *command(*arguments)], **merged)  # type: ignore[call-overload,no-any-return]
+    environment = merged.get("env")
+    if before or new or (isinstance(environment, dict) and "PYTHONPATH" in environment):
+        line = [*before, *command(*arguments)]
+    else:
+        line = forked_command(*arguments)
+    return subprocess.run(line, **merged)  # type: ignore[call-overload,no-any-return]
 
 
 def start_rgt(*arguments: object, **options: object) -> subprocess.Popen[str]:

@@ -133,7 +133,7 @@ CLIPS: dict[str, tuple[str, Make]] = {
     "AV1": ("mkv", lavfi("-c:v", "libsvtav1", "-preset", "12", "-pix_fmt", "yuv420p10le")),
     "MPEG-4 in AVI": ("avi", lavfi("-c:v", "mpeg4")),
     "ten minutes": ("mkv", lavfi(*X264, "-preset", "ultrafast",
-        source="testsrc2=size=16x16:rate=24000/1001:duration=600")),
+        source="testsrc2=size=16x16:rate=6000/1001:duration=600")),
 }  # fmt: skip
 """The suffix and the maker of videos of many kinds, by name."""
 

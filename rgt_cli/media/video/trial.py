@@ -22,8 +22,7 @@ from rgt_cli.media.video.probe import Span, Video
 from rgt_cli.media.video.streams import StreamCopy, StreamPlan
 from rgt_cli.size import Dimensions
 
-_FRAMES = 5
-"""Some encoders drop frames from the second on."""
+_FRAMES = 2
 _SECONDS = 1.0
 """How much of the other streams is written."""
 _REFUSED = frozenset({

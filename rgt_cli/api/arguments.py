@@ -66,6 +66,8 @@ class FileArguments(ModelArguments, total=False):
     pix_fmt: str | None
     encoder_args: str | Sequence[str]
     deinterlace: bool
+    fields: bool
+    inverse_telecine: bool
     fps: float | str | None
     start: float | str | None
     end: float | str | None
@@ -242,7 +244,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "exclude": _parse_patterns,
     **dict.fromkeys(
         ("self_ensemble", "strip", "strip_gps", "keep_times", "overwrite", "skip_existing", "update",
-         "lossless", "deinterlace", "recursive", "fail_fast"),
+         "lossless", "deinterlace", "fields", "inverse_telecine", "recursive", "fail_fast"),
         _parse_flag,
     ),
 }  # fmt: skip

@@ -217,6 +217,14 @@ video_group = group(
     ),
     option("--deinterlace", is_flag=True, help="Build whole frames from interlaced fields."),
     option(
+        "--fields", is_flag=True,
+        help="With --deinterlace: build a frame from each field, for twice as many frames.",
+    ),
+    option(
+        "--inverse-telecine", is_flag=True,
+        help="Restore the 24 frames a second of a film from a video of 30.",
+    ),
+    option(
         "--fps", type=FrameRateType(), metavar="N",
         help="Frames per second of numbered images that become a video. [default: 25]",
     ),

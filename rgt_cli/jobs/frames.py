@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +14,12 @@ from rgt_cli.errors import InputError, UsageError
 from rgt_cli.jobs.job import Job
 from rgt_cli.jobs.options import DEFAULT_RATE, JobOptions
 from rgt_cli.jobs.pipeline import Prefetcher
+from rgt_cli.jobs.spans import deinterlacing_of
 from rgt_cli.media import ImageSequence, Metadata, Picture
 from rgt_cli.media.png import Chunk
-from rgt_cli.media.video.decode import Frame, read_frames
+from rgt_cli.media.video.decode import Frame, ReadReport, read_frames
 from rgt_cli.media.video.encode import BT2020, is_hdr
+from rgt_cli.media.video.fields import Deinterlacing, deinterlaced
 from rgt_cli.media.video.images import NumberedVideo, describe_images, read_image_frames
 from rgt_cli.media.video.probe import BT709, UNSPECIFIED, Span, Video, probe
 from rgt_cli.size import Dimensions
@@ -33,25 +35,27 @@ def video_of(job: Job, options: JobOptions) -> Video:
         InputError: It is not a readable video.
         UsageError: Options contradict what it is.
     """
-    rate = options.video.fps
+    rate, deinterlacing = options.video.fps, deinterlacing_of(options.video)
     if not job.images:
         if rate:
             raise UsageError(f"--fps {float(rate):g}: {job.name} has its own times; --fps is for images")
-        return probe(job.source)
-    if options.video.deinterlace:
-        raise UsageError("--deinterlace: has no effect on numbered images")
+        return deinterlaced(probe(job.source), deinterlacing)
+    if deinterlacing is not Deinterlacing.NONE:
+        raise UsageError("--deinterlace and --inverse-telecine have no effect on numbered images")
     return describe_images(job.name, job.images, rate or DEFAULT_RATE, options.max_pixels)
 
 
-def frames_of(video: Video, after: int | None, deinterlace: bool) -> Generator[Frame]:
-    """Yield the frames of a video, from the first one after a time in ticks.
+def frames_of(
+    video: Video, after: int | None, resumes: bool = False, report: ReadReport | None = None
+) -> Generator[Frame]:
+    """Yield the frames of a video, from the first one after a time in ticks; see `read_frames`.
 
     Raises:
         InputError: The video is damaged.
     """
     if isinstance(video, NumberedVideo):
         return read_image_frames(video, after)
-    return read_frames(video, after, deinterlace)
+    return read_frames(video, after, resumes=resumes, report=report)
 
 
 def image_of(frame: Frame, video: Video, bits: int | None = None) -> ImageSequence:
@@ -89,7 +93,8 @@ class FrameReader:
 
     video: Video
     span: Span
-    deinterlace: bool
+    report: ReadReport = field(default_factory=ReadReport)
+    """What is found out while the frames are read."""
     apart: int = 0
     """Ticks that frames are apart at least; a frame that follows sooner is left out."""
     damage: InputError | None = None
@@ -104,9 +109,10 @@ class FrameReader:
             after: A time in ticks; only later frames are yielded.
         """
         last = after
+        resumes = after is not None
         if after is None and self.span.start is not None:
             after = self.span.start - 1
-        frames = frames_of(self.video, after, self.deinterlace)
+        frames = frames_of(self.video, after, resumes=resumes, report=self.report)
         with Prefetcher(frames) as ahead:
             try:
                 for frame in ahead:

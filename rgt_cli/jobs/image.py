@@ -109,7 +109,7 @@ def check_memory(job: Job, header: Header, context: RunContext, scale: float) ->
     from rgt_cli.inference.memory import bytes_in_memory  # imports torch, which planning does not need
 
     is_deeper = context.options.image.bits == 16 and header.bits == 8
-    needed = bytes_in_memory(header.decoded_bytes * (1 + is_deeper), scale)
+    needed = max(header.peak_bytes, bytes_in_memory(header.decoded_bytes * (1 + is_deeper), scale))
     free = context.upscaler.free_memory()
     logger.debug("%s: %s needs %d bytes, %d are free", job.name, header, needed, free)
     if needed > (free if header.frames > 1 else max(free, _ALWAYS_TRIED)):

@@ -141,6 +141,10 @@ class VideoOptions:
     """Further arguments for ffmpeg."""
     deinterlace: bool = False
     """Build whole frames from interlaced fields."""
+    fields: bool = False
+    """Build a frame from each field, instead of one from two; requires `deinterlace`."""
+    inverse_telecine: bool = False
+    """Restore the 24 frames a second of a film from a telecined video."""
     start: float | None = None
     """Seconds from the start of the input; earlier frames are left out."""
     end: float | None = None
@@ -158,8 +162,12 @@ class VideoOptions:
         """Check that the options agree.
 
         Raises:
-            UsageError: The part of the input that is selected is empty.
+            UsageError: The selected part of the input is empty, or options exclude each other.
         """
+        if self.fields and self.inverse_telecine:
+            raise UsageError("--fields and --inverse-telecine exclude each other")
+        if self.fields and not self.deinterlace:
+            raise UsageError("--fields requires --deinterlace")
         if self.end is not None and self.end <= (self.start or 0):
             raise UsageError(f"--end {self.end:g}: does not come after --start {self.start or 0:g}")
 

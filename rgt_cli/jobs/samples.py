@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from rgt_cli.errors import InputError
 from rgt_cli.jobs.frames import frames_of, image_of
 from rgt_cli.jobs.job import Job, RunContext
+from rgt_cli.jobs.spans import expected_frames
 from rgt_cli.jobs.video_plan import plan_video
 from rgt_cli.media import ImageFormat, format_named, write_images
 from rgt_cli.media.video.decode import Frame
+from rgt_cli.media.video.sampling import count_frames
 
 
 def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
@@ -26,15 +29,20 @@ def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
     plan, png = plan_video(job, context), format_named("png")
     assert isinstance(png, ImageFormat)
     video = plan.video
-    if plan.frames and count > plan.frames:
-        context.warn(f"{job.name}: has {plan.frames} frames, not {count}")
-        count = plan.frames
+    frames_in_all = plan.frames
+    if frames_in_all is None:
+        frames_in_all = expected_frames(
+            replace(video, frames=count_frames(video)), context.options.video
+        )
+    if frames_in_all and count > frames_in_all:
+        context.warn(f"{job.name}: has {frames_in_all} frames, not {count}")
+        count = frames_in_all
     ticks = 1 / (video.rate * video.time_base)
     first = video.start if plan.span.start is None else plan.span.start
     for number in range(1, count + 1):
-        index = int((plan.frames or 1) * (number - 0.5) / count)
+        index = int((frames_in_all or 1) * (number - 0.5) / count)
         after = first + round((index - 0.5) * ticks)
-        with closing(frames_of(video, after, context.options.video.deinterlace)) as frames:
+        with closing(frames_of(video, after)) as frames:
             frame = next(frames, None)
         if frame is None:
             raise InputError(f"{job.name}: there is no frame to upscale")

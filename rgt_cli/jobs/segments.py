@@ -68,7 +68,8 @@ class SegmentSettings:
     arguments: tuple[str, ...]
     """Arguments of ffmpeg that encode the frames."""
     span: Span
-    deinterlace: bool
+    deinterlacing: str
+    """What becomes of fields; see `fields.Deinterlacing`."""
     segment_seconds: float
 
     def to_json(self) -> dict[str, Any]:

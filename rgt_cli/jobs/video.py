@@ -14,13 +14,15 @@ from rgt_cli.jobs.job import Job, Outcome, RunContext, Stopped
 from rgt_cli.jobs.numbered import FrameImages
 from rgt_cli.jobs.pipeline import BackgroundWriter
 from rgt_cli.jobs.segments import PassSettings, SegmentSettings, SegmentStore
+from rgt_cli.jobs.spans import span_of
 from rgt_cli.jobs.video_plan import VideoPlan, plan_video
 from rgt_cli.media import ImageFormat, write_images
-from rgt_cli.media.video.decode import Frame
+from rgt_cli.media.video.decode import Frame, ReadReport
 from rgt_cli.media.video.encode import SegmentWriter
 from rgt_cli.media.video.join import Segment, check_segment
 from rgt_cli.media.video.mux import assemble
-from rgt_cli.media.video.probe import Span
+from rgt_cli.media.video.probe import Span, Video
+from rgt_cli.media.video.timeline import without_jumps
 
 
 def upscale_video(job: Job, context: RunContext) -> Outcome:
@@ -69,7 +71,7 @@ class _VideoMaker:
 
     def __init__(self, plan: VideoPlan, context: RunContext) -> None:
         self.plan, self.context = plan, context
-        self.reader = FrameReader(plan.video, plan.span, context.options.video.deinterlace, plan.apart)
+        self.reader = FrameReader(plan.video, plan.span, ReadReport(self._warn), plan.apart)
         self.frame_upscaler = FrameUpscaler(context.upscaler, plan.frame_size)
         self.done = 0
         """Number of frames of the output that are complete."""
@@ -82,9 +84,12 @@ class _VideoMaker:
         assert plan.streams
         with SegmentStore.open(target, self._segment_settings()) as store:
             try:
-                self._write_segments(store)
-                self._require_frames()
-                assemble(plan.video, store.segments, target, plan.output, plan.streams, plan.span)
+                with without_jumps(plan.video, store.folder, self._warn) as video:
+                    self._use(video)
+                    self._write_segments(store)
+                    self._require_frames()
+                    video = replace(video, end=self._end())
+                    assemble(video, store.segments, target, plan.output, plan.streams, self.plan.span)
             except (InputError, UsageError):
                 store.remove()  # another run would fail in the same way
                 raise
@@ -96,6 +101,18 @@ class _VideoMaker:
                     )
                 raise
             store.remove()
+
+    def _use(self, video: Video) -> None:
+        """Read the frames from a video that differs from the input in its times."""
+        if video is not self.plan.video:
+            span = span_of(video, self.context.options.video)
+            self.plan = replace(self.plan, video=video, span=span, frames=video.frames)
+            self.reader = FrameReader(video, span, ReadReport(self._warn), self.plan.apart)
+
+    def _end(self) -> int | None:
+        """Return when the last frame of the output ends, in ticks of the input."""
+        ends = [end for end in (self.reader.report.end, self.plan.span.end) if end is not None]
+        return min(ends, default=None)
 
     def _segment_settings(self) -> SegmentSettings:
         options, upscaler = self.context.options.video, self.context.upscaler
@@ -109,7 +126,7 @@ class _VideoMaker:
             size=upscaled,
             arguments=self.plan.arguments,
             span=self.plan.span,
-            deinterlace=options.deinterlace,
+            deinterlacing=self.plan.video.deinterlacing,
             segment_seconds=options.segment_seconds,
         )
 
@@ -163,9 +180,11 @@ class _VideoMaker:
             background.flush()
         self._require_frames()
         if skipped:
-            warning = f"{job.target_name}: {skipped} images exist already and were not written again"
-            self.warnings.append(warning)
-            self.context.warn(warning)
+            self._warn(f"{job.target_name}: {skipped} images exist already and were not written again")
+
+    def _warn(self, message: str) -> None:
+        self.warnings.append(message)
+        self.context.warn(message)
 
     def _image_settings(self) -> dict[str, Any]:
         """Return what the images of frames depend on; the end is only how many there are."""

@@ -10,7 +10,8 @@ from rgt_cli.errors import UsageError
 from rgt_cli.jobs.frames import video_of
 from rgt_cli.jobs.job import Job, RunContext
 from rgt_cli.jobs.numbered import is_numbered
-from rgt_cli.jobs.options import JobOptions, OutputOptions, VideoOptions
+from rgt_cli.jobs.options import JobOptions, OutputOptions
+from rgt_cli.jobs.spans import expected_frames, span_of
 from rgt_cli.media import Container, ImageFormat, container_of
 from rgt_cli.media.video.codecs import CODECS, Codec, VideoEncoding, codec_for
 from rgt_cli.media.video.encode import (
@@ -22,10 +23,12 @@ from rgt_cli.media.video.encode import (
     stretching,
     supports_alpha,
 )
+from rgt_cli.media.video.fields import Deinterlacing
 from rgt_cli.media.video.images import NumberedVideo
 from rgt_cli.media.video.metadata import MetadataPolicy
 from rgt_cli.media.video.mux import COPY, Output
 from rgt_cli.media.video.probe import Span, Video
+from rgt_cli.media.video.sampling import is_interlaced
 from rgt_cli.media.video.sidedata import lost_side_data
 from rgt_cli.media.video.streams import StreamPlan, plan_streams
 from rgt_cli.media.video.trial import Trial, check_arguments
@@ -131,15 +134,18 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
 
     Raises:
         InputError: The input is not a readable video.
-        UsageError: The input is interlaced and `--deinterlace` is not set, the output format does not
-            support videos, or the encoder rejects its options.
+        UsageError: The input is interlaced and neither `--deinterlace` nor `--inverse-telecine` is set,
+            the output format does not support videos, or the encoder rejects its options.
     """
     options = context.options.video
     video = video_of(job, context.options)
-    if video.is_interlaced and not options.deinterlace:
-        raise UsageError(f"{job.name}: the video is interlaced: use --deinterlace to build whole frames")
+    if video.deinterlacing == Deinterlacing.NONE.value and is_interlaced(video):
+        raise UsageError(
+            f"{job.name}: the video is interlaced: use --deinterlace to build whole frames, or "
+            "--inverse-telecine if it is a film"
+        )
     upscaled = context.upscaler.size.of(video.size)
-    span, frames = _span(video, options), _expected_frames(video, options)
+    span, frames = span_of(video, options), expected_frames(video, options)
     if is_numbered(job.target) and isinstance(job.format, ImageFormat):
         options.check_for_images()
         return VideoPlan(
@@ -218,21 +224,6 @@ def _plan_output(plan: VideoPlan, container: Container, options: JobOptions) -> 
         side_data=lost_side_data(video, container),
         apart=apart,
     )
-
-
-def _span(video: Video, options: VideoOptions) -> Span:
-    def ticks(seconds: float | None) -> int | None:
-        return None if seconds is None else video.start + round(seconds / video.time_base)
-
-    return Span(ticks(options.start), ticks(options.end))
-
-
-def _expected_frames(video: Video, options: VideoOptions) -> int | None:
-    if video.frames is None or (options.start is None and options.end is None):
-        return video.frames
-    seconds = video.frames / video.rate
-    length = min(options.end or seconds, seconds) - (options.start or 0)
-    return max(0, round(length * video.rate))
 
 
 def _metadata_policy(options: OutputOptions) -> MetadataPolicy:

@@ -15,6 +15,7 @@ from rgt_cli.errors import InputError, NoInputError
 from rgt_cli.files import atomic_write, cannot_write
 from rgt_cli.measure.metrics import bicubic_resize, jpeg_roundtrip, luma, psnr, ssim
 from rgt_cli.measure.vmaf import vmaf
+from rgt_cli.media.identify import no_pixel_limit
 
 Method = Callable[[np.ndarray], np.ndarray]
 """Upscales (h, w) or (h, w, 3) uint8 to `scale` times the sides."""
@@ -158,7 +159,7 @@ def _save(image: np.ndarray, path: Path) -> None:
 
 def _read(path: Path, dimensions: int | None = None) -> np.ndarray:
     try:
-        with Image.open(path) as opened:
+        with no_pixel_limit(), Image.open(path) as opened:
             gray = opened.mode == "L" if dimensions is None else dimensions == 2
             return np.asarray(opened.convert("L" if gray else "RGB"))
     except (OSError, ValueError, SyntaxError) as error:

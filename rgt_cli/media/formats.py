@@ -155,8 +155,9 @@ INSTALL_EXTRA = 'run pip install "rgt-cli[formats]"'
 _GIF = Container(name="gif", suffixes=(".gif",), muxer="gif", codecs=("gif",))
 _IMAGE_INPUT_ONLY = (".dpx", ".pam", ".pbm", ".pgm", ".pnm", ".ppm")
 _VIDEO_INPUT_ONLY = (
-    ".3g2", ".3gp", ".asf", ".avi", ".dv", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".mxf", ".nut",
-    ".ogv", ".ts", ".vob", ".wmv", ".y4m",
+    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".h264", ".h265",
+    ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".mk3d", ".mod", ".mpeg", ".mpg", ".mts", ".mxf",
+    ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".ts", ".vob", ".wmv", ".wtv", ".y4m",
 )  # fmt: skip
 _WRITABLE: tuple[Format, ...] = (*FORMATS, *CONTAINERS)
 

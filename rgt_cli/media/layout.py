@@ -11,6 +11,8 @@ DEFLATE_RATIO = 1032
 """The most bytes that a byte of a deflated stream expands to: runs of 258 bytes in two bits."""
 LZW_RATIO = 2731
 """The most values that a byte of LZW expands to: strings of 4096 values in twelve bits."""
+_DECODER_BYTES = {"webp": 16, "jxl": 16, "avif": 12, "heif": 12, "gif": 9}
+"""Format -> the bytes for each pixel of a frame that its decoder and Pillow fill besides the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,12 @@ class Header:
     def decoded_bytes(self) -> int:
         """The size of all pixels in bytes when they are decoded."""
         return self.pixels * self.channels * self.bits // 8
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most bytes that the pixels fill while they are decoded, by estimate."""
+        frame = self.size.width * self.size.height
+        return self.decoded_bytes + frame * _DECODER_BYTES.get(self.format, 5)
 
     def __str__(self) -> str:
         count = {True: f"{self.frames} frames of ", False: f"{self.frames} pages of "}[self.is_animation]

@@ -71,7 +71,7 @@ def test_other_commands_honor_the_width_in_a_pipe(rgt: RunRGT, tmp_path: Path, w
     environment = os.environ | {"COLUMNS": str(width)}
     planned = rgt(*command, "--dry-run", cwd=tmp_path, env=environment).stdout
     failed = rgt(*command, cwd=tmp_path, env=environment).stderr.partition("\n\n")[2]
-    for text, words in ((planned, "broken.png out/broken_x2.png"), (failed, "broken.png reason")):
+    for text, words in ((planned, "good.png out/good_x2.png"), (failed, "broken.png reason")):
         lines = text.partition("\n\n")[0].splitlines()
         assert {*words.split()} <= {word for line in lines for word in line.split()}
         assert max(map(len, lines)) <= width

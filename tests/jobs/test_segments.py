@@ -28,7 +28,7 @@ SETTINGS = SegmentSettings(
     size=Dimensions(128, 96),
     arguments=("-c:v", "libx264"),
     span=Span(None, 2000),
-    deinterlace=False,
+    deinterlacing="none",
     segment_seconds=10.0,
 )
 
@@ -75,7 +75,7 @@ def test_segments_are_found_again(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 @pytest.mark.parametrize(
     "changes",
     [{"source": FileStamp(100, 5)}, {"size": Dimensions(96, 128)}, {"arguments": ("-c:v", "ffv1")},
-     {"span": Span(None, None)}, {"deinterlace": True}, {"segment_seconds": 5.0}, {"passes": ()},
+     {"span": Span(None, None)}, {"deinterlacing": "frames"}, {"segment_seconds": 5.0}, {"passes": ()},
      {"alpha_by_network": False}],
 )  # fmt: skip
 def test_segments_of_other_settings_are_removed(

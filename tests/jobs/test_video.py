@@ -258,6 +258,47 @@ def test_interlaced_video_needs_a_decision(tmp_path: Path) -> None:
     assert names_in(tmp_path) == {"in.mkv"}
 
 
+def test_interlaced_frames_after_progressive_ones_need_a_decision(tmp_path: Path) -> None:
+    source, parts = tmp_path / "in.mkv", [tmp_path / "0.mkv", tmp_path / "1.mkv"]
+    lavfi("-t", "1", *X264)(parts[0])
+    CLIPS["interlaced"][1](parts[1])
+    list_of_parts = tmp_path / "parts.txt"
+    list_of_parts.write_text("".join(f"file '{path}'\n" for path in parts))
+    ffmpeg("-f", "concat", "-safe", "0", "-i", list_of_parts, "-c", "copy", source)
+    with pytest.raises(UsageError, match="--deinterlace"):
+        upscale(source, tmp_path / "out.mkv")
+
+
+def test_fields_become_twice_as_many_frames(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    CLIPS["interlaced"][1](source)
+    fields = upscale(source, target, 1, video=VideoOptions(deinterlace=True, fields=True))
+    made = facts(target)
+    assert fields.frames == len(made.times) == 2 * len(facts(source).times)
+    assert made.times[:4] == [Fraction(40 * number, 1000) for number in range(4)]
+
+
+@pytest.mark.parametrize("suffix", ["ts", "vob"])
+def test_stopped_and_continued_far_from_a_keyframe(tmp_path: Path, suffix: str) -> None:
+    source, target = tmp_path / f"in.{suffix}", tmp_path / "out.mkv"
+    codec = ("-c:v", "mpeg2video", "-g", "600", "-bf", "2", "-sc_threshold", "1000000000")
+    lavfi(*codec, source="testsrc2=size=32x24:rate=25:duration=40")(source)
+    context = stopping_context(600, threading.Event(), Recorded(), segment_seconds=5)
+    with pytest.raises(Stopped):
+        upscale_video(make_job(source, target), context)
+    outcome = upscale_video(make_job(source, target), replace(context, stop=threading.Event()))
+    assert outcome.error is None
+    assert outcome.frames == frame_count(target) == 1000
+
+
+def test_preview_of_a_video_without_a_duration(tmp_path: Path) -> None:
+    source = tmp_path / "in.h264"
+    lavfi(*X264)(source)
+    job, context = make_job(source, tmp_path / "out.mkv"), make_context(nearest_upscaler())
+    images = [path.read_bytes() for path in preview_frames(job, context, 3)]
+    assert len(set(images)) == 3
+
+
 @pytest.mark.parametrize(
     "options",
     [VideoOptions(codec="nonsense"), VideoOptions(preset="warp"), VideoOptions(pix_fmt="yuv420p99"),

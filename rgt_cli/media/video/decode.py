@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
 
-import av
 import numpy as np
 
 from rgt_cli.errors import InputError
-from rgt_cli.media.video import ffmpeg
-from rgt_cli.media.video.probe import Video
+from rgt_cli.media.video import ffmpeg, integrity
+from rgt_cli.media.video.animation import DEMUXER, read_animation
+from rgt_cli.media.video.fields import Deinterlacing
+from rgt_cli.media.video.framelog import LEVEL, FrameLog, LoggedError, LoggedFrame
+from rgt_cli.media.video.probe import Video, decoder_arguments
+from rgt_cli.media.video.rgb import to_rgb
 
 logger = logging.getLogger(__name__)
 
-_MARGIN = 10.0
-"""Seconds before the first requested frame at which decoding starts, so that its references exist."""
-_BUFFER = 1 << 20
-"""Bytes that are read from ffmpeg at once."""
+_MARGINS = (10.0, 60.0)
+"""Seconds before the first requested frame at which decoding starts, so that its references exist. The
+second one is tried if there is no keyframe after the first one, and then the start of the video."""
+_UNSEEKABLE = ("gif", "apng", "webp_pipe", "h264", "hevc", "mpegvideo", "m4v", "vc1")
+"""Formats whose frames can only be decoded from the start, or have no times of their own."""
+_CAPTURES = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "dv")
+"""Formats that may begin between keyframes, because a receiver was switched on."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,26 @@ class Frame:
     """(H, W) uint16; None if the video has no transparency."""
 
 
-def read_frames(video: Video, after: int | None = None, deinterlace: bool = False) -> Generator[Frame]:
+@dataclass
+class ReadReport:
+    """What is found out while frames are read."""
+
+    warn: Callable[[str], None] = logger.warning
+    """Receives a message about what a person should know."""
+    end: int | None = None
+    """When the last frame that was decoded ends, in ticks; None if that is unknown."""
+    _reported: set[str] = field(default_factory=set)
+
+    def warn_once(self, key: str, message: str) -> None:
+        """Report a message unless one with this key was reported."""
+        if key not in self._reported:
+            self._reported.add(key)
+            self.warn(message)
+
+
+def read_frames(
+    video: Video, after: int | None = None, *, resumes: bool = False, report: ReadReport | None = None
+) -> Generator[Frame]:
     """Yield the frames of a video from its start, or from the frame after a given time.
 
     YUV is converted to RGB with the matrix, range and chroma location of the video, in floating point,
@@ -43,81 +68,153 @@ def read_frames(video: Video, after: int | None = None, deinterlace: bool = Fals
     Args:
         video: The video, from `probe`.
         after: A time in ticks; only later frames are yielded.
-        deinterlace: Build whole frames from interlaced fields.
+        resumes: Whether `after` is the time of a frame that was read before. Then the frames are those
+            that an uninterrupted reader would yield after it.
+        report: Receives what is found out.
 
     Raises:
         InputError: The video is damaged. It is raised after the last frame that can be decoded.
     """
-    seek: list[str] = []
-    seconds = (after - video.start) * video.time_base - _MARGIN if after is not None else 0
-    if seconds > 0:
-        seek = ["-noaccurate_seek", "-ss", f"{float(seconds):.3f}"]
-        logger.info("%s: decoding from %.3f s", video.path, float(seconds))
-    # Only libvpx decodes the alpha of VP8 and VP9.
-    decoder = ["-c:v", f"libvpx{'-vp9' * (video.codec == 'vp9')}"]
-    arguments = [
-        *(decoder if video.has_alpha and video.codec in ("vp8", "vp9") else []),
-        "-copyts", *seek, *ffmpeg.source_arguments(video.path),
-        "-map", f"0:{video.index}", "-fps_mode", "passthrough",
-        "-enc_time_base", f"{video.time_base.numerator}:{video.time_base.denominator}",
-        "-vf", ",".join(_to_rgb(video, deinterlace)), "-c:v", "rawvideo", "-f", "nut", "pipe:1",
-    ]  # fmt: skip
-    process, is_complete = ffmpeg.Process(arguments, reads=False), False
-    try:
-        yield from _frames(process, video.time_base, after)
-        is_complete = True
-    finally:
-        code, stderr_lines = process.end(kill=not is_complete)
-    if seek:  # after a seek, the decoder reports references that come before it
-        stderr_lines = [line for line in stderr_lines if video.codec not in line.split("]")[0]]
-    if code or stderr_lines:
-        raise InputError(f"{video.path}: the video is damaged: {ffmpeg.in_words(stderr_lines, code)}")
+    report = report or ReadReport()
+    if video.demuxer == DEMUXER:
+        yield from _animation_frames(video, after, report)
+        return
+    for seconds in _starts(video, after):
+        attempt = _Attempt(video, after, seconds, resumes, report)
+        with closing(attempt.frames()) as frames:
+            yield from frames
+        if not attempt.missed:
+            return
+        logger.info("%s: no usable keyframe after %.3f s", video.path, seconds)
 
 
-def _frames(process: ffmpeg.Process, time_base: Fraction, after: int | None) -> Generator[Frame]:
-    try:
-        pipe = av.open(process.pipe, "r", format="nut", buffer_size=_BUFFER)
-    except av.FFmpegError:
-        return  # not a single frame; the stderr of ffmpeg explains why
-    with pipe:
-        for decoded in pipe.decode(video=0):
-            # NUT counts in finer ticks, and moves a frame by one of them if two coincide.
-            time = round((decoded.pts or 0) * (decoded.time_base or time_base) / time_base)
-            if after is not None and time <= after:
+def _animation_frames(video: Video, after: int | None, report: ReadReport) -> Generator[Frame]:
+    for frame in read_animation(video.path):
+        report.end = frame.time + frame.duration
+        if after is None or frame.time > after:
+            samples = frame.samples.astype(np.uint16) * 257
+            yield Frame(frame.time, samples[..., :3], samples[..., 3] if video.has_alpha else None)
+
+
+def _starts(video: Video, after: int | None) -> Iterator[float]:
+    """Yield the seconds at which decoding may start, 0 for the start of the video last."""
+    is_seekable = video.demuxer not in _UNSEEKABLE and video.deinterlacing != Deinterlacing.FILM.value
+    if after is not None and is_seekable:
+        for margin in _MARGINS:
+            seconds = float((after - video.start) * video.time_base) - margin
+            if seconds > 0:
+                yield seconds
+    yield 0.0
+
+
+class _Attempt:
+    """Decoding from one position."""
+
+    def __init__(
+        self, video: Video, after: int | None, seconds: float, resumes: bool, report: ReadReport
+    ) -> None:
+        self.missed = False
+        """Whether decoding began too late, so that frames may be missing. No frame is yielded then."""
+        self._video, self._after, self._report = video, after, report
+        self._seconds = seconds
+        self._needs_exact = resumes
+        self._skipped = 0
+        self._last: int | None = None
+
+    def frames(self) -> Generator[Frame]:
+        process = ffmpeg.Process(self._arguments(), reads=False, level=LEVEL)
+        assert process.log
+        log, is_complete = FrameLog(process.log), False
+        try:
+            yield from self._wanted(log, process)
+            is_complete = not self.missed
+        finally:
+            code, _ = process.end(kill=not is_complete)
+        errors = [error.text for error in log.errors() if not self._is_expected(error)]
+        if code:
+            errors.append(f"ffmpeg ended with {code}")
+        if missing := integrity.damage_of(self._video.path, self._video.demuxer):
+            errors.insert(0, missing)
+        if is_complete and errors:
+            reason = errors[0]
+            raise InputError(f"{self._video.path}: the video is damaged: {reason}")
+
+    def _arguments(self) -> list[str]:
+        video, seek = self._video, list[str]()
+        if self._seconds:
+            seek = ["-noaccurate_seek", "-ss", f"{self._seconds:.3f}"]
+            logger.info("%s: decoding from %.3f s", video.path, self._seconds)
+        return [
+            *decoder_arguments(video.codec, video.has_alpha),
+            "-copyts", *seek, *ffmpeg.source_arguments(video.path),
+            "-map", f"0:{video.index}", "-fps_mode", "passthrough",
+            "-vf", ",".join(to_rgb(video)), "-c:v", "rawvideo",
+            # The log has the times. Those of the output must increase, whatever the file contains.
+            "-bsf:v", "setts=ts=100000*N", "-f", "rawvideo", "pipe:1",
+        ]  # fmt: skip
+
+    def _wanted(self, log: FrameLog, process: ffmpeg.Process) -> Generator[Frame]:
+        """Yield the frames after the requested time, or set `missed` and yield nothing."""
+        (width, height), channels = self._video.size, 4 if self._video.has_alpha else 3
+        has_key = has_exact = not self._seconds
+        for logged in log:
+            self._check(logged)
+            array = np.empty((height, width, channels), np.dtype("<u2"))
+            if not _fill(process, array):
+                return
+            time = self._time(logged)
+            if self._after is not None and time <= self._after:
+                has_key |= logged.is_key
+                has_exact |= time == self._after
+                self._skipped += 1
                 continue
-            array = decoded.to_ndarray()
-            yield Frame(time, array[..., :3], array[..., 3] if array.shape[2] == 4 else None)
+            if not (has_key and (has_exact or not self._needs_exact)):
+                break
+            has_key = has_exact = True
+            yield Frame(time, array[..., :3], array[..., 3] if channels == 4 else None)
+        self.missed = not (has_key and (has_exact or not self._needs_exact))
+
+    def _check(self, logged: LoggedFrame) -> None:
+        video = self._video
+        if logged.is_interlaced and video.deinterlacing == Deinterlacing.NONE.value:
+            self._report.warn_once(
+                "interlaced", f"{video.path}: some frames are interlaced: use --deinterlace"
+            )
+        if logged.size == video.size:
+            return
+        if self._last is None:
+            raise InputError(f"{video.path}: the frames are {logged.size}, not {video.size}")
+        self._report.warn_once(
+            "size", f"{video.path}: frames of {logged.size} are scaled to {video.size}, as those before"
+        )
+
+    def _time(self, logged: LoggedFrame) -> int:
+        video = self._video
+        duration = round(logged.duration * logged.time_base / video.time_base)
+        step = duration or round(1 / (video.rate * video.time_base)) or 1
+        if logged.pts is not None:
+            time = round(logged.pts * logged.time_base / video.time_base)
+        else:
+            time = video.start if self._last is None else self._last + step
+        if self._last is not None:
+            time = max(time, self._last + 1)
+        self._last, self._report.end = time, time + duration if duration else None
+        return time
+
+    def _is_expected(self, error: LoggedError) -> bool:
+        """Return whether a decoder only reports references that come before the first frame."""
+        if self._video.codec not in error.context and "dec:" not in error.context:
+            return False
+        begins_anywhere = self._skipped or self._video.demuxer in _CAPTURES
+        return bool(begins_anywhere) and error.frames <= self._skipped
 
 
-def _to_rgb(video: Video, deinterlace: bool) -> list[str]:
-    """Return the filters that convert the pixels of a video to 16 bits of RGB."""
-    layout = av.VideoFormat(video.pixel_format)
-    packed = "rgba64le" if video.has_alpha else "rgb48le"
-    planar = "gbrap16le" if video.has_alpha else "gbrp16le"
-    filters = ["bwdif=mode=send_frame:deint=interlaced"] if deinterlace else []
-    if layout.is_rgb or layout.has_palette:
-        exact = "gbr" + "a" * video.has_alpha + ("p" if video.bits == 8 else f"p{video.bits}le")
-        scale = "zscale=rangein=full:range=full"
-        return [*filters, f"format={exact}", scale, f"format={planar}", f"format={packed}"]
-    if not layout.is_planar or len(layout.components) < 3:
-        return [*filters, f"format={packed}"]
-    if any(layout.chroma_width(side) * 2 != side and layout.chroma_width(side) != side
-           for side in video.size):  # fmt: skip
-        # The zimg library, which zscale uses, requires whole chroma samples.
-        filters += ["scale=flags=bicubic+accurate_rnd+full_chroma_inp", f"format={_full_chroma(video)}"]
-    color = video.color
-    options = {
-        "matrixin": color.matrix_at(video.size.height),
-        "rangein": "full" if color.full_range else "limited",
-        "chromalin": color.chroma_location or "left",
-        "matrix": "gbr",
-        "range": "full",
-        "filter": "spline36",
-    }
-    scale = "zscale=" + ":".join(f"{name}={value}" for name, value in options.items())
-    return [*filters, scale, f"format={planar}", f"format={packed}"]
-
-
-def _full_chroma(video: Video) -> str:
-    """Return the pixel format of 16-bit YUV with a chroma sample for each pixel."""
-    return "yuva444p16le" if video.has_alpha else "yuv444p16le"
+def _fill(process: ffmpeg.Process, array: np.ndarray) -> bool:
+    """Read the pixels of one frame; return whether they are complete."""
+    view, done = array.reshape(-1).view(np.uint8).data, 0
+    while done < len(view):
+        count = process.pipe.readinto(view[done:])  # type: ignore[attr-defined]
+        if not count:
+            return False
+        done += count
+    return True

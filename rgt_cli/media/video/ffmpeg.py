@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,9 +16,12 @@ import imageio_ffmpeg
 
 from rgt_cli.errors import UsageError
 
+if sys.platform == "linux":
+    import fcntl
+
 DEMUXERS = (
     "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,mpegts,mpeg,mpegvideo,nut,gif,asf,flv,ogg,mxf,yuv4mpegpipe,"
-    "apng,dv,ivf,h264,hevc,rm,wtv"
+    "apng,dv,ivf,h264,hevc,m4v,vc1,rm,wtv,webp_pipe,webp_anim"
 )
 """The formats that inputs may have. Playlists and scripts are excluded: they refer to other files."""
 _PREFIX = re.compile(r"^(\[[^\]]* @ 0x[0-9a-f]+\]\s*)+")
@@ -34,6 +38,8 @@ _CONSEQUENCES = (
 """How lines start that only follow from an error that another line explains."""
 _MAX_STDERR = 1 << 20
 """Number of bytes of error output that are read."""
+_PIPE_SIZE = 1 << 20
+"""Bytes that ffmpeg may write ahead of their reader."""
 
 
 def executable() -> str:
@@ -83,24 +89,30 @@ class Process:
     Args:
         arguments: What follows `ffmpeg`.
         reads: True if the pipe is its stdin, False if it is its stdout.
+        level: What it logs. If it is not "error", the reader of `log` must read until the end.
     """
 
-    def __init__(self, arguments: Iterable[str], reads: bool) -> None:
+    def __init__(self, arguments: Iterable[str], reads: bool, level: str = "error") -> None:
         self._result: tuple[int, list[str]] | None = None
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
-        command = [executable(), "-hide_banner", "-v", "error", "-nostats", "-y", *arguments]
+        command = [executable(), "-hide_banner", "-nostats", "-v", level, "-y", *arguments]
         if not reads:
             command.insert(1, "-nostdin")
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if reads else subprocess.PIPE,
-            stderr=self._stderr,
+            stderr=self._stderr if level == "error" else subprocess.PIPE,
             start_new_session=True,  # Ctrl-C must not reach it: the current segment is completed first
         )
         pipe = self._process.stdin if reads else self._process.stdout
         assert pipe
         self.pipe: IO[bytes] = pipe
+        self.log: IO[bytes] | None = self._process.stderr
+        """Its stderr; None if it logs errors only, which `end` returns."""
+        if sys.platform == "linux" and not reads:
+            with suppress(OSError):  # some systems limit the memory of pipes
+                fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
 
     def end(self, kill: bool = False) -> tuple[int, list[str]]:
         """Close the pipe, wait for the process, and return its exit code and the lines of its stderr.

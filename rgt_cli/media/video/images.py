@@ -24,6 +24,9 @@ from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.decode import Frame
 from rgt_cli.media.video.probe import Color, Video
 
+TICKS = 100
+"""Ticks from one frame to the next: the start and the end of a part may lie between frames."""
+
 
 class Carrier:
     """A file that stands for numbered images where all but the frames of a video is copied."""
@@ -43,7 +46,7 @@ class Carrier:
 
 @dataclass(frozen=True, kw_only=True)
 class NumberedVideo(Video):
-    """A video whose frames are images. A frame lasts one tick."""
+    """A video whose frames are images. A frame lasts `TICKS`."""
 
     images: tuple[Path, ...]
     """The images in the order of the frames."""
@@ -90,7 +93,7 @@ def describe_images(
         has_alpha=has_alpha,
         color=_color(first.metadata),
         sample_aspect=_sample_aspect(images[0]),
-        time_base=1 / rate,
+        time_base=1 / (rate * TICKS),
         start=0,
         rate=rate,
         frames=len(images),
@@ -113,8 +116,8 @@ def read_image_frames(video: NumberedVideo, after: int | None = None) -> Generat
     Raises:
         InputError: An image cannot be read, or has another size.
     """
-    start = 0 if after is None else max(0, after + 1)
-    for time, path in enumerate(video.images[start:], start):
+    start = 0 if after is None else max(0, after // TICKS + 1)
+    for index, path in enumerate(video.images[start:], start):
         picture = _read(path, video.max_pixels)
         if picture.size != video.size:
             raise InputError(f"{path}: has {picture.size} pixels, not {video.size} like the others")
@@ -124,7 +127,7 @@ def read_image_frames(video: NumberedVideo, after: int | None = None) -> Generat
             pixels = np.repeat(pixels[..., None], 3, axis=2)
         if alpha is None and video.has_alpha:
             alpha = np.full(pixels.shape[:2], np.iinfo(np.uint16).max, np.uint16)
-        yield Frame(time, pixels, alpha if video.has_alpha else None)
+        yield Frame(index * TICKS, pixels, alpha if video.has_alpha else None)
 
 
 def _read(path: Path, max_pixels: int) -> Picture:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -17,16 +17,26 @@ from av.sidedata.sidedata import SideData, Type
 
 from rgt_cli.errors import InputError
 from rgt_cli.media.video import ffmpeg
+from rgt_cli.media.video.animation import DEMUXER, TIME_BASE, Animation, open_animation
+from rgt_cli.media.video.framelog import FILTER, LoggedFrame, LogParser
 from rgt_cli.size import Dimensions
 
 _PROBE_FRAMES = 5
 """Number of frames that are checked for interlacing."""
+_PROBE_PACKETS = 500
+"""Number of packets within which a frame must be found."""
+_MICROSECOND = Fraction(1, av.time_base)
+RECORDINGS = ("mpegts", "mpeg", "ogg")
+"""Formats whose timestamps start anywhere and may jump, because they are received or joined."""
 _DEFAULT_RATE = 25
 """Frames a second of a video that does not specify its rate."""
 UNSPECIFIED = 2
 """The code of unspecified primaries, transfer or matrix in ITU-T H.273."""
 BT709, SMPTE170M = 1, 6
 """Codes of two matrices in ITU-T H.273."""
+_LAST_MATRIX = 9
+"""The matrices up to this one convert to RGB without linear light."""
+_OTHER_MATRICES = {10: "BT.2020 with constant luminance", 14: "ICtCp"}
 _HD_HEIGHT = 720
 """Height in pixels from which players assume the matrix of BT.709."""
 
@@ -73,7 +83,7 @@ class Video:
     codec: str
     """Name of the decoder."""
     size: Dimensions
-    """Size of the frames as shown: the rotation of the file is applied."""
+    """Size of the frames as shown: the rotation and the cropping of the file are applied."""
     pixel_format: str
     """Pixel format, as ffmpeg names it."""
     bits: int
@@ -93,6 +103,14 @@ class Video:
     is_interlaced: bool
     others: tuple[int, ...]
     """Indices of all other streams: audio, subtitles, attachments, data."""
+    demuxer: str = ""
+    """Name of the format of the file, as ffmpeg names it."""
+    deinterlacing: str = "none"
+    """What becomes of its fields; see `fields.Deinterlacing`."""
+    origin: Fraction = Fraction(0)
+    """When the first of all streams starts, in seconds. The output starts there."""
+    end: int | None = None
+    """When the last frame ends, in ticks; None as long as the frames are not read."""
 
 
 def probe(path: Path) -> Video:
@@ -102,8 +120,12 @@ def probe(path: Path) -> Video:
         InputError: The file is not a video, or its frames cannot be decoded.
     """
     try:
+        if found := open_animation(path):
+            return _describe_animation(path, found)
         with av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container:
             streams = [s for s in container.streams.video if not is_cover(s)]
+            if is_avif(container):  # besides its tracks, it has a still image for other readers
+                streams = [s for s in streams if s.duration] or streams
             if not streams:
                 raise InputError(f"{path}: there is no video in it, only {_stream_types(container)}")
             streams = [s for s in streams if s.codec_context]
@@ -116,6 +138,34 @@ def probe(path: Path) -> Video:
         raise InputError(f"{path}: cannot be read as a video: {reason}") from error
 
 
+def is_avif(container: InputContainer) -> bool:
+    """Return whether a file is an AVIF image or animation."""
+    return container.metadata.get("major_brand") in ("avif", "avis")
+
+
+def _describe_animation(path: Path, found: Animation) -> Video:
+    if not found.frames:
+        raise InputError(f"{path}: no frame can be decoded")
+    return Video(
+        path=path,
+        index=0,
+        codec=found.codec,
+        size=found.size,
+        pixel_format="rgba" if found.has_alpha else "rgb24",
+        bits=8,
+        has_alpha=found.has_alpha,
+        color=Color(),
+        sample_aspect=Fraction(1),
+        time_base=TIME_BASE,
+        start=0,
+        rate=found.frames / (found.duration * TIME_BASE),
+        frames=found.frames,
+        is_interlaced=False,
+        others=(),
+        demuxer=DEMUXER,
+    )
+
+
 def is_cover(stream: av.stream.Stream) -> bool:
     """Return whether a stream is cover art."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
@@ -125,41 +175,154 @@ def _stream_types(container: InputContainer) -> str:
     return ", ".join(sorted({str(stream.type) for stream in container.streams})) or "nothing"
 
 
+def decoder_arguments(codec: str, has_alpha: bool) -> list[str]:
+    """Return the arguments that select the decoder of a video."""
+    # Only libvpx decodes the alpha of VP8 and VP9.
+    if has_alpha and codec in ("vp8", "vp9"):
+        return ["-c:v", "libvpx-vp9" if codec == "vp9" else "libvpx"]
+    return []
+
+
 def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> Video:
     context = stream.codec_context
     # The alpha of VP8 and VP9 is a stream within the stream, which only this tag reveals.
     hidden_alpha = ("alpha_mode", "1") in ((key.lower(), tag) for key, tag in stream.metadata.items())
     length = container.duration / av.time_base if container.duration else 0.0
-    rate = Fraction(stream.average_rate or stream.guessed_rate or _DEFAULT_RATE)
-    frames = list(islice(container.decode(stream), _PROBE_FRAMES))
+    rate = _rate(stream)
+    frames = list(first_frames(container, stream))
     if not frames:
         raise InputError(f"{path}: no frame can be decoded")
-    first = frames[0]
+    first, description = frames[0], _describe_by_ffmpeg(path, stream.index)
+    if first.rotation % 90:
+        raise InputError(
+            f"{path}: is rotated by {first.rotation} degrees: only quarter turns are supported"
+        )
     layout = av.VideoFormat(first.format.name)
-    # Transparency in a GIF marks pixels that do not change; the decoder has combined its frames already.
-    shows_alpha = context.name != "gif" and any(part.is_alpha for part in layout.components)
+    color = _color(stream, first, description.chroma_location)
+    if color.matrix > _LAST_MATRIX and not layout.is_rgb:
+        name = _OTHER_MATRICES.get(color.matrix, f"{color.matrix} of ITU-T H.273")
+        raise InputError(
+            f"{path}: the color space {name} is not supported: convert the video to BT.2020"
+        )
+    shows_alpha = any(part.is_alpha for part in layout.components)
+    if context.name == "gif":  # where transparency may only mark pixels that do not change
+        shows_alpha = _shows_background(path)
     is_upright = first.rotation % 180 == 0
     aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+    size = Dimensions(*(first.width, first.height)[:: 1 if is_upright else -1])
+    base = Fraction(stream.time_base or Fraction(1, 1000))
+    start = stream.start_time
+    if start is None:
+        logged = description.first
+        start = round((logged.pts or 0) * logged.time_base / base) if logged else 0
     return Video(
         path=path,
         index=stream.index,
         codec=context.name,
-        size=Dimensions(*(first.width, first.height)[:: 1 if is_upright else -1]),
+        # PyAV ignores the cropping that the container asks for; ffmpeg applies it.
+        size=description.first.size if description.first else size,
         pixel_format=layout.name,
-        bits=8 if layout.has_palette else max(part.bits for part in layout.components),
+        bits=8 if layout.has_palette else max(8, *(part.bits for part in layout.components)),
         has_alpha=hidden_alpha or shows_alpha,
-        color=_color(path, stream, first),
+        color=color,
         sample_aspect=aspect if is_upright else 1 / aspect,
-        time_base=Fraction(stream.time_base or Fraction(1, 1000)),
-        start=stream.start_time if stream.start_time is not None else first.pts or 0,
+        time_base=base,
+        start=start,
         rate=rate,
         frames=stream.frames or (round(length * rate) or None),
         is_interlaced=any(frame.interlaced_frame for frame in frames),
-        others=tuple(s.index for s in container.streams if s.index != stream.index),
+        others=tuple(
+            s.index
+            for s in container.streams
+            if s.index != stream.index and not (s.type == "video" and is_avif(container))
+        ),
+        demuxer=container.format.name,
+        origin=_origin(container, start * base),
     )
 
 
-def _color(path: Path, stream: av.VideoStream, frame: av.VideoFrame) -> Color:
+def _shows_background(path: Path) -> bool:
+    """Return whether any frame of a GIF is transparent anywhere, after it is combined with others."""
+    with (
+        av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container,
+        suppress(av.FFmpegError),  # damage is reported when the frames are read
+    ):
+        for frame in container.decode(video=0):
+            if (frame.to_ndarray(format="bgra")[..., 3] < 255).any():
+                return True
+    return False
+
+
+def _rate(stream: av.VideoStream) -> Fraction:
+    """Return the average number of frames a second."""
+    average, base = stream.average_rate, stream.base_rate
+    if average and base and average > 2 * base:  # raw DV counts its frames in ticks
+        average = stream.guessed_rate or base
+    return Fraction(average or stream.guessed_rate or _DEFAULT_RATE)
+
+
+def _origin(container: InputContainer, start: Fraction) -> Fraction:
+    """Return when the first of all streams starts, in seconds."""
+    if container.start_time is None:
+        return max(start, Fraction(0))
+    earliest = Fraction(container.start_time, av.time_base)
+    starts = [
+        s.start_time * s.time_base for s in container.streams if s.start_time is not None and s.time_base
+    ]
+    # FFmpeg rounds it to microseconds.
+    origin = min((time for time in starts if abs(time - earliest) < _MICROSECOND), default=earliest)
+    # Encoders of sound may start before zero, and players know; recordings have no zero.
+    return origin if origin > 0 or container.format.name in RECORDINGS else Fraction(0)
+
+
+def first_frames(
+    container: InputContainer, stream: av.VideoStream, most: int = _PROBE_FRAMES
+) -> Iterator[av.VideoFrame]:
+    """Yield the first frames that can be decoded at the current position.
+
+    Raises:
+        ValueError: They are encrypted.
+    """
+    count = 0
+    for number, packet in enumerate(container.demux(stream)):
+        if not packet.size and packet.dts is not None:
+            continue  # repeats a frame
+        if packet.has_sidedata("encryption_info"):
+            raise ValueError("it is encrypted")
+        with suppress(av.error.InvalidDataError):  # a recording may begin between keyframes
+            for frame in packet.decode():
+                yield frame
+                count += 1
+                if count == most:
+                    return
+        if number > _PROBE_PACKETS and not count:
+            return
+
+
+class _Description(NamedTuple):
+    """What ffmpeg finds in a video."""
+
+    first: LoggedFrame | None
+    """The first frame as it is shown; None if there is none."""
+    chroma_location: str | None
+
+
+def _describe_by_ffmpeg(path: Path, index: int) -> _Description:
+    """Return what PyAV does not reveal about a video."""
+    _, _, stderr = ffmpeg.run(
+        ["-nostats", "-v", "verbose", *ffmpeg.source_arguments(path), "-map", f"0:{index}",
+         "-vf", FILTER, "-frames:v", "1", "-f", "null", "-"]
+    )  # fmt: skip
+    parser = LogParser()
+    first = next((frame for line in stderr.splitlines() if (frame := parser.parse(line))), None)
+    line = re.search(rf"Stream #0:{index}\b.*Video: (.*)", stderr)
+    found = (
+        re.search(r"\([^()]*\b(left|center|topleft|top|bottomleft|bottom)\)", line[1]) if line else None
+    )
+    return _Description(first, found[1] if found else None)
+
+
+def _color(stream: av.VideoStream, frame: av.VideoFrame, chroma_location: str | None) -> Color:
     context = stream.codec_context
     side_data = cast(Mapping[Type, SideData], frame.side_data)
     mastering = side_data.get(Type.MASTERING_DISPLAY_METADATA)
@@ -172,20 +335,10 @@ def _color(path: Path, stream: av.VideoStream, frame: av.VideoFrame) -> Color:
         transfer=int(frame.color_trc or context.color_trc or UNSPECIFIED),
         matrix=int(frame.colorspace or UNSPECIFIED),
         full_range=is_full.get(int(frame.color_range)),
-        chroma_location=_chroma_location(path, stream.index),
+        chroma_location=chroma_location,
         mastering_display=_mastering_display(bytes(mastering)) if mastering else None,
         content_light="{},{}".format(*struct.unpack_from("II", bytes(light))) if light else None,
     )
-
-
-def _chroma_location(path: Path, index: int) -> str | None:
-    """Return the chroma location from ffmpeg's description of the stream; PyAV does not expose it."""
-    _, _, stderr = ffmpeg.run(["-v", "verbose", *ffmpeg.source_arguments(path)])
-    line = re.search(rf"Stream #0:{index}\b.*Video: (.*)", stderr)
-    found = (
-        re.search(r"\([^()]*\b(left|center|topleft|top|bottomleft|bottom)\)", line[1]) if line else None
-    )
-    return found[1] if found else None
 
 
 def _mastering_display(data: bytes) -> str | None:

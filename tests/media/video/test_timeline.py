@@ -1,0 +1,74 @@
+"""Jumps in the timestamps of recordings."""
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import pytest
+
+from rgt_cli.media.video.decode import read_frames
+from rgt_cli.media.video.probe import probe
+from rgt_cli.media.video.timeline import find_jumps, without_jumps
+from tests.helpers.videos import SMALL, X264, ffmpeg
+
+MPEG2 = ("-c:v", "mpeg2video", "-g", "10", "-bf", "2")
+
+
+def record(path: Path, start: float, codec: tuple[str, ...], duration: float = 2) -> bytes:
+    """Write a recording with sound that starts at a time in seconds, and return it."""
+    ffmpeg(
+        "-f", "lavfi", "-i", SMALL, "-f", "lavfi", "-i", "sine=duration=2", *codec, "-c:a", "mp2",
+        "-t", f"{duration:g}", "-output_ts_offset", f"{start:g}", path,
+    )  # fmt: skip
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "starts", "jumps"),
+    [("ts", X264, (60, 0), [-62]), ("ts", X264, (0, 60), [58]), ("ts", X264, (0, 1.7), [-0.3]),
+     ("ts", X264, (0, 2), []), ("ts", X264, (0, 6), []), ("ts", MPEG2, (5, 3000, 5), [2993, -2997]),
+     ("mpg", MPEG2, (60, 0), [-62]), ("ts", X264, (95440,), [])],
+)  # fmt: skip
+def test_jumps_are_closed(
+    tmp_path: Path, suffix: str, codec: tuple[str, ...], starts: tuple[float, ...], jumps: list[float]
+) -> None:
+    path, messages = tmp_path / f"in.{suffix}", list[str]()
+    parts = [record(tmp_path / f"{at}.{suffix}", start, codec) for at, start in enumerate(starts)]
+    path.write_bytes(b"".join(parts))
+    video = probe(path)
+    assert [float(jump) for jump in find_jumps(video)] == pytest.approx(jumps, abs=0.6)
+    with without_jumps(video, tmp_path, messages.append) as continuous:
+        assert (continuous is video) == (not jumps)
+        times = [frame.time * video.time_base for frame in read_frames(continuous)]
+        ends = [
+            max(packet.pts * packet.time_base for packet in packets if packet.pts is not None)
+            for packets in packets_of(continuous.path).values()
+        ]
+    assert len(messages) == bool(jumps)
+    assert len(times) == 50 * len(starts)
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    # Times that the container does not store are guessed where two recordings meet.
+    assert sum(abs(step - Fraction(1, 25)) > Fraction(1, 1000) for step in steps) <= 3 * (
+        len(starts) - 1
+    )
+    if jumps:
+        assert times[-1] - times[0] == pytest.approx(2 * len(starts), abs=0.5)
+    assert max(ends) - min(ends) < 0.2  # picture and sound end together
+    assert not list(tmp_path.glob("source.*"))
+
+
+def packets_of(path: Path) -> dict[int, list[av.Packet]]:  # type: ignore[type-arg]
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux() if packet.size]
+    return {
+        index: [p for p in packets if p.stream_index == index]
+        for index in {p.stream_index for p in packets}
+    }
+
+
+def test_gaps_of_other_containers_are_parts_of_the_video(tmp_path: Path) -> None:
+    path = tmp_path / "in.mkv"
+    slides = "testsrc2=size=64x48:rate=1/60:duration=180"
+    ffmpeg("-f", "lavfi", "-i", slides, *X264, "-r", "1/60", path)
+    assert find_jumps(probe(path)) == []

@@ -82,7 +82,7 @@ class Trial:
             except OutputError as error:
                 reason = str(error).partition("cannot be written: ")[2] or str(error)
                 raise UsageError(f"the encoder rejects its options: {reason}") from error
-            yield cls(video, Segment(path, times), replace(output, limit=limit))
+            yield cls(video, Segment(path, times), replace(output, ends_early=True, limit=limit))
 
     def check_video(self) -> None:
         """Check that the container accepts the encoded frames, and all of them.

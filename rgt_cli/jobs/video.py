@@ -88,8 +88,9 @@ class _VideoMaker:
                     self._use(video)
                     self._write_segments(store)
                     self._require_frames()
-                    video = replace(video, end=self._end())
-                    assemble(video, store.segments, target, plan.output, plan.streams, self.plan.span)
+                    video = replace(self.plan.video, end=self._end())
+                    output = replace(plan.output, ends_early=self.reader.damage is not None)
+                    assemble(video, store.segments, target, output, plan.streams, self.plan.span)
             except (InputError, UsageError):
                 store.remove()  # another run would fail in the same way
                 raise
@@ -105,6 +106,7 @@ class _VideoMaker:
     def _use(self, video: Video) -> None:
         """Read the frames from a video that differs from the input in its times."""
         if video is not self.plan.video:
+            video = replace(video, sample_aspect=self.plan.video.sample_aspect)
             span = span_of(video, self.context.options.video)
             self.plan = replace(self.plan, video=video, span=span, frames=video.frames)
             self.reader = FrameReader(video, span, ReadReport(self._warn), self.plan.apart)

@@ -51,6 +51,14 @@ class OutOfMemoryError(RGTError):
     exit_code = ExitCode.OUT_OF_MEMORY
 
 
+class WorkerError(RGTError):
+    """A worker died while it did a job, as often as the job is tried."""
+
+
+class NoWorkersError(RGTError):
+    """No worker is left, or can take part, to do the jobs of a run."""
+
+
 class OutputError(RGTError):
     """An output cannot be written."""
 

@@ -686,7 +686,8 @@ def test_numbered_images_in_hdr_return(tmp_path: Path) -> None:
     upscale_video(job, context)
     given, made = facts(source), facts(back)
     assert made.color_tags == given.color_tags
-    assert (made.aspect, len(made.times)) == (given.aspect, 5)
+    assert abs(made.aspect / given.aspect - 1) < Fraction(1, 1000)  # in MKV, a ratio of whole pixels
+    assert len(made.times) == 5
     difference = planes(source, "yuv420p10le").astype(int) - planes(back, "yuv420p10le")
     assert np.abs(difference).mean() < 12
 

@@ -83,7 +83,10 @@ class Trial:
             except OutputError as error:
                 reason = str(error).partition("cannot be written: ")[2] or str(error)
                 raise UsageError(f"the encoder rejects its options: {reason}") from error
-            yield cls(video, Segment(path, times), replace(output, limit=limit))
+            video = replace(video, end=times[-1] + step)  # earlier than the input ends
+            yield cls(
+                replace(video, end=times[-1] + step), Segment(path, times), replace(output, limit=limit)
+            )
 
     def check_video(self) -> None:
         """Check that the container accepts the encoded frames, and all of them.

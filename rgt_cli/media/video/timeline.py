@@ -114,6 +114,7 @@ def _at(path: Path, video: Video) -> Video:
         demuxer=copy.demuxer,
         time_base=copy.time_base,
         start=copy.start,
+        first=copy.first,
         origin=copy.origin,
         frames=copy.frames,
     )

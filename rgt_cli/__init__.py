@@ -16,6 +16,7 @@ from rgt_cli.errors import (
     OutputError,
     RGTError,
     UsageError,
+    WorkerError,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "RGTError",
     "Upscaler",
     "UsageError",
+    "WorkerError",
     "__version__",
     "upscale_file",
     "upscale_folder",

@@ -51,6 +51,10 @@ class OutOfMemoryError(RGTError):
     exit_code = ExitCode.OUT_OF_MEMORY
 
 
+class WorkerError(RGTError):
+    """Workers died while they did a job, as often as it is tried, or none is left."""
+
+
 class OutputError(RGTError):
     """An output cannot be written."""
 

@@ -161,12 +161,19 @@ def partial_path(folder: Path) -> Path:
     return folder / PARTIAL.format(secrets.token_hex(4))
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove the unfinished files that dead processes left in `folder`; keep those of living ones."""
+def find_partials(folder: Path) -> Iterator[Path]:
+    """Yield the unfinished files that dead processes left in `folder`, but not those of living ones."""
     for path in folder.glob(PARTIAL.format("?" * 8)):
         with suppress(OSError), path.open("rb") as file:
             if _lock(file, wait=False):
-                path.unlink()
+                yield path
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove the unfinished files that dead processes left in `folder`."""
+    for path in find_partials(folder):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _create(path: Path) -> BinaryIO:

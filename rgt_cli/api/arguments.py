@@ -68,6 +68,8 @@ class FileArguments(ModelArguments, total=False):
     deinterlace: bool
     fields: bool
     inverse_telecine: bool
+    square_pixels: bool
+    maps: str | Sequence[str]
     fps: float | str | None
     start: float | str | None
     end: float | str | None
@@ -198,8 +200,8 @@ def _parse_format(value: Any) -> str:
     return format_named(_parse_text(value)).name
 
 
-def _parse_patterns(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(_parse_text(pattern) for pattern in value)
+def _parse_texts(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(_parse_text(text) for text in value)
 
 
 def _whole(least: int, most: int | None = None) -> Callable[[Any], int]:
@@ -240,11 +242,13 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "start": values.parse_time,
     "end": values.parse_time,
     "segment_seconds": functools.partial(values.parse_number, least=0.1),
-    "include": _parse_patterns,
-    "exclude": _parse_patterns,
+    "include": _parse_texts,
+    "exclude": _parse_texts,
+    "maps": _parse_texts,
     **dict.fromkeys(
         ("self_ensemble", "strip", "strip_gps", "keep_times", "overwrite", "skip_existing", "update",
-         "lossless", "deinterlace", "fields", "inverse_telecine", "recursive", "fail_fast"),
+         "lossless", "deinterlace", "fields", "inverse_telecine", "square_pixels", "recursive",
+         "fail_fast"),
         _parse_flag,
     ),
 }  # fmt: skip

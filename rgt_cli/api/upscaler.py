@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import nullcontext
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -13,8 +13,7 @@ from PIL import Image
 
 from rgt_cli.api.arguments import ModelArguments, PathLike, model_options, parse, size_of
 from rgt_cli.api.images import InputImage, named, open_image
-from rgt_cli.checkpoints.catalogue import available_scales
-from rgt_cli.jobs.automatic import CLEAN, COMPRESSED, AutomaticModels
+from rgt_cli.jobs.models import ModelLoader
 from rgt_cli.size import Dimensions, Size
 
 if TYPE_CHECKING:  # importing the API must not wait for torch
@@ -22,7 +21,6 @@ if TYPE_CHECKING:  # importing the API must not wait for torch
 
     from rgt_cli.checkpoints import DownloadProgress
     from rgt_cli.inference import MultiPassUpscaler
-    from rgt_cli.inference import Upscaler as NetworkUpscaler
     from rgt_cli.inference.device import Precision
     from rgt_cli.inference.tiling import ProgressCallback
 
@@ -97,15 +95,8 @@ class Upscaler:
         self._requested = size_of(parsed)
         if self._requested is None and self._network is None:
             self._requested = self.options.default_size
-        self.chooser: AutomaticModels | None = None
-        """Chooses the model of each image; None if one model does all of them."""
         self._resolve_device()
-        if self._network is None and self.options.model == CLEAN:
-            models = {name: self._upscaler_of(name, preload=False) for name in (CLEAN, COMPRESSED)}
-            self.chooser = AutomaticModels(models)
-            self.network_upscaler = models[CLEAN]
-        else:
-            self.network_upscaler = self._upscaler_of(self.options.model)
+        self.network_upscaler, self.chooser = self._loader().load()
         self.name = self.network_upscaler.name or self.options.model
         """The names of the models, as far as they are known before an image is."""
 
@@ -118,20 +109,15 @@ class Upscaler:
         self.precision = precision_name(resolve_precision(self.options.precision, device))
         """The precision of matrix products: "fp32", "fp16" or "bf16"."""
 
-    def _upscaler_of(self, model: str, *, preload: bool = True) -> MultiPassUpscaler:
-        from rgt_cli.inference import MultiPassUpscaler
-
-        options = replace(self.options, model=model)
-
-        def load(scale: int | None) -> NetworkUpscaler:
-            loaded = options.load(scale, self._progress, self._network)
-            for note in loaded.notes:
-                logger.warning("%s", note)
-            return loaded
-
-        native = available_scales(model) if self._network is None else []
-        by_network = self.alpha == "network"
-        return MultiPassUpscaler(self._requested, load, native, by_network, preload=preload)
+    def _loader(self) -> ModelLoader:
+        return ModelLoader(
+            options=self.options,
+            size=self._requested,
+            alpha_by_network=self.alpha == "network",
+            note=lambda note: logger.warning("%s", note),
+            network=self._network,
+            downloads=lambda: nullcontext(self._progress),
+        )
 
     @property
     def size(self) -> Size:

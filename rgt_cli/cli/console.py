@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich import filesize
 from rich.console import Console as RichConsole
@@ -16,10 +16,24 @@ from rgt_cli.cli import tables
 
 if TYPE_CHECKING:  # `rgt --help` must not wait for what jobs need
     from rgt_cli.jobs import Job
+    from rgt_cli.jobs.job import WorkerActivity
     from rgt_cli.jobs.workload import Workload
 
-Update = Callable[[str, float, float | None], None]
-"""Called with (title, done, total or None where it is unknown)."""
+
+class Update(Protocol):
+    """Shows the progress of one of several tasks."""
+
+    def __call__(self, title: str, done: float, total: float | None, pace: str | None = None) -> None:
+        """Show that so much of a task is done.
+
+        Args:
+            title: The task.
+            done: What is done, in any unit.
+            total: What there is to do; None if it is unknown.
+            pace: Progress and speed, in words; None for those of the bar.
+        """
+
+
 Pace = Callable[[float, float | None, float], str]
 """(done, total, units per second) -> progress and speed, in words."""
 
@@ -110,13 +124,13 @@ class Console:
             yield update
 
     @contextmanager
-    def _bar(self, pace: Pace) -> Iterator[Update]:
+    def _bar(self, bar_pace: Pace) -> Iterator[Update]:
         """Draw a bar until the block ends; without a terminal, print lines instead."""
         if self.quiet:
-            yield lambda title, done, total: None
+            yield lambda title, done, total, pace=None: None
             return
         if not self._rich.is_terminal:
-            yield _PlainProgress(self, pace)
+            yield _PlainProgress(self, bar_pace)
             return
         from rich import progress
 
@@ -131,15 +145,14 @@ class Console:
         ) as bar:
             tasks: dict[str, tuple[progress.TaskID, _Speed]] = {}
 
-            def update(title: str, done: float, total: float | None) -> None:
+            def update(title: str, done: float, total: float | None, pace: str | None = None) -> None:
                 title = printable(title)
                 if title not in tasks:  # what is done already, in an earlier run, is no speed
                     task = bar.add_task(title, total=total, completed=done, pace="")  # type: ignore[arg-type]
                     tasks[title] = task, _Speed(done)
                 task, speed = tasks[title]
-                description, progress_text = _fitted(
-                    title, pace(done, total, speed.at(done)), self._rich.width
-                )
+                words = bar_pace(done, total, speed.at(done)) if pace is None else printable(pace)
+                description, progress_text = _fitted(title, words, self._rich.width)
                 bar.update(
                     task, completed=done, total=total, description=description, pace=progress_text
                 )
@@ -158,6 +171,8 @@ class JobProgress:
         self._unit = "tiles"
         self._current = ""
         self._is_computing = False
+        self._parts: dict[Job, float] = {}
+        """How much of each job in hand is done, from 0 to 1."""
 
     def read(self, job: Job, done: int, total: int) -> None:
         """Show that so many frames or pages of an input are decoded, unless another one is computed."""
@@ -166,7 +181,7 @@ class JobProgress:
             self.update(f"reading {job.name}", done, total)
         elif not self._is_computing:
             self._current = f", reading {printable(job.name)} {done}/{total}"
-            self.update("files", self.work, self.workload.total)
+            self._show()
 
     def part(self, job: Job, done: int, total: int) -> None:
         """Show that so many tiles or frames of the current job are done."""
@@ -176,15 +191,29 @@ class JobProgress:
             self.update(job.name, done, total)
             return
         self._current = f", {printable(job.name)}" + (f" {done}/{total}" if total > 1 else "")
-        share = done / total if total else 0
-        self.update("files", self.work + share * self.workload.of(job), self.workload.total)
+        self._parts[job] = done / total if total else 0
+        self._show()
 
     def finished(self, job: Job) -> None:
         """Show that a job is done."""
         self.done += 1
         self.work += self.workload.of(job)
+        self._parts.pop(job, None)
         if self.total > 1:
-            self.update("files", self.work, self.workload.total)
+            self._show()
+
+    def worker(self, activity: WorkerActivity) -> None:
+        """Show what a worker does."""
+        job, busy = activity.job, f"busy {activity.busy:.0%}"
+        if job is None:
+            self.update(activity.worker, 0, 1, f"waiting, {busy}")
+        else:
+            words = f"{job.name} {activity.done}/{activity.total}, {busy}"
+            self.update(activity.worker, activity.done, activity.total, words)
+
+    def _show(self) -> None:
+        parts = sum(share * self.workload.of(job) for job, share in self._parts.items())
+        self.update("files", self.work + parts, self.workload.total)
 
     def pace(self, done: float, total: float | None, speed: float) -> str:
         """Return progress and speed, in words."""
@@ -214,7 +243,9 @@ class _PlainProgress:
         self.speed: _Speed | None = None
         self.first = 0.0
 
-    def __call__(self, title: str, done: float, total: float | None) -> None:
+    def __call__(self, title: str, done: float, total: float | None, pace: str | None = None) -> None:
+        if pace is not None:  # of one of several tasks
+            return
         now = time.monotonic()
         if done == 0 or done == total:
             return

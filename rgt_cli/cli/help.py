@@ -12,7 +12,17 @@ import click
 from rgt_cli.cli.command import Command, common
 from rgt_cli.errors import UsageError
 
-TOPICS = ("images", "videos", "folders", "models", "performance", "evaluate", "python", "reference")
+TOPICS = (
+    "images",
+    "videos",
+    "folders",
+    "models",
+    "performance",
+    "clusters",
+    "evaluate",
+    "python",
+    "reference",
+)
 """The pages of the manual, `rgt_cli/docs/TOPIC.md`, in the order of the list."""
 
 _MAX_WIDTH = 100

@@ -20,6 +20,7 @@ COMMANDS = {
     "upscale": "Upscale images and videos.",
     "models": "List, describe, download, verify, remove and convert models.",
     "evaluate": "Measure PSNR and SSIM of models on benchmark datasets.",
+    "clean": "Remove what interrupted runs have left.",
     "bench": "Measure the speed and memory use of a model on this machine.",
     "help": "Show the manual, topic by topic.",
 }

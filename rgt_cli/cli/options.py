@@ -27,6 +27,11 @@ device = option(
     "--device", default="auto", show_default=True, metavar="NAME",
     help="auto, cuda, cuda:N, mps or cpu; auto prefers a GPU.",
 )  # fmt: skip
+devices = option(
+    "--device", default="auto", show_default=True, metavar="NAME",
+    help="auto, cuda, cuda:N, mps or cpu; auto prefers a GPU. all, or several like cuda:0,cuda:1, "
+    "start a worker on each.",
+)  # fmt: skip
 precision = option(
     "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto",
     show_default=True, metavar="NAME",

@@ -145,6 +145,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 4),
         "peak_memory": outcome.peak_memory,
         "model": outcome.model or None,
+        "worker": outcome.worker or None,
         "warnings": list(outcome.warnings),
         "error": error_text(outcome) if outcome.error else None,
     }

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rgt_cli.checkpoints.catalogue import available_scales
 from rgt_cli.cli import options, upscale_options
 from rgt_cli.cli.command import Command, common
 from rgt_cli.cli.console import Console
@@ -32,6 +31,7 @@ from rgt_cli.jobs import (
     JobOptions,
     Journal,
     ModelOptions,
+    Outcome,
     OutputOptions,
     RunContext,
     VideoOptions,
@@ -43,7 +43,9 @@ from rgt_cli.jobs import (
     run_jobs,
     watch_jobs,
 )
-from rgt_cli.jobs.automatic import CLEAN, COMPRESSED, AutomaticModels
+from rgt_cli.jobs.automatic import AutomaticModels
+from rgt_cli.jobs.devices import Devices
+from rgt_cli.jobs.models import ModelLoader
 from rgt_cli.jobs.plan import check_image_options, check_output_folder, images_of_one_video
 from rgt_cli.jobs.resume import Partition, remove_remains
 from rgt_cli.jobs.sources import is_pattern
@@ -51,7 +53,11 @@ from rgt_cli.jobs.workload import Workload
 from rgt_cli.size import Size
 
 if TYPE_CHECKING:
-    from rgt_cli.inference import MultiPassUpscaler, Upscaler
+    from rgt_cli.inference import MultiPassUpscaler
+
+
+RunJobs = Callable[[list[Job], RunContext], Iterator[Outcome]]
+"""Does jobs, and yields the outcome of each as soon as it is known."""
 
 
 @click.command(cls=Command)
@@ -61,7 +67,7 @@ if TYPE_CHECKING:
 @upscale_options.existing_group
 @upscale_options.size_group
 @options.model_group(
-    options.model, options.self_ensemble, options.device, options.precision, options.tile,
+    options.model, options.self_ensemble, options.devices, options.precision, options.tile,
     options.overlap, options.batch_size, options.memory, options.threads,
 )  # fmt: skip
 @upscale_options.image_group
@@ -101,6 +107,7 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
         raise NoInputError("no input files given: `rgt upscale --help` shows examples")
     if len(sources) == 2 and output.target is None and sources[0].exists():
         _reject_second_name(sources[1])
+    devices = run.devices(model.device)
     command = _Command(
         console=console,
         inputs=inputs,
@@ -108,8 +115,9 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
             image=image, video=video, output=output, existing=existing, max_pixels=inputs.max_pixels
         ),
         size=size or model.default_size,
-        model=model,
+        model=dataclasses.replace(model, device="cpu") if devices else model,
         run=run,
+        devices=devices,
     )
     if len(sources) == 1 and (images := images_of_one_video(sources[0], output)):
         return command.upscale_one(Files(images[0], output.target, str(sources[0])), images)
@@ -142,6 +150,8 @@ class _Command:
     """None is the factor of the model, which only its file tells."""
     model: ModelOptions
     run: RunOptions
+    devices: Devices | None
+    """Where workers should run; None to compute in this process."""
 
     def upscale_one(self, files: Files, images: tuple[Path, ...] = ()) -> int:
         """Upscale one named file, or numbered images that become one video, without a journal."""
@@ -211,43 +221,33 @@ class _Command:
 
     def _load_upscalers(self) -> tuple[MultiPassUpscaler, AutomaticModels | None]:
         """Return the upscaler of the model, and what chooses another one for some inputs."""
-        if self.model.model != CLEAN:
-            return self._load_upscaler(self.model.model), None
-
-        def load(name: str) -> MultiPassUpscaler:
-            return self._load_upscaler(name, lambda: chooser.examples[name])
-
-        chooser = AutomaticModels({name: load(name) for name in (CLEAN, COMPRESSED)})
-        return chooser.upscalers[CLEAN], chooser
-
-    def _load_upscaler(self, model: str, example: Callable[[], str] | None = None) -> MultiPassUpscaler:
-        """Return the upscaler of a model.
-
-        Args:
-            model: Its name.
-            example: Returns the input that it was chosen for; None if it was requested.
-        """
-        from rgt_cli.inference import MultiPassUpscaler
-
-        announced = set[str]()
-
-        def load(scale: int | None) -> Upscaler:
-            with self.console.downloads() as progress:
-                upscaler = dataclasses.replace(self.model, model=model).load(scale, progress)
-            for note in upscaler.notes:
-                self.console.warn(note)
-            if example and upscaler.name not in announced:
-                announced.add(upscaler.name)
-                self.console.info(f"using the model {upscaler.name} for {example()}")
-            return upscaler
-
-        by_network = self.options.image.alpha == "network"
-        upscaler = MultiPassUpscaler(
-            self.size, load, available_scales(model), by_network, preload=not example
+        loader = ModelLoader(
+            options=self.model,
+            size=self.size,
+            alpha_by_network=self.options.image.alpha == "network",
+            note=self.console.warn,
+            chosen=lambda model, file: self.console.info(f"using the model {model} for {file}"),
+            downloads=self.console.downloads,
         )
+        upscaler, chooser = loader.load()
         if upscaler.size.scale:
             _warn_multi_pass(self.console, upscaler, upscaler.size.scale)
-        return upscaler
+        return upscaler, chooser
+
+    @contextmanager
+    def _run_jobs(self) -> Iterator[RunJobs]:
+        """Yield what runs jobs: on the device of this process, or on workers."""
+        if self.devices is None:
+            yield run_jobs
+            return
+        from rgt_cli.jobs.cluster import Workers
+        from rgt_cli.jobs.worker import WorkerSpec
+
+        spec = WorkerSpec(model=self.model, size=self.size, options=self.options)
+        with Workers.on(self.devices, spec) as workers:
+            if self._previews:
+                self.console.info(f"workers: {', '.join(workers.names)}")
+            yield workers.run_jobs
 
     @contextmanager
     def _session(
@@ -258,8 +258,12 @@ class _Command:
         *,
         graceful: bool = True,
     ) -> Iterator[_Session]:
-        with graceful_shutdown(self.console) if graceful else nullcontext(Stop()) as stop:
+        with (
+            self._run_jobs() as run_jobs,
+            graceful_shutdown(self.console) if graceful else nullcontext(Stop()) as stop,
+        ):
             yield _Session(
+                run_jobs=run_jobs,
                 console=self.console,
                 run_options=self.run,
                 report=RunReport(self.run.print_events),
@@ -284,6 +288,7 @@ class _Session:
     chooser: AutomaticModels | None
     """Chooses another upscaler for some inputs."""
     journal: Journal | None
+    run_jobs: RunJobs
 
     def preview(self, found: Partition) -> int:
         """Print what would be done, or write sample frames, and return the exit code."""
@@ -324,8 +329,10 @@ class _Session:
                 progress.part(job, done, total)
                 self.report.progress(job, done, total)
 
-            context = dataclasses.replace(self._context(on_progress), on_read=progress.read)
-            for outcome in run_jobs(jobs, context):
+            context = dataclasses.replace(
+                self._context(on_progress), on_read=progress.read, on_worker=progress.worker
+            )
+            for outcome in self.run_jobs(jobs, context):
                 self.report.add(outcome)
                 progress.finished(outcome.job)
                 for warning in () if outcome.job.is_video else outcome.warnings:

@@ -20,6 +20,7 @@ from rgt_cli.cli.param_types import (
     ScaleType,
     TimeType,
 )
+from rgt_cli.jobs.devices import Devices, parse_devices
 from rgt_cli.jobs.options import (
     DEFAULT_NAME,
     Existing,
@@ -70,6 +71,18 @@ class RunOptions:
     report: Path | None
     """The file for the report."""
     print_events: bool
+    cluster: str | None
+    """The address of a Ray cluster."""
+    workers: int | None
+    """Number of CPU workers in the cluster."""
+
+    def devices(self, device: str) -> Devices | None:
+        """Return where workers should run, given --device; None to compute in this process.
+
+        Raises:
+            UsageError: As `parse_devices`.
+        """
+        return parse_devices(device, self.cluster, self.workers)
 
 
 def _existing(**flags: bool) -> Existing:
@@ -209,7 +222,7 @@ video_group = group(
     ),
     option(
         "--map", "maps", multiple=True, metavar="SELECTION",
-        help="Copy only these other streams, selected as by ffmpeg's -map: 0:a:0 or -0:s. Repeatable.",
+        help="Copy only these other streams, in the notation of ffmpeg, like 0:a:0. Repeatable.",
     ),
     option(
         "--square-pixels", is_flag=True,
@@ -248,6 +261,14 @@ run_group = group(
     option(
         "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
         help="Write the outcome of every file to FILE, as JSON.",
+    ),
+    option(
+        "--cluster", envvar="RAY_ADDRESS", metavar="ADDRESS",
+        help="Compute on a Ray cluster: auto for the one of this machine, or HOST:PORT.",
+    ),
+    option(
+        "--workers", type=click.IntRange(min=1), metavar="N",
+        help="Use N workers on the processors of the cluster, not one on each GPU.",
     ),
     option(
         "--json", "print_events", is_flag=True, help="Print events on stdout, one JSON object per line."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -90,8 +90,25 @@ class Outcome:
     """What was lost or changed, although the output was written."""
     model: str = ""
     """The names of the models that computed it."""
+    worker: str = ""
+    """The machine and device that computed it; empty if it was computed by this process."""
     skipped: str = ""
     """Why an output that existed was left as it was; empty if the job was done, or failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerActivity:
+    """What one of several workers does."""
+
+    worker: str
+    """Its machine and device."""
+    job: Job | None
+    """The job in hand; None if it waits."""
+    done: int
+    """Tiles or frames of the job that are done."""
+    total: int
+    busy: float
+    """The share of its time that it spent computing, 0..1."""
 
 
 class Stopped(Exception):  # noqa: N818 - a signal, not an error
@@ -129,8 +146,12 @@ class RunContext:
     """Set when the run should stop after the current image or segment."""
     warn: Callable[[str], None]
     """Called with each warning as soon as it is known."""
+    device: AbstractContextManager[object] = field(default_factory=nullcontext)
+    """Entered while the network computes, where several runs share a device."""
     on_read: Callable[[Job, int, int], None] = lambda job, done, total: None
     """Called with (job, frames or pages decoded, total) while an input of several is read."""
+    on_worker: Callable[[WorkerActivity], None] = lambda activity: None
+    """Called about every second for each worker, where there are several."""
     chooser: ModelChooser | None = None
     """Chooses the upscaler of each job; None if `upscaler` does all of them."""
 

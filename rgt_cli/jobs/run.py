@@ -174,16 +174,22 @@ def _results(
         jobs = [pending.job for pending in group]
         inputs = [images for pending in group if (images := pending.images)]
         try:
-            yield from zip(group, image.compute_batch(jobs, inputs, group[0].context), strict=True)
+            with context.device:
+                batch = image.compute_batch(jobs, inputs, group[0].context)
+            yield from zip(group, batch, strict=True)
             return
         except RGTError as error:  # of one of them; computed one by one, the others succeed
             logger.info("a batch of %d images failed, trying each one: %s", len(group), error)
     for pending in group:
         try:
-            if images := pending.reading.result():
-                yield pending, image.compute(pending.job, images, pending.context)
-            else:
-                yield pending, process(pending.job, context)
+            images = pending.reading.result()
+            with context.device:
+                result = (
+                    image.compute(pending.job, images, pending.context)
+                    if images
+                    else process(pending.job, context)
+                )
+            yield pending, result
         except RGTError as error:
             yield pending, Outcome(job=pending.job, error=error)
 

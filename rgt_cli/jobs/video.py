@@ -88,8 +88,9 @@ class _VideoMaker:
                     self._use(video)
                     self._write_segments(store)
                     self._require_frames()
-                    video = replace(video, end=self._end())
-                    assemble(video, store.segments, target, plan.output, plan.streams, self.plan.span)
+                    video = replace(self.plan.video, end=self._end())
+                    output = replace(plan.output, ends_early=self.reader.damage is not None)
+                    assemble(video, store.segments, target, output, plan.streams, self.plan.span)
             except (InputError, UsageError):
                 store.remove()  # another run would fail in the same way
                 raise

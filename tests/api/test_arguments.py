@@ -12,6 +12,7 @@ from rgt_cli.jobs import ImageOptions, ModelOptions, VideoOptions
 ELSEWHERE = {"target": "an argument of its own", "from_file": "a list", "null": "a list"}
 """Options that the functions of the API have in another form."""
 OF_THE_TERMINAL = {"dry_run", "preview", "watch", "report", "print_events", "debug", "verbose", "quiet"}
+OF_WORKERS = {"cluster", "workers"}
 OF_FOLDERS = {"recursive", "include", "exclude", "fail_fast"}
 
 
@@ -20,6 +21,7 @@ def test_every_option_of_the_command_is_an_argument() -> None:
         {option.name for option in upscale.params if isinstance(option, click.Option)}
         - ELSEWHERE.keys()
         - OF_THE_TERMINAL
+        - OF_WORKERS
     )
     assert FolderArguments.__annotations__.keys() == named
     assert FileArguments.__annotations__.keys() == named - OF_FOLDERS

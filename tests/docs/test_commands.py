@@ -59,6 +59,12 @@ SIZES: dict[str, dict[str, tuple[int, int] | None]] = {
         "run.json": None,
     },
     "rgt upscale photos -r -o out --dry-run": {},
+    "rgt upscale photos -r -s 2 -o out --device cpu,cpu": {
+        "out/portrait_x2.jpg": (80, 60),
+        "out/2024/cat_x2.webp": (80, 60),
+    },
+    "rgt upscale photos -r -s 2 -o out --device cpu,cpu --dry-run": {},
+    "rgt clean --dry-run": {},
     "rgt models": {},
     "rgt models download general texture": {},
     "rgt models info photo": {},

@@ -339,6 +339,8 @@ def test_truncated_video_yields_what_it_contains(tmp_path: Path) -> None:
     assert "damaged" in str(outcome.error)
     assert 5 < outcome.frames < 50
     assert facts(target).times == facts(whole).times[: outcome.frames]
+    with av.open(str(target)) as container:  # although the input states its full length
+        assert (container.duration or 0) / av.time_base < 0.04 * outcome.frames + 0.1
 
 
 @pytest.mark.parametrize(
@@ -686,7 +688,8 @@ def test_numbered_images_in_hdr_return(tmp_path: Path) -> None:
     upscale_video(job, context)
     given, made = facts(source), facts(back)
     assert made.color_tags == given.color_tags
-    assert (made.aspect, len(made.times)) == (given.aspect, 5)
+    assert abs(made.aspect / given.aspect - 1) < Fraction(1, 1000)  # in MKV, a ratio of whole pixels
+    assert len(made.times) == 5
     difference = planes(source, "yuv420p10le").astype(int) - planes(back, "yuv420p10le")
     assert np.abs(difference).mean() < 12
 

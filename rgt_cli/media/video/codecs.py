@@ -34,8 +34,8 @@ class Codec:
     """Whether it stores every sample exactly, whatever its options are."""
     has_full_range: bool = True
     """Whether its streams or their containers can tell full range from limited range."""
-    alpha_formats: tuple[str, ...] = ()
-    """The only pixel formats in which it encodes transparency; empty if it lists them itself."""
+    alpha_formats: tuple[str, ...] | None = None
+    """The pixel formats in which it encodes transparency; None if these are all that it lists."""
 
 
 def _nvenc(encoder: str, worst: float, default: float) -> Codec:
@@ -55,7 +55,12 @@ CODECS = {
         encoder="libx264", quality="-crf", quality_range=(0, 51), default=16, preset="-preset"
     ),
     "x265": Codec(
-        encoder="libx265", quality="-crf", quality_range=(0, 51), default=18, preset="-preset"
+        encoder="libx265",
+        quality="-crf",
+        quality_range=(0, 51),
+        default=18,
+        preset="-preset",
+        alpha_formats=(),  # decoders ignore its layer of transparency, or report damage
     ),
     "av1": Codec(
         encoder="libsvtav1", quality="-crf", quality_range=(0, 63), default=22, preset="-preset"

@@ -39,11 +39,16 @@ def pixel_format_for(video: Video, codec: Codec, encoding: VideoEncoding) -> str
     """Return the requested pixel format, or the one of the encoder that preserves the most of a video.
 
     Raises:
-        UsageError: There is no such encoder or pixel format.
+        UsageError: There is no such encoder or pixel format, or the encoder does not support it.
     """
     if encoding.pix_fmt:
         if not _is_usable(encoding.pix_fmt):
             raise UsageError(f"--pix-fmt {encoding.pix_fmt}: ffmpeg has no such pixel format")
+        # ffmpeg would convert to another one without a word.
+        listed = ("pal8",) if codec.encoder == "gif" else ffmpeg.pixel_formats(codec.encoder)
+        if listed and encoding.pix_fmt not in listed:
+            names = ", ".join(name for name in listed if _is_candidate(codec, name))
+            raise UsageError(f"--pix-fmt {encoding.pix_fmt}: {codec.encoder} supports {names}")
         return encoding.pix_fmt
     own = av.VideoFormat(video.pixel_format)
     if codec.encoder == "gif":
@@ -71,7 +76,7 @@ def _loss(video: Video, codec: Codec, name: str) -> float:
 
 
 def _is_candidate(codec: Codec, name: str) -> bool:
-    refused = codec.alpha_formats and name not in codec.alpha_formats
+    refused = codec.alpha_formats is not None and name not in codec.alpha_formats
     return _is_usable(name) and not (refused and supports_alpha(name))
 
 

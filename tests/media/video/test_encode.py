@@ -33,7 +33,8 @@ MKV = Container(name="mkv", suffixes=(".mkv",), muxer="matroska")
      ("x264", "rgb24", 8, False, "yuv420p"), ("ffv1", "gbrp10le", 10, False, "gbrp10le"),
      ("vp9", "yuva420p", 8, True, "yuva420p"), ("prores", "yuva444p12le", 12, True, "yuva444p12le"),
      ("vp9", "yuva444p12le", 12, True, "yuva420p"), ("x264", "pal8", 8, False, "yuv420p"),
-     ("x264", "bgra", 8, False, "yuv420p"), ("ffv1", "pal8", 8, False, "bgr0"),
+     ("x265", "yuva444p12le", 12, True, "yuv444p12le"), ("x264", "bgra", 8, False, "yuv420p"),
+     ("ffv1", "pal8", 8, False, "bgr0"),
      ("gif", "yuv420p", 8, False, "pal8"), ("av1", "yuv444p", 8, False, "yuv420p")],
 )  # fmt: skip
 def test_pixel_format_preserves_the_most(
@@ -55,6 +56,9 @@ def test_requested_pixel_format(caplog: pytest.LogCaptureFixture) -> None:
     for name in ("yuv420p99", "nonsense"):
         with pytest.raises(UsageError, match=name):
             pixel_format_for(describe(), CODECS["x264"], VideoEncoding(pix_fmt=name))
+    for codec, supported in (("av1", "libsvtav1 supports yuv420p, "), ("gif", "gif supports pal8")):
+        with pytest.raises(UsageError, match=f"--pix-fmt yuv444p: {supported}"):
+            pixel_format_for(describe(), CODECS[codec], requested)
     with caplog.at_level(logging.INFO):
         pixel_format_for(describe(), CODECS["x264"], VideoEncoding())
     assert "pixel format yuv420p" in caplog.text

@@ -1,0 +1,132 @@
+"""`rgt upscale` on several devices: real Ray on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from rgt_cli.jobs.journal import JOURNAL
+from tests.helpers.process import RunRGT, command, names_in
+from tests.helpers.report import read_events
+from tests.helpers.videos import X264, lavfi
+
+needs_ray = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('ray')")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of ten images and a video."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    for number in range(10):
+        pixels = noise.integers(0, 256, (24, 30, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+    lavfi(*X264, source="testsrc2=size=32x24:rate=10:duration=0.5")(folder / "clip.mp4")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder but the journal."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != JOURNAL}
+
+
+@needs_ray
+def test_two_workers_have_the_results_of_one_device(
+    rgt: RunRGT, folder: Path, tmp_path: Path, micro_checkpoint: Path
+) -> None:
+    arguments = ("upscale", folder, "-m", micro_checkpoint, "--threads", "1")
+    alone = rgt(*arguments, "-o", tmp_path / "alone")
+    assert alone.returncode == 0, alone.stderr
+    shared = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu", "--json")
+    assert shared.returncode == 0, shared.stderr
+    assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
+    done = [event for event in read_events(shared.stdout) if event["event"] == "done"]
+    assert len(done) == 11
+    assert {event["worker"].split(" ", 1)[1] for event in done} <= {"cpu #1", "cpu #2"}
+    again = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu")
+    assert again.returncode == 0
+    assert "0 upscaled" in again.stderr
+
+
+def start(
+    folder: Path, out: Path, checkpoint: Path
+) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """Return a run on two workers that has just written its first outputs, and its processes."""
+    arguments = command("upscale", folder, "-m", checkpoint, "-o", out, "--device", "cpu,cpu")
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    while not (out.is_dir() and len(names_in(out)) > 2):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return process, psutil.Process(process.pid).children(recursive=True)
+
+
+@needs_ray
+@pytest.mark.parametrize(("presses", "kill"), [(1, False), (2, False), (0, True)])
+def test_a_run_that_is_stopped(
+    rgt: RunRGT, folder: Path, tmp_path: Path, micro_checkpoint: Path, presses: int, kill: bool
+) -> None:
+    """No process outlives it, nothing half is left, and the same command goes on."""
+    out = tmp_path / "out"
+    for number in range(10, 200):
+        (folder / f"{number}.png").write_bytes((folder / "00.png").read_bytes())
+    process, children = start(folder, out, micro_checkpoint)
+    if kill:
+        process.kill()
+    for _ in range(presses):
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        time.sleep(0.2)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGKILL if kill else 130), printed
+    _, alive = psutil.wait_procs(children, timeout=90)
+    assert not alive
+    result = rgt("upscale", folder, "-m", micro_checkpoint, "-o", out)
+    assert result.returncode == 0, result.stderr
+    assert names_in(out) == {f"{number:02}_x2.png" for number in range(200)} | {"clip_x2.mp4", JOURNAL}
+    for path in out.glob("*.png"):
+        with Image.open(path) as image:
+            image.load()
+
+
+def test_without_ray(rgt: RunRGT, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise ImportError")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = rgt("upscale", folder, "-o", tmp_path / "out", "--device", "cpu,cpu", env=environment)
+    assert result.returncode == 2
+    assert 'pip install "rgt-cli[cluster]"' in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(("--device", "cpu,mps"), "'mps'"), (("--device", "cuda:0,cuda:0"), "twice"),
+     (("--workers", "2"), "--cluster"), (("--device", "cpu", "--cluster", "auto"), "exclude")],
+)  # fmt: skip
+def test_misuse(rgt: RunRGT, folder: Path, options: tuple[str, ...], reason: str) -> None:
+    result = rgt("upscale", folder, *options)
+    assert result.returncode == 2
+    assert reason in result.stderr
+
+
+@needs_ray
+def test_ray_listens_on_this_machine_alone(folder: Path, tmp_path: Path, micro_checkpoint: Path) -> None:
+    process, children = start(folder, tmp_path / "out", micro_checkpoint)
+    ports = [
+        connection.laddr.ip
+        for child in children
+        for connection in child.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert ports
+    assert set(ports) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    process.communicate(timeout=60)
+    assert process.returncode == 0

@@ -1,0 +1,193 @@
+"""Runs on several workers: real Ray, real processes, killed for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from rgt_cli.jobs.journal import JOURNAL
+from rgt_cli.jobs.worker import VERSION
+from tests.helpers.images import doubled
+from tests.helpers.process import names_in
+from tests.helpers.scripts import SCRIPTS
+from tests.scripts.upscale_on_workers import DEADLY, SLOW
+
+pytest.importorskip("ray")
+KILLS = int(os.environ.get("RGT_TEST_KILLS", "3"))
+"""How often a worker is killed."""
+SLOW_IMAGES = 12
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Return a Ray cluster of two nodes with a processor each, besides the head."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """Return a function that makes a folder of small images whose first pixels have these values."""
+
+    def make(*first_pixels: int) -> Path:
+        folder = tmp_path / "in"
+        folder.mkdir()
+        noise = np.random.default_rng(0)
+        for number, value in enumerate(first_pixels):
+            pixels = noise.integers(0, 200, (6, 9, 3), np.uint8)
+            pixels[0, 0] = value
+            Image.fromarray(pixels).save(folder / f"{number:03}.png")
+        return folder
+
+    return make
+
+
+class Run:
+    """A run of `upscale_on_workers.py` in a process of its own."""
+
+    def __init__(
+        self, folder: Path, device: str = "auto", address: str = "", workers: int | str = "",
+        version: str = VERSION,
+    ) -> None:  # fmt: skip
+        self.folder, self.out = folder, folder.parent / "out"
+        root = SCRIPTS.parents[1]
+        self.process = subprocess.Popen(
+            [sys.executable, str(SCRIPTS / "upscale_on_workers.py"), str(folder), str(self.out),
+             device, address, str(workers), version],
+            stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(root)},
+        )  # fmt: skip
+        self.outcomes: list[dict[str, Any]] = []
+        self.warnings: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            facts = json.loads(line)
+            if isinstance(facts, list):
+                self.warnings = facts
+            else:
+                self.outcomes.append(facts)
+
+    def wait_for(self, count: int) -> None:
+        """Wait until there are so many outcomes."""
+        deadline = time.monotonic() + 90
+        while len(self.outcomes) < count:
+            assert self.process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def end(self) -> Counter[str]:
+        """Wait until the run ends, and return how often each image had an outcome without an error."""
+        assert self.process.wait(timeout=180) == 0
+        self._reader.join()
+        return Counter(outcome["name"] for outcome in self.outcomes if not outcome["error"])
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the worker processes that descend from any process, by the name that Ray gives them."""
+        return [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if "ray::Worker" in " ".join(process.info["cmdline"] or [])
+        ]
+
+
+def check_outputs(run: Run, failed: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+    """Check every pixel of every output, and that nothing else was left."""
+    names = names_in(run.folder) - failed
+    assert names_in(run.out) == {name.replace(".png", "_x2.png") for name in names} | {JOURNAL}
+    for name in names:
+        source = np.asarray(Image.open(run.folder / name))
+        result = np.asarray(Image.open(run.out / name.replace(".png", "_x2.png")))
+        np.testing.assert_array_equal(result, doubled(source))
+
+
+def test_workers_of_a_cluster_share_a_folder(cluster: Any, folder: Folder) -> None:
+    run = Run(folder(*[SLOW] * 6, *range(20)), address=cluster.address, workers=2)
+    assert set(run.end().values()) == {1}
+    assert len({outcome["worker"] for outcome in run.outcomes}) == 2
+    assert run.warnings == []
+    check_outputs(run)
+
+
+def test_workers_that_are_killed(cluster: Any, folder: Folder) -> None:
+    """Their jobs are done by others, once, and their outputs are the same."""
+    run = Run(folder(*[SLOW] * SLOW_IMAGES), address=cluster.address, workers=2)
+    for number in range(KILLS):
+        run.wait_for(2 * number + 1)
+        time.sleep(random.random())
+        if victims := run.workers():
+            random.choice(victims).send_signal(signal.SIGKILL)
+    done = run.end()
+    assert set(done.values()) == {1}
+    assert len(done) == SLOW_IMAGES
+    assert sum("was lost" in warning for warning in run.warnings) >= 1
+    check_outputs(run)
+
+
+def test_a_job_that_kills_its_worker(cluster: Any, folder: Folder) -> None:
+    """It is reported after three tries, and the others are done."""
+    run = Run(folder(1, 2, DEADLY, 3, 4, 5), address=cluster.address, workers=2)
+    assert set(run.end()) == {"000.png", "001.png", "003.png", "004.png", "005.png"}
+    (failed,) = (outcome for outcome in run.outcomes if outcome["error"])
+    assert failed["name"] == "002.png"
+    assert "3 workers died" in failed["error"]
+    check_outputs(run, {"002.png"})
+
+
+def test_a_node_that_is_lost(cluster: Any, folder: Folder) -> None:
+    node = cluster.add_node(num_cpus=1)
+    run = Run(folder(*[SLOW] * SLOW_IMAGES), address=cluster.address, workers=3)
+    run.wait_for(2)
+    cluster.remove_node(node, allow_graceful=False)
+    assert len(run.end()) == SLOW_IMAGES
+    check_outputs(run)
+
+
+def test_another_version_is_left_out(cluster: Any, folder: Folder) -> None:
+    run = Run(folder(1), address=cluster.address, workers=2, version="0.0.1")
+    assert run.end() == Counter()
+    assert [outcome["error"] for outcome in run.outcomes] == ["no worker can take part in the run"]
+    assert all("0.0.1" in warning for warning in run.warnings)
+    assert len(run.warnings) == 2
+
+
+def test_the_driver_is_killed(cluster: Any, folder: Folder) -> None:
+    """The same command goes on, and its workers end."""
+    source = folder(*[SLOW] * SLOW_IMAGES)
+    first = Run(source, address=cluster.address, workers=2)
+    first.wait_for(3)
+    first.process.kill()
+    first.process.wait()
+    done = {outcome["name"] for outcome in first.outcomes}
+    second = Run(source, address=cluster.address, workers=2)
+    again = second.end()
+    assert done | set(again) == names_in(source)
+    assert set(again.values()) == {1}
+    # Only what was in hand when the first run ended is done twice.
+    assert len(done & set(again)) <= 2
+    check_outputs(second)

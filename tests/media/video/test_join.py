@@ -92,6 +92,21 @@ def test_the_shape_of_pixels(tmp_path: Path, codec: str, suffix: str) -> None:
 
 @NEEDS_FFPROBE
 @pytest.mark.parametrize(
+    ("aspect", "target"),
+    [("128/117", "x264.mkv"), ("237/235", "x264.mkv"), ("1001/1000", "x265.mp4"), ("237/235", "vp9.mp4"),
+     ("128/117", "prores.mov")],
+)  # fmt: skip
+def test_shapes_with_large_terms(tmp_path: Path, aspect: str, target: str) -> None:
+    source = tmp_path / "in.mp4"
+    shape = ("-vf", f"setsar={aspect}:max=10000")
+    lavfi(*shape, *X264, source="testsrc2=size=48x40:rate=25:duration=0.2")(source)
+    upscale(source, tmp_path / target, video=VideoOptions(codec=target.split(".")[0]))
+    (stream,) = ffprobe(tmp_path / target, "-show_streams")["streams"]
+    assert stream["sample_aspect_ratio"] == aspect.replace("/", ":")
+
+
+@NEEDS_FFPROBE
+@pytest.mark.parametrize(
     ("pix_fmt", "profile", "tag"),
     [("yuv422p10le", "3", "apch"), ("yuv422p10le", "0", "apco"), ("yuva444p10le", "4444", "ap4h")],
 )

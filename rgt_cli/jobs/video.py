@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rgt_cli.errors import InputError, OutOfMemoryError, RGTError, UsageError
@@ -136,9 +136,9 @@ class _VideoMaker:
         video = self.plan.video
         batch_size = self.context.upscaler.batch_size_for(video.size)
         self.done = store.frames
-        longest = round(self.context.options.video.segment_seconds / video.time_base)
+        grid = SegmentGrid.of(self.plan, self.context.options.video.segment_seconds)
         with closing(self.reader.read(after=store.last_time)) as frames:
-            for _, segment_frames in itertools.groupby(frames, _segment_starts(longest)):
+            for _, segment_frames in itertools.groupby(frames, lambda frame: grid.index(frame.time)):
                 if self.context.stop.is_set():
                     raise Stopped
                 self._write_segment(store, segment_frames, batch_size)
@@ -204,14 +204,26 @@ class _VideoMaker:
         self.context.on_progress(self.plan.job, self.done, max(self.plan.frames or 0, self.done))
 
 
-def _segment_starts(longest: int) -> Callable[[Frame], int]:
-    """Return a function that maps consecutive frames to the time at which their segment starts."""
-    start: int | None = None
+@dataclass(frozen=True, kw_only=True)
+class SegmentGrid:
+    """Which segment each frame belongs to, by its time alone."""
 
-    def start_of(frame: Frame) -> int:
-        nonlocal start
-        if start is None or frame.time - start >= longest:
-            start = frame.time
-        return start
+    start: int
+    """When the first segment starts, in ticks of the input."""
+    length: int
+    """Ticks that a segment lasts."""
 
-    return start_of
+    @classmethod
+    def of(cls, plan: VideoPlan, seconds: float) -> SegmentGrid:
+        """Return the grid of segments of so many seconds."""
+        start = plan.video.start if plan.span.start is None else plan.span.start
+        return cls(start=start, length=max(1, round(seconds / plan.video.time_base)))
+
+    def index(self, time: int) -> int:
+        """Return the number of the segment with a frame that is shown at a time in ticks."""
+        return max(0, (time - self.start) // self.length)
+
+    def span(self, index: int) -> Span:
+        """Return the part of the input in one segment; the first one has what comes before it too."""
+        start = self.start + index * self.length
+        return Span(start if index else None, start + self.length)

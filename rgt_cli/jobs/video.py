@@ -112,7 +112,6 @@ class VideoMaker:
     def use(self, video: Video) -> None:
         """Read the frames from a video that differs from the input in its times."""
         if video is not self.plan.video:
-            video = replace(video, sample_aspect=self.plan.video.sample_aspect)
             span = span_of(video, self.context.options.video)
             self.plan = replace(self.plan, video=video, span=span, frames=video.frames)
             self.reader = FrameReader(video, span, ReadReport(self._warn), self.plan.apart)

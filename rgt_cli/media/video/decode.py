@@ -140,7 +140,7 @@ class _Attempt:
             errors.insert(0, missing)
         if is_complete and errors:
             reason = f"{errors[0]}{self._missing_frames()}"
-            raise InputError(f"{self._video.path}: the video is damaged: {reason}")
+            raise InputError(f"{self._video.name}: the video is damaged: {reason}")
 
     def _missing_frames(self) -> str:
         """Return how many frames were decoded of those that the file announces, in words."""
@@ -189,14 +189,14 @@ class _Attempt:
         video = self._video
         if logged.is_interlaced and video.deinterlacing == Deinterlacing.NONE.value:
             self._report.warn_once(
-                "interlaced", f"{video.path}: some frames are interlaced: use --deinterlace"
+                "interlaced", f"{video.name}: some frames are interlaced: use --deinterlace"
             )
         if logged.size == video.size:
             return
         if self._last is None:
-            raise InputError(f"{video.path}: the frames are {logged.size}, not {video.size}")
+            raise InputError(f"{video.name}: the frames are {logged.size}, not {video.size}")
         self._report.warn_once(
-            "size", f"{video.path}: frames of {logged.size} are scaled to {video.size}, as those before"
+            "size", f"{video.name}: frames of {logged.size} are scaled to {video.size}, as those before"
         )
 
     def _time(self, logged: LoggedFrame) -> int:

@@ -113,6 +113,13 @@ class Video:
     """When the first of all streams starts, in seconds. The output starts there."""
     end: int | None = None
     """When the last frame ends, in ticks; None as long as the frames are not read."""
+    original: Path | None = None
+    """The file that a person named, if `path` is a copy of it."""
+
+    @property
+    def name(self) -> str:
+        """The video as messages call it."""
+        return str(self.original or self.path)
 
 
 def probe(path: Path) -> Video:

@@ -109,6 +109,7 @@ def _at(path: Path, video: Video) -> Video:
     return replace(
         video,
         path=path,
+        original=video.path,
         index=copy.index,
         others=copy.others,
         demuxer=copy.demuxer,

@@ -48,6 +48,8 @@ class ReadReport:
     """Receives a message about what a person should know."""
     end: int | None = None
     """When the last frame that was decoded ends, in ticks; None if that is unknown."""
+    errors: list[str] = field(default_factory=list)
+    """What a reader that ended early had found to be damaged."""
     _reported: set[str] = field(default_factory=set)
 
     def warn_once(self, key: str, message: str) -> None:
@@ -129,7 +131,9 @@ class _Attempt:
             is_complete = not self.missed
         finally:
             code, _ = process.end(kill=not is_complete)
-        errors = [error.text for error in log.errors() if not self._is_expected(error)]
+            errors = [error.text for error in log.errors() if not self._is_expected(error)]
+            if not self.missed:
+                self._report.errors += errors
         if code:
             errors.append(f"ffmpeg ended with {code}")
         if missing := integrity.damage_of(self._video.path, self._video.demuxer):

@@ -143,7 +143,7 @@ def test_workers_share_a_video(rgt: RunRGT, tmp_path: Path, micro_checkpoint: Pa
     arguments = ("upscale", source, "-m", micro_checkpoint, "--threads", "1", "--segment-seconds", "0.5")
     alone = rgt(*arguments, "-o", tmp_path / "alone.mp4")
     assert alone.returncode == 0, alone.stderr
-    shared = rgt(*arguments, "-o", tmp_path / "shared.mp4", "--device", "cpu,cpu", "--json")
+    shared = rgt(*arguments, "-o", tmp_path / "shared.mp4", "--device", "cpu,cpu", "--json", new=True)
     assert shared.returncode == 0, shared.stderr
     assert (tmp_path / "shared.mp4").read_bytes() == (tmp_path / "alone.mp4").read_bytes()
     (done,) = (event for event in read_events(shared.stdout) if event["event"] == "done")

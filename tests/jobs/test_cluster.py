@@ -182,7 +182,7 @@ def test_a_video_whose_workers_are_killed(cluster: Any, folder: Folder) -> None:
         while not list(run.folder.parent.glob(f"out/{pattern}")):
             assert run.process.poll() is None
             time.sleep(0.02)
-        random.choice(run.workers()).send_signal(signal.SIGKILL)
+        random.choice(workers()).send_signal(signal.SIGKILL)
     assert run.end() == Counter({"clip.mp4": 1})
     assert names_in(run.out) == {"clip_x2.mp4", JOURNAL}
     shared = (run.out / "clip_x2.mp4").read_bytes()

@@ -60,7 +60,7 @@ def try_frames(plan: VideoPlan, context: RunContext) -> TrialFrames:
     """
     width, height = plan.frame_size
     sources, results, seconds = list[Frame](), list[Frame](), 0.0
-    with closing(frames_of(plan.video, plan.span.start, context.options.video.deinterlace)) as frames:
+    with closing(frames_of(plan.video, plan.span.start)) as frames:
         for frame in islice(frames, 2):
             started = time.perf_counter()
             pixels, alpha = context.upscaler.upscale(frame.pixels, frame.alpha)
@@ -91,7 +91,7 @@ def estimate_bytes(plan: VideoPlan, context: RunContext, trial: TrialFrames) -> 
         scratch = Path(folder)
         if plan.image_format:
             return plan.frames * _bytes_of_image(plan, plan.image_format, context, trial, scratch)
-        parts = [_encoded(plan, part, scratch, True) for part in _parts(plan, context)]
+        parts = [_encoded(plan, part, scratch, True) for part in _parts(plan)]
         by_network = _encoded(plan, trial.results, scratch, False)
         interpolated = _encoded(plan, trial.sources, scratch, True)
     keys = [size for part in parts for size in part.keyframes]
@@ -126,7 +126,7 @@ def _bytes_of_image(
     return path.stat().st_size
 
 
-def _parts(plan: VideoPlan, context: RunContext) -> Iterator[list[Frame]]:
+def _parts(plan: VideoPlan) -> Iterator[list[Frame]]:
     """Yield the frames of the trial parts: of all of a short video, else from several places."""
     video, frames = plan.video, plan.frames or 1
     pixels = plan.size.width * plan.size.height
@@ -137,7 +137,7 @@ def _parts(plan: VideoPlan, context: RunContext) -> Iterator[list[Frame]]:
     is_short = frames <= len(_PLACES) * count
     for place in (0.0,) if is_short else _PLACES:
         after = first + round((int(frames * place) - 0.5) * ticks)
-        with closing(frames_of(video, after, context.options.video.deinterlace)) as decoded:
+        with closing(frames_of(video, after)) as decoded:
             yield list(_spaced(islice(decoded, frames if is_short else count), plan.apart))
 
 

@@ -26,7 +26,7 @@ from rgt_cli.media.video.metadata import (
     metadata_section,
     stream_tags,
 )
-from rgt_cli.media.video.offsets import Timeline, last_duration, timeline_of
+from rgt_cli.media.video.offsets import last_duration, shift_of
 from rgt_cli.media.video.probe import Span, Video, is_cover
 from rgt_cli.media.video.streams import StreamCopy, StreamPlan, open_source, read_cover
 from rgt_cli.size import Dimensions
@@ -49,6 +49,8 @@ class Output:
     """Size of the frames."""
     arguments: tuple[str, ...] = COPY
     """Arguments of ffmpeg that turn the segments into the video stream of the output."""
+    ends_early: bool = False
+    """Whether the frames end earlier than the input claims, because it is damaged."""
     limit: float | None = None
     """The most seconds that are written; None writes everything."""
 
@@ -83,11 +85,12 @@ def assemble(
             raise cannot_write(target, FileNotFoundError("there is no such folder"))
         with open_source(video) as source, tempfile.TemporaryDirectory(prefix="rgt-") as scratch:
             times = [time for segment in segments for time in segment.times]
-            timeline = timeline_of(video, times, span, streams.copied, source)
-            last = last_duration(video, times[-1], span, source)
-            joined = JoinedVideo(video, segments, output.container, timeline.shown, last)
+            shift = shift_of(video, span)
+            last = last_duration(video, times[-1], span, None if output.ends_early else source)
+            shown = [time - shift for time in times]
+            joined = JoinedVideo(video, segments, output.container, shown, last)
             muxer = _Muxer(video, source, output, streams, Path(scratch))
-            _run(muxer.arguments(joined, timeline, span, partial), joined, target)
+            _run(muxer.arguments(joined, span, shift * video.time_base, partial), joined, target)
         put_in_place(partial, target)
     except av.FFmpegError as error:
         raise cannot_write(target, error) from error
@@ -126,20 +129,21 @@ class _Muxer:
         self._policy = streams.policy
         self._mapped = [copy for copy in streams.streams if not copy.is_attached]
 
-    def arguments(self, joined: JoinedVideo, timeline: Timeline, span: Span, partial: Path) -> list[str]:
+    def arguments(self, joined: JoinedVideo, span: Span, zero: Fraction, partial: Path) -> list[str]:
         """Return the arguments.
 
         Args:
             joined: The video, which ffmpeg reads from its standard input.
-            timeline: When everything is shown.
             span: The part of the input that is copied.
+            zero: The time in the input, in seconds, that becomes zero.
             partial: The file that is written.
         """
-        length, zero = self._length(joined, timeline, span), timeline.zero
+        length = None if span.end is None else span.end * self._video.time_base - zero
+        if self._output.limit is not None:
+            length = Fraction(self._output.limit)
         tags = self._write_metadata(joined, zero, length)
-        arguments = [] if timeline.has_jumps else ["-copyts"]
-        arguments += ["-f", joined.muxer, "-i", "pipe:0", "-itsoffset", f"{float(-zero):.6f}"]
-        arguments += ffmpeg.source_arguments(self._video.path)
+        arguments = ["-copyts", "-f", joined.muxer, "-i", "pipe:0"]
+        arguments += ["-itsoffset", f"{float(-zero):.6f}", *ffmpeg.source_arguments(self._video.path)]
         arguments += ["-f", "ffmetadata", "-i", ffmpeg.url(tags), "-map", "0:v:0"]
         for copy in self._mapped:
             arguments += ["-map", f"1:{copy.index}"]
@@ -161,20 +165,7 @@ class _Muxer:
             arguments += self._attach(number, copy)
         if length is not None:
             arguments += ["-t", f"{float(length):.6f}"]
-        arguments += [*self._container_arguments(joined), "-f", self._muxer, ffmpeg.url(partial)]
-        if timeline.has_jumps:  # they are closed alike only if ffmpeg sees the same packets
-            arguments += ["-map", f"1:{self._video.index}", "-c", "copy", "-f", "null", "-"]
-        return arguments
-
-    def _length(self, joined: JoinedVideo, timeline: Timeline, span: Span) -> Fraction | None:
-        """Return the seconds of the input that are written; None for all that follow."""
-        if self._output.limit is not None:
-            return Fraction(self._output.limit)
-        if span.end is None:
-            return None
-        if timeline.has_jumps:
-            return timeline.shown[-1] * self._video.time_base + joined.last_duration
-        return span.end * self._video.time_base - timeline.zero
+        return [*arguments, *self._container_arguments(joined), "-f", self._muxer, ffmpeg.url(partial)]
 
     def _stream_arguments(
         self, number: int, copy: StreamCopy, span: Span, length: Fraction | None
@@ -239,8 +230,8 @@ class _Muxer:
                 arguments += ["-tag:v:0", "hvc1"]
         elif self._muxer == "gif":
             arguments += ["-final_delay", str(round(joined.last_duration * 100))]
-        elif self._video.sample_aspect != 1:
-            # The pipe cannot specify it.
+        elif self._video.sample_aspect != 1 and joined.codec not in ("h264", "hevc"):
+            # The pipe cannot specify it. These two codecs do, exactly; here, terms are limited to 255.
             shape = self._video.sample_aspect * self._output.size.width / self._output.size.height
             arguments += ["-aspect:v:0", f"{shape.numerator}:{shape.denominator}"]
         return arguments

@@ -210,8 +210,10 @@ def _encoders(stream: Stream, container: Container) -> tuple[str, ...]:
     if stream.type == "subtitle" and stream.codec_context and stream.codec_context.codec.text_sub:
         return _TEXT_ENCODERS.get(container.muxer, ())
     if isinstance(stream, av.AudioStream):
-        lossy = _AUDIO_ENCODERS.get(container.muxer, ())
-        return (_pcm_encoder(stream), *_LOSSLESS_ENCODERS, *lossy) if codec.startswith("pcm") else lossy
+        lossy, decoder = _AUDIO_ENCODERS.get(container.muxer, ()), stream.codec_context.codec
+        if codec.startswith("pcm"):
+            return (_pcm_encoder(stream), *_LOSSLESS_ENCODERS, *lossy)
+        return (*_LOSSLESS_ENCODERS, *lossy) if decoder.lossless and not decoder.lossy else lossy
     return ()
 
 

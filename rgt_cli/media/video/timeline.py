@@ -109,11 +109,13 @@ def _at(path: Path, video: Video) -> Video:
     return replace(
         video,
         path=path,
+        original=video.path,
         index=copy.index,
         others=copy.others,
         demuxer=copy.demuxer,
         time_base=copy.time_base,
         start=copy.start,
+        first=copy.first,
         origin=copy.origin,
         frames=copy.frames,
     )

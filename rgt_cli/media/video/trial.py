@@ -22,8 +22,7 @@ from rgt_cli.media.video.probe import Span, Video
 from rgt_cli.media.video.streams import StreamCopy, StreamPlan
 from rgt_cli.size import Dimensions
 
-_FRAMES = 5
-"""Some encoders drop frames from the second on."""
+_FRAMES = 2
 _SECONDS = 1.0
 """How much of the other streams is written."""
 _REFUSED = frozenset({
@@ -83,7 +82,7 @@ class Trial:
             except OutputError as error:
                 reason = str(error).partition("cannot be written: ")[2] or str(error)
                 raise UsageError(f"the encoder rejects its options: {reason}") from error
-            yield cls(video, Segment(path, times), replace(output, limit=limit))
+            yield cls(video, Segment(path, times), replace(output, ends_early=True, limit=limit))
 
     def check_video(self) -> None:
         """Check that the container accepts the encoded frames, and all of them.

@@ -275,7 +275,9 @@ def test_streams_by_container(tmp_path: Path) -> None:
     video = probe(tmp_path / "in.mkv")
     mkv, mp4, webm, gif = (planned(video, name) for name in ("mkv", "mp4", "webm", "gif"))
     assert (mkv.copied, mkv.converted) == ((1, 2, 3, 4), ())
-    assert (mp4.copied, mp4.converted) == ((1, 2, 3), ("subtitle 3 (srt) to mov_text",))
+    assert mp4.copied == (1, 2, 3)
+    assert mp4.converted[-1] == "subtitle 3 (srt) to mov_text"
+    assert mp4.converted[:-1] in ((), ("audio 2 (flac) to alac",))  # older versions of ffmpeg convert it
     assert mp4.unsupported == ("attachment 4 (font/ttf)",)
     assert webm.converted == (
         "audio 1 (aac) to opus",

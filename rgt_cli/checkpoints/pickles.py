@@ -21,8 +21,12 @@ MAX_OPCODES = 1_000_000
 """Opcodes of a pickle. That of a published RGT has 63,000."""
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """The first value in a file that PyTorch wrote before version 1.6."""
-_OTHER_FILES = {b"version https://git-lfs": "a pointer of Git LFS", b"<": "a web page"}
-"""Start of a file -> what a download may have left instead of a checkpoint."""
+_OTHER_FILES = {
+    b"version https://git-lfs": "a pointer of Git LFS: download the file again",
+    b"<": "a web page: download the file again",
+    **dict.fromkeys((b"\x89PNG", b"\xff\xd8\xff", b"RIFF"), "an image: -m names a model"),
+}
+"""Start of a file -> what it is instead of a checkpoint, and what to do."""
 _MAX_DIMENSIONS = 8
 _MAX_COUNT = 1 << 62
 _STORAGES = {
@@ -109,7 +113,7 @@ def _check_legacy(start: bytes, size: int) -> None:
         size: Bytes of the file.
     """
     if kind := next((kind for sign, kind in _OTHER_FILES.items() if start.startswith(sign)), None):
-        raise CheckpointError(f"not a checkpoint, but {kind}: download the file again")
+        raise CheckpointError(f"not a checkpoint, but {kind}")
     file = io.BytesIO(start)
     if _Walk().read(file) != _LEGACY_MAGIC:
         raise CheckpointError("damaged, or not a checkpoint: it was not written by torch.save")

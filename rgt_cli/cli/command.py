@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rgt_cli.cli.console import Console
+from rgt_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra
@@ -63,6 +64,13 @@ _OTHER_NAMES = {
 
 class Group(click.Group):
     """A group of commands that suggests one for a typo."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; without any, print the help as it is, and end as for wrong usage."""
+        if not args and self.no_args_is_help:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(ExitCode.BAD_USAGE)
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

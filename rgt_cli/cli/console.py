@@ -112,9 +112,9 @@ class Console:
             yield progress
 
     @contextmanager
-    def images(self, title: str) -> Iterator[Callable[[int, int], None]]:
-        """Show progress through images; yields a function of (images done, total)."""
-        with self._bar(_counting("images")) as update:
+    def counting(self, title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+        """Show progress through units like "images"; yields a function of (units done, total)."""
+        with self._bar(_counting(unit)) as update:
             yield lambda done, total: update(title, done, total)
 
     @contextmanager

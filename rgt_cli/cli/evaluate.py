@@ -152,10 +152,10 @@ def evaluate(
     from --lr. PSNR in dB and SSIM are measured as in papers: on luma (BT.601) and on RGB, without a
     border of SCALE pixels. Bicubic, Lanczos and the scores of the paper are listed too.
     """
+    datasets = dataclasses.replace(datasets, hr=(*folders, *datasets.hr))
+    found = datasets.find()  # before torch takes its second to start
     from rgt_cli.inference.memory import peak_memory
 
-    datasets = dataclasses.replace(datasets, hr=(*folders, *datasets.hr))
-    found = datasets.find()
     names = [name.strip() for name in (compare or "").split(",") if name]
     if not names or model.model != "auto":
         names.insert(0, model.model)
@@ -213,7 +213,7 @@ def _score(
     methods = baselines(datasets.scale) | {each.title: each.upscaler.upscale for each in models}
     total = len(methods) * sum(len(dataset.images) for dataset in found)
     results = []
-    with console.images("evaluating") as on_progress:
+    with console.counting("evaluating", "results") as on_progress:
         for result in evaluate_all(
             found, methods, datasets.scale, report.vmaf, datasets.jpeg, report.save_images
         ):
@@ -255,10 +255,10 @@ class _Evaluation:
             if paper := self._paper(dataset, method):
                 cells = [f"{paper[0]:.2f}", f"{paper[1]:.4f}", "", "", "", ""]
                 rows.append([title, f"{self.variants[method]} in the paper", *cells])
-        console.table(["dataset", "method", *_COLUMNS, "s/MP"], rows)
+        _print_table(console, ["dataset", "method", *_COLUMNS, "s/MP"], rows)
         if images:
             listed = [[r.dataset, r.image, r.method, *_cells(r.scores)] for r in self.results]
-            console.table(["dataset", "image", "method", *_COLUMNS], listed)
+            _print_table(console, ["dataset", "image", "method", *_COLUMNS], listed)
         console.info(f"peak memory {self.peak_memory / 2**20:.0f} MiB")
 
     def as_json(self) -> dict[str, Any]:
@@ -297,6 +297,12 @@ class _Evaluation:
             scores = dataclasses.astuple(r.scores)
             writer.writerow([r.dataset, r.method, r.image, *scores, r.seconds, r.megapixels])
         return text.getvalue()
+
+
+def _print_table(console: Console, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table without its empty columns: what was not measured has none."""
+    shown = [at for at in range(len(columns)) if any(row[at] for row in rows)]
+    console.table([columns[at] for at in shown], [[row[at] for at in shown] for row in rows])
 
 
 def _cells(scores: Scores) -> list[str]:

@@ -102,7 +102,8 @@ def _usage_text(error: click.ClickException) -> str:
         if hint is None and error.param is not None:
             is_argument = isinstance(error.param, click.Argument)
             hint = error.param.human_readable_name if is_argument else max(error.param.opts, key=len)
-        text = f"{hint}: {error.message}" if isinstance(hint, str) else error.message
+        message = error.message[:1].lower() + error.message[1:]
+        text = f"{hint.strip('[.]')}: {message}" if isinstance(hint, str) else message
     else:
         text = error.format_message()
         text = text[:1].lower() + text[1:]

@@ -12,7 +12,7 @@ from rgt_cli.jobs.forecast import Forecaster
 def forecast_jobs(console: Console, report: RunReport, jobs: list[Job], context: RunContext) -> None:
     """Add to a report what a run would do with each job, and which of them would fail."""
     forecaster = Forecaster(context)
-    with console.images("checking") as on_progress:
+    with console.counting("checking", "files") as on_progress:
         for index, job in enumerate(jobs, 1):
             try:
                 report.add_forecast(forecaster.forecast(job))

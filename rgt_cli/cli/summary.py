@@ -20,6 +20,7 @@ from rgt_cli.files import write_text
 from rgt_cli.jobs import Job, Outcome
 from rgt_cli.jobs.forecast import Forecast
 from rgt_cli.jobs.resume import Partition, Skipped
+from rgt_cli.jobs.sources import SourceScan
 
 _PROGRESS_SECONDS = 1.0
 """Seconds between events of progress."""
@@ -42,6 +43,8 @@ class RunReport:
     """The output folder of a run over many files."""
     ignored: dict[str, int] = field(default_factory=dict)
     """Reason -> number of files in folders that are not inputs."""
+    subfolders: int = 0
+    """Number of subfolders that were not searched."""
     planned: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
@@ -52,6 +55,10 @@ class RunReport:
     started: float = field(default_factory=time.monotonic)
     _progress_after: float = 0.0
     """When the next event of progress may be printed."""
+
+    def add_scan(self, scan: SourceScan) -> None:
+        """Add what was found in folders that is no input."""
+        self.ignored, self.subfolders = scan.ignored, scan.subfolders
 
     def plan(self, found: Partition) -> None:
         """Add the jobs to do, and those that are skipped."""
@@ -176,12 +183,12 @@ def print_summary(console: Console, report: RunReport, stop: Stop) -> None:
     """Print the outcome of a run."""
     if report.planned == 1 and not report.skipped:
         for outcome in report.outcomes:
-            _print_outcome(console, outcome)
+            _print_outcome(console, outcome, report.summary()["seconds"])
     else:
         _print_failures(console, report.failed)
         _print_totals(console, report)
-    if stop.is_set():
-        left = report.planned - len(report.outcomes)
+    left = report.planned - len(report.outcomes)
+    if stop.is_set() and left:
         console.warn(f"stopped with {left} left; to resume, repeat the command")
 
 
@@ -193,14 +200,12 @@ def print_round(console: Console, outcomes: list[Outcome]) -> None:
     console.info(f"{counts}waiting for new files; Ctrl-C ends the run")
 
 
-def _print_outcome(console: Console, outcome: Outcome) -> None:
-    """Print the outcome of the only job of a run."""
+def _print_outcome(console: Console, outcome: Outcome, seconds: float) -> None:
+    """Print the outcome of the only job of a run, which took so long."""
     if outcome.target_size:
         frames = f", {outcome.frames} frames" if outcome.job.is_video else ""
         by = f", {outcome.model}" if outcome.model else ""
-        console.info(
-            f"{outcome.job.target_name}: {outcome.target_size}{frames}{by}, {outcome.seconds:.1f} s"
-        )
+        console.info(f"{outcome.job.target_name}: {outcome.target_size}{frames}{by}, {seconds:.1f} s")
     if outcome.error:
         console.error(error_text(outcome))
 
@@ -216,9 +221,10 @@ def _print_failures(console: Console, failed: list[Outcome]) -> None:
 
 def _print_totals(console: Console, report: RunReport) -> None:
     facts = report.summary()
+    busy = f"; device busy {facts['device_busy']:.0%}" if facts["done"] else ""
     console.info(
         f"{facts['done']} upscaled, {facts['failed']} failed{_skipped(report)} in "
-        f"{facts['seconds']:.1f} s; device busy {facts['device_busy']:.0%}{_ignored(report)}"
+        f"{facts['seconds']:.1f} s{busy}{_ignored(report)}"
     )
     if report.folder and facts["done"]:
         console.info(f"outputs: {report.folder}")
@@ -251,7 +257,8 @@ def _forecast_row(forecast: Forecast) -> list[str]:
 
 
 def _about(seconds: list[float]) -> str:
-    return f"about {timedelta(seconds=round(sum(seconds)))}"
+    whole = round(sum(seconds))
+    return f"about {timedelta(seconds=whole)}" if whole else "less than a second"
 
 
 def _about_bytes(sizes: list[float]) -> str:
@@ -265,4 +272,7 @@ def _skipped(report: RunReport) -> str:
 
 def _ignored(report: RunReport) -> str:
     ignored = ", ".join(f"{count} {reason}" for reason, count in report.ignored.items())
-    return f"; ignored: {ignored}" if ignored else ""
+    below = f"{report.subfolders} subfolder{'s' * (report.subfolders > 1)}: add -r"
+    return (f"; ignored: {ignored}" if ignored else "") + (
+        f"; not searched: {below}" if report.subfolders else ""
+    )

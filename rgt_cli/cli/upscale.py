@@ -202,13 +202,14 @@ class _Command:
         if self._previews:
             history = History.read(folder, settings, fresh)
             with self._session(upscaler, chooser, None) as session:
-                session.report.ignored = scan.ignored
+                session.report.add_scan(scan)
                 return session.preview(partition(plan(history), history, self.options.existing))
         with (
             Journal(folder, settings, fresh) as journal,
             self._session(upscaler, chooser, journal) as session,
         ):
-            session.report.ignored, session.report.folder = scan.ignored, folder
+            session.report.add_scan(scan)
+            session.report.folder = folder
             if self.run.watch:
                 return session.run(
                     watch_jobs(lambda: plan(journal), journal, self.options.existing, session.stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,7 @@ from PIL import Image
 from rgt_cli.errors import RGTError
 from rgt_cli.jobs.job import Job
 from rgt_cli.media import jpeg_quality
+from rgt_cli.media.identify import identify
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from rgt_cli.inference import MultiPassUpscaler
@@ -38,7 +40,7 @@ class Compression(NamedTuple):
     model: str
     """CLEAN or COMPRESSED."""
     reason: str
-    """What the file reveals, in words."""
+    """What the file reveals, in words; empty if the file cannot be read, so no model will be used."""
 
 
 class AutomaticModels:
@@ -77,7 +79,7 @@ class AutomaticModels:
         model, reason = compression
         logger.debug("%s: %s, %s", name, model, reason)
         upscaler = self.upscalers[model]
-        if model not in self.examples:
+        if reason and model not in self.examples:
             self.examples[model] = f"{name} ({reason})"
             upscaler.preload()
         return upscaler
@@ -93,7 +95,7 @@ def compression_of(job: Job) -> Compression:
 def _compression_of_image(source: Path | Image.Image | None) -> Compression:
     quality = None if source is None else jpeg_quality(source)
     if quality is None:
-        return Compression(CLEAN, "not a JPEG")
+        return Compression(CLEAN, "not a JPEG" if _is_another_image(source) else "")
     model = COMPRESSED if quality <= _COMPRESSED_QUALITY else CLEAN
     return Compression(model, f"JPEG of quality {quality}")
 
@@ -104,10 +106,19 @@ def _compression_of_video(job: Job) -> Compression:
     try:
         video = probe(job.source)
     except RGTError:
-        return Compression(CLEAN, "not a video")
+        return Compression(CLEAN, "")
     pixels = video.size.width * video.size.height * (video.frames or 0)
     if not pixels or video.codec not in _EFFICIENCY:
         return Compression(CLEAN, video.codec)
     bits = 8 * job.source.stat().st_size / pixels
     model = COMPRESSED if bits * _EFFICIENCY[video.codec] <= _COMPRESSED_BITS else CLEAN
     return Compression(model, f"{video.codec} with {bits:.2g} bits a pixel")
+
+
+def _is_another_image(source: Path | Image.Image | None) -> bool:
+    """Return whether something is an image, and not a JPEG that is damaged."""
+    if not isinstance(source, Path):
+        return True
+    with suppress(OSError):
+        return identify(source) not in (None, "jpeg")
+    return False

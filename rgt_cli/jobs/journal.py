@@ -95,10 +95,10 @@ class History:
         now = self.settings
         changed = sorted(name for name in before if name in now and before[name] != now[name])
         if changed:
-            words = ", ".join(f"{name} was {before[name]}, now {now[name]}" for name in changed)
+            words = "; ".join(_difference(name, before[name], now[name]) for name in changed)
             raise UsageError(
-                f"{self.folder}: contains results made with different settings ({words}); use another "
-                "output folder, or --overwrite to redo them"
+                f"{self.folder}: contains outputs of a run with different settings ({words}): repeat "
+                "these settings, use another output folder, or --overwrite to replace the outputs"
             )
         for entry in entries:
             if "target" in entry:
@@ -130,6 +130,22 @@ class History:
     def _name(self, target: Path) -> str:
         """Return the place of an output in the folder, which stays true when the folder is moved."""
         return os.path.relpath(target, self.folder)
+
+
+def _difference(name: str, before: object, now: object) -> str:
+    """Return how a setting differs between two runs, by the name of its option."""
+    option = name.rpartition(".")[2].replace("_", "-")
+    option = {"size": "the size", "maps": "--map"}.get(option, f"--{option}")
+    if isinstance(before, bool) or isinstance(now, bool):
+        return f"{option} {'was' if before else 'was not'} given before"
+    return f"{option} was {_shown(before)}, now {_shown(now)}"
+
+
+def _shown(value: object) -> str:
+    """Return a setting as it is given on the command line."""
+    if isinstance(value, list):
+        value = " ".join(map(str, value))
+    return "not given" if value in (None, "") else str(value)
 
 
 class Journal(History):

@@ -204,7 +204,7 @@ def output_folder(scan: SourceScan) -> Path:
         UsageError: The inputs are in several folders.
     """
     if len(scan.folders) == 1 and all(s.path.is_relative_to(scan.folders[0]) for s in scan.sources):
-        folder = scan.folders[0].absolute()
+        folder = scan.folders[0]
         if folder.name in ("", ".."):
             folder = folder.resolve()
         return folder.with_name(f"{folder.name}_upscaled")

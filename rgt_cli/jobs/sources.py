@@ -6,6 +6,7 @@ import fnmatch
 import glob
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,8 +33,10 @@ class SourceScan:
     ignored: dict[str, int] = field(default_factory=dict)
     """Reason -> number of files in folders that are not inputs."""
 
+    subfolders: int = 0
+    """Number of subfolders of the named folders that were not searched; hidden ones do not count."""
     in_subfolders: int = 0
-    """Number of images and videos in subfolders that were not searched."""
+    """Number of images and videos in them; only counted if there is no other input."""
 
     def why_nothing_found(self) -> str:
         """Return what a person may want to know if there is no input."""
@@ -107,6 +110,8 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
                 add(Source(path, Path(path.name)))
                 continue
             scan.folders.append(path)
+            if not selection.recursive:
+                scan.subfolders += _count_subfolders(path, selection.output)
             for inside in _walk(path, selection):
                 relative = inside.relative_to(path)
                 if reason := selection.reason_to_ignore(relative):
@@ -151,6 +156,18 @@ def _walk(folder: Path, selection: SourceFilter) -> Iterator[Path]:
         if real not in visited:
             yield from (Path(top, name) for name in sorted(files))
         visited.add(real)
+
+
+def _count_subfolders(folder: Path, output: Path | None) -> int:
+    """Return the number of folders in a folder, without hidden ones and the output folder."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        return sum(
+            entry.is_dir()
+            and not entry.name.startswith(".")
+            and not (output and _is_same(Path(entry.path), output))
+            for entry in entries
+        )
+    return 0
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -89,12 +89,20 @@ def find_dataset(high: Path, low: Path | None, scale: int) -> Dataset:
         if found is None:
             others = [other for other in SCALES if (low / f"{path.stem}x{other}.png").is_file()]
             hint = f"; its images are for -s {others[0]}" if others else ""
+            hint = hint or _did_you_mean(low.glob(f"*/{candidates[1].name}"))
             names = f"neither {candidates[0].name} nor {candidates[1].name}"
             raise NoInputError(f"{low}: contains {names}{hint}")
         images.append((path, found))
     if not images:
-        raise NoInputError(f"{high}: contains no PNG images")
+        raise NoInputError(f"{high}: contains no PNG images{_did_you_mean(high.glob('*/*.png'))}")
     return Dataset(name, tuple(images))
+
+
+def _did_you_mean(images: Iterator[Path]) -> str:
+    """Return a hint with the folder of such images; empty if there are none."""
+    folders = sorted({path.parent for path in images})
+    usual = [folder for folder in folders if folder.name.lower() in _USUAL_FOLDERS]
+    return f"; did you mean {(usual or folders)[0]}?" if folders else ""
 
 
 def evaluate(

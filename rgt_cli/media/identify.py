@@ -95,6 +95,8 @@ def identified(path: Path) -> str:
 
 
 def _not_an_image(path: Path) -> InputError:
+    if not path.stat().st_size:
+        return InputError(f"{path}: the file is empty")
     known = ", ".join((*(f.name for f in FORMATS), *input_only.NAMES))
     return InputError(f"{path}: is not an image of a known format ({known})")
 

@@ -163,7 +163,7 @@ def test_a_folder_is_resumed_by_the_command_and_the_other_way_round(rgt: RunRGT,
     )
     assert again == outcomes
     assert [outcome.skipped for outcome in again] == ["up to date", "up to date"]
-    with pytest.raises(UsageError, match="made with different settings"):
+    with pytest.raises(UsageError, match="a run with different settings"):
         upscale_folder(folder, model="tiny", scale=3)
 
 

@@ -103,3 +103,18 @@ def test_a_damaged_rgt_is_not_taken_for_another_architecture() -> None:
         assert foreign_architecture(key for key in good() if key != missing) is None
     assert foreign_architecture(["weight"]) is None
     assert foreign_architecture([]) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "not a checkpoint, but an image: -m names a model"),
+        (b"\xff\xd8\xff\xe0", "not a checkpoint, but an image: -m names a model"),
+        (b"<!DOCTYPE html>", "not a checkpoint, but a web page: download the file again"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, start: bytes, reason: str) -> None:
+    path = tmp_path / "model.pth"
+    path.write_bytes(start + bytes(100))
+    with pytest.raises(CheckpointError, match=reason):
+        load_network(path)

@@ -48,6 +48,16 @@ def test_a_named_model_is_used_for_everything_without_a_note(rgt: RunRGT, folder
     assert result.stderr.startswith("strong_x2.jpg: 80 x 96, rgt-tiny-x2")
 
 
+@pytest.mark.parametrize("name", ["text.txt", "cut.jpg", "cut.mp4"])
+def test_no_model_is_announced_for_what_cannot_be_read(rgt: RunRGT, folder: Path, name: str) -> None:
+    content = (folder / "strong.jpg").read_bytes()[:100] if name == "cut.jpg" else b"text"
+    (folder / name).write_bytes(content)
+    result = rgt("upscale", name, cwd=folder)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"rgt: error: {name}: ")
+    assert result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(("crf", "model"), [(45, "tiny-photo"), (5, "tiny")])
 def test_a_video_is_upscaled_by_the_model_for_its_bitrate(
     rgt: RunRGT, tmp_path: Path, crf: int, model: str

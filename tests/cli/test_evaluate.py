@@ -127,20 +127,31 @@ def test_compressed_inputs(rgt: RunRGT, dataset: Path, tmp_path: Path) -> None:
     assert {name: mean["psnr"] for name, mean in by.items()} == {
         name: mean["psnr"] for name, mean in other.items()
     }
-    assert "JPEG 60" in rgt(*command, "--jpeg", "60").stdout
+    table = rgt(*command, "--jpeg", "60").stdout
+    assert "JPEG 60" in table
+    assert "VMAF" not in table, "it was not measured"
 
 
 def test_misuse(rgt: RunRGT, dataset: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert rgt("evaluate", empty).returncode == 3
+    parent = rgt("evaluate", "Set5", cwd=dataset.parent)
+    assert parent.stderr == "rgt: error: Set5: contains no PNG images; did you mean Set5/HR?\n"
+    parent = rgt("evaluate", "Set5/HR", "--lr", "Set5", "-s", "2", cwd=dataset.parent)
+    assert parent.stderr.endswith("nor 0x2.png; did you mean Set5/LR?\n")
+    nothing = rgt("evaluate", "nothing")
+    assert (nothing.returncode, nothing.stderr) == (
+        2,
+        "rgt: error: FOLDER: directory 'nothing' does not exist\n",
+    )
     assert rgt("evaluate").returncode == 3
     missing = rgt("evaluate", "--hr", dataset / "HR", "--lr", empty, "-s", "2")
     assert missing.returncode == 3
     assert "0x2.png" in missing.stderr
     wrong = rgt("evaluate", "--hr", dataset / "HR", "--lr", dataset / "HR", "-s", "2")
     assert wrong.returncode == 1
-    assert "is not 1/2 of" in wrong.stderr
+    assert "0.png: its size is not 1/2 of that of" in wrong.stderr
     uneven = rgt("evaluate", "--hr", dataset / "HR", "--lr", dataset / "LR", "--lr", dataset / "LR")
     assert uneven.returncode == 2
     (dataset / "HR" / "2.png").write_text("not an image")

@@ -47,6 +47,12 @@ def test_the_topics_are_listed_with_their_summaries(rgt: RunRGT) -> None:
         assert summary_of(read_page(topic)) in " ".join(words)
 
 
+def test_without_a_command_the_help_is_printed_as_it_is(rgt: RunRGT) -> None:
+    result = rgt()
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == rgt("--help").stdout
+
+
 def test_a_pipe_receives_the_markdown_text(rgt: RunRGT) -> None:
     result = rgt("help", "videos")
     assert result.returncode == 0

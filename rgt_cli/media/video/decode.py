@@ -85,7 +85,7 @@ def read_frames(
             yield from frames
         if not attempt.missed:
             return
-        logger.info("%s: no usable keyframe after %.3f s", video.path, seconds)
+        logger.info("%s: no usable keyframe after %.3f s", video.name, seconds)
 
 
 def _animation_frames(video: Video, after: int | None, report: ReadReport) -> Generator[Frame]:
@@ -137,13 +137,13 @@ class _Attempt:
             errors.insert(0, missing)
         if is_complete and errors:
             reason = errors[0]
-            raise InputError(f"{self._video.path}: the video is damaged: {reason}")
+            raise InputError(f"{self._video.name}: the video is damaged: {reason}")
 
     def _arguments(self) -> list[str]:
         video, seek = self._video, list[str]()
         if self._seconds:
             seek = ["-noaccurate_seek", "-ss", f"{self._seconds:.3f}"]
-            logger.info("%s: decoding from %.3f s", video.path, self._seconds)
+            logger.info("%s: decoding from %.3f s", video.name, self._seconds)
         return [
             *decoder_arguments(video.codec, video.has_alpha),
             "-copyts", *seek, *ffmpeg.source_arguments(video.path),
@@ -178,14 +178,14 @@ class _Attempt:
         video = self._video
         if logged.is_interlaced and video.deinterlacing == Deinterlacing.NONE.value:
             self._report.warn_once(
-                "interlaced", f"{video.path}: some frames are interlaced: use --deinterlace"
+                "interlaced", f"{video.name}: some frames are interlaced: use --deinterlace"
             )
         if logged.size == video.size:
             return
         if self._last is None:
-            raise InputError(f"{video.path}: the frames are {logged.size}, not {video.size}")
+            raise InputError(f"{video.name}: the frames are {logged.size}, not {video.size}")
         self._report.warn_once(
-            "size", f"{video.path}: frames of {logged.size} are scaled to {video.size}, as those before"
+            "size", f"{video.name}: frames of {logged.size} are scaled to {video.size}, as those before"
         )
 
     def _time(self, logged: LoggedFrame) -> int:

@@ -230,8 +230,8 @@ class _Muxer:
                 arguments += ["-tag:v:0", "hvc1"]
         elif self._muxer == "gif":
             arguments += ["-final_delay", str(round(joined.last_duration * 100))]
-        elif self._video.sample_aspect != 1:
-            # The pipe cannot specify it.
+        elif self._video.sample_aspect != 1 and joined.muxer == "matroska":
+            # The pipe cannot specify it. ffmpeg chooses the closest ratio of numbers up to 255.
             shape = self._video.sample_aspect * self._output.size.width / self._output.size.height
             arguments += ["-aspect:v:0", f"{shape.numerator}:{shape.denominator}"]
         return arguments

@@ -111,6 +111,13 @@ class Video:
     """When the first of all streams starts, in seconds. The output starts there."""
     end: int | None = None
     """When the last frame ends, in ticks; None as long as the frames are not read."""
+    copy_of: Path | None = None
+    """The input, if `path` is a temporary copy of it."""
+
+    @property
+    def name(self) -> Path:
+        """The file as messages call it."""
+        return self.copy_of or self.path
 
 
 def probe(path: Path) -> Video:

@@ -91,6 +91,18 @@ def test_the_shape_of_pixels(tmp_path: Path, codec: str, suffix: str) -> None:
 
 
 @NEEDS_FFPROBE
+@pytest.mark.parametrize("codec", ["x264", "x265", "av1", "vp9", "ffv1"])
+def test_unusual_shapes_of_pixels_in_matroska(tmp_path: Path, codec: str) -> None:
+    source, target = tmp_path / "in.mp4", tmp_path / "out.mkv"
+    # B-frames, and times that differ from the order of the packets, pass through the pipe unchanged.
+    lavfi("-vf", "setsar=237/235:max=1000", *X264, source=SHORT)(source)
+    upscale(source, target, video=VideoOptions(codec=codec))
+    (stream,) = ffprobe(target, "-show_streams")["streams"]
+    assert stream["sample_aspect_ratio"] == "237:235"
+    assert facts(target).times == facts(source).times
+
+
+@NEEDS_FFPROBE
 @pytest.mark.parametrize(
     ("pix_fmt", "profile", "tag"),
     [("yuv422p10le", "3", "apch"), ("yuv422p10le", "0", "apco"), ("yuva444p10le", "4444", "ap4h")],

@@ -142,6 +142,18 @@ def test_the_last_frame_is_shown_as_long_as_in_the_input(tmp_path: Path, suffix:
         assert duration == pytest.approx(expected, abs=0.01)
 
 
+@NEEDS_FFPROBE
+def test_the_end_of_a_stream_that_starts_later(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    statistics = ("-metadata:s:v", "_STATISTICS_WRITING_APP=mkvmerge")
+    lavfi(*X264, "-bf", "0", "-output_ts_offset", "0.02", *statistics, source=SHORT)(source)
+    content = source.read_bytes()
+    assert b"00:00:00.420000000" in content  # as ffmpeg writes it
+    source.write_bytes(content.replace(b"00:00:00.420000000", b"00:00:00.400000000"))
+    upscale(source, target)
+    assert float(ffprobe(target, "-show_format")["format"]["duration"]) == pytest.approx(0.4)
+
+
 @pytest.mark.parametrize("seconds", [0.3, 1.0])
 def test_gif_of_several_segments(tmp_path: Path, seconds: float) -> None:
     source, target = tmp_path / "in.mkv", tmp_path / "out.gif"

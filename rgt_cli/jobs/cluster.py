@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, field
 from typing import Any
 
-from rgt_cli.errors import OutputError, RGTError, WorkerError
+from rgt_cli.errors import WorkerError
 from rgt_cli.jobs.devices import Devices
 from rgt_cli.jobs.job import Job, Outcome, RunContext, WorkerActivity
 from rgt_cli.jobs.pool import Member, Pool, Slot, reason_of, session, slots_of
 from rgt_cli.jobs.resume import remove_remains
+from rgt_cli.jobs.shared_video import SegmentResult
+from rgt_cli.jobs.work_queue import TRIES, Group, WorkQueue
 from rgt_cli.jobs.worker import Status, WorkerSpec
-from rgt_cli.media import decoded_bytes
 
 logger = logging.getLogger(__name__)
 
-TRIES = 3
-"""How often a job is given to a worker, if workers die while they do it."""
-GROUP_SECONDS = 1.0
-"""About how long a worker computes one group of images."""
-MAX_GROUP = 64
-"""The most images in a group."""
 IN_FLIGHT = 2
 """Groups that a worker has at once: it reads the next one while it computes."""
 PATIENCE = 20.0
@@ -40,15 +33,6 @@ _POLL = 0.25
 
 
 @dataclass(kw_only=True)
-class _Group:
-    """Jobs that a worker was given at once."""
-
-    jobs: list[Job]
-    work: int
-    started: float = field(default_factory=time.monotonic)
-
-
-@dataclass(kw_only=True)
 class _Seat:
     """A slot for workers, with the worker in it and what that has been given."""
 
@@ -56,7 +40,7 @@ class _Seat:
     member: Member | None
     starting: tuple[Any, Any] | None = None
     """A new worker and the reference of its `Fitness`, while it starts."""
-    groups: dict[Any, _Group] = field(default_factory=dict)
+    groups: dict[Any, Group] = field(default_factory=dict)
     """Reference of the result -> group, the oldest first."""
     pace: float = 0.0
     """Seconds per unit of work; 0 while it is not known."""
@@ -86,10 +70,7 @@ class Workers:
         self._pool: Pool
         self._context: RunContext
         self._seats: list[_Seat] = []
-        self._again: deque[Job] = deque()
-        """Jobs of workers that died."""
-        self._tries: dict[Job, int] = {}
-        self._can_write = True
+        self._queue: WorkQueue
 
     @classmethod
     @contextmanager
@@ -139,15 +120,19 @@ class Workers:
         Raises:
             WorkerError: No worker can take part, or all died and none can be started again.
         """
-        self._context, self._can_write = context, True
-        if jobs and not self._seats:
+        if not jobs:
+            return
+        self._context = context
+        if not self._seats:
             self._start(jobs)
+        self._queue = WorkQueue(jobs, context)
         try:
-            yield from self._run(iter([_absolute(job) for job in jobs]))
+            yield from self._run()
         finally:
+            self._queue.close()
             remove_remains(jobs)
 
-    def _run(self, waiting: Iterator[Job]) -> Iterator[Outcome]:
+    def _run(self) -> Iterator[Outcome]:
         asked_to_stop = False
         while True:
             if self._is_stopping and not asked_to_stop:
@@ -155,50 +140,36 @@ class Workers:
                 for seat in self._seats:
                     if seat.member:
                         seat.member.actor.stop.remote()
-            self._give(waiting)
-            if not any(seat.groups for seat in self._seats):
-                if self._is_stopping:
-                    return
-                if not self._again:
-                    following = next(waiting, None)
-                    if following is None:
-                        return
-                    self._again.append(following)
+            is_out_of_work = self._give()
+            yield from self._queue.outcomes_of_videos()
+            is_idle = not any(seat.groups for seat in self._seats) and not self._queue.is_joining
+            if is_idle and (self._is_stopping or is_out_of_work):
+                return
             yield from self._results()
             self._look_after_workers()
 
     @property
     def _is_stopping(self) -> bool:
-        return self._context.stop.is_set() or not self._can_write
+        return self._context.stop.is_set() or not self._queue.can_write
 
-    def _give(self, waiting: Iterator[Job]) -> None:
-        """Give jobs to the workers that have fewer groups than they can take."""
+    def _give(self) -> bool:
+        """Give work to the workers that have fewer groups than they can take.
+
+        Returns:
+            Whether there was none left.
+        """
         for already in range(IN_FLIGHT):
             for seat in self._seats:
-                if self._is_stopping:
-                    return
-                if seat.member is None or len(seat.groups) != already:
+                if self._is_stopping or seat.member is None or len(seat.groups) != already:
                     continue
-                if (group := self._next_group(seat, waiting)) is None:
-                    return
-                for job in group.jobs:
-                    if self._context.journal:
-                        self._context.journal.begin(job)
-                seat.groups[seat.member.actor.run.remote(group.jobs)] = group
-
-    def _next_group(self, seat: _Seat, waiting: Iterator[Job]) -> _Group | None:
-        """Return jobs for about a second; those whose worker died come one by one."""
-        if self._again:
-            job = self._again.popleft()
-            return _Group(jobs=[job], work=_work_of(job))
-        group = _Group(jobs=[], work=0)
-        most = GROUP_SECONDS / seat.pace if seat.pace else 0
-        for job in islice(waiting, MAX_GROUP):
-            group.jobs.append(job)
-            group.work += _work_of(job)
-            if job.is_video or group.work >= most:
-                break
-        return group if group.jobs else None
+                if (group := self._queue.next(seat.pace)) is None:
+                    return True
+                actor = seat.member.actor
+                reference = (
+                    actor.run_segment.remote(group.task) if group.task else actor.run.remote(group.jobs)
+                )
+                seat.groups[reference] = group
+        return False
 
     def _results(self) -> Iterator[Outcome]:
         """Wait a moment, and yield the outcomes that arrived."""
@@ -213,51 +184,41 @@ class Workers:
             if reference not in seat.groups:  # its worker died meanwhile
                 continue
             try:
-                outcomes = self._ray.get(reference)
+                result = self._ray.get(reference)
             except self._ray.exceptions.RayTaskError as error:  # a defect of ours, not of the machine
-                yield from self._failed(seat.groups.pop(reference), reason_of(error))
+                yield from self._queue.failed(seat.groups.pop(reference), reason_of(error))
             except self._ray.exceptions.RayError as error:
                 yield from self._lost(seat, reason_of(error))
             else:
-                yield from self._finished(seat, seat.groups.pop(reference), outcomes)
+                yield from self._finished(seat, seat.groups.pop(reference), result)
 
-    def _finished(self, seat: _Seat, group: _Group, outcomes: list[Outcome]) -> Iterator[Outcome]:
+    def _finished(
+        self, seat: _Seat, group: Group, result: list[Outcome] | SegmentResult | None
+    ) -> Iterator[Outcome]:
         assert seat.member
         seat.deaths = 0
+        if isinstance(result, SegmentResult):
+            assert group.task
+            seat.busy += result.seconds
+            self._queue.computed(group.task, result, seat.member.name)
+            return
+        outcomes = result or []
         seconds = sum(outcome.seconds for outcome in outcomes)
         seat.busy += seconds
         if group.work and seconds:
             pace = seconds / group.work
             seat.pace = (seat.pace + pace) / 2 if seat.pace else pace
-        for outcome in outcomes:
-            if self._context.journal and not outcome.error:
-                self._context.journal.done(outcome.job)
-            self._can_write &= not isinstance(outcome.error, OutputError)
-            yield replace(outcome, worker=seat.member.name)
-
-    def _failed(self, group: _Group, reason: str) -> Iterator[Outcome]:
-        """Yield the failure of a job; those of a larger group are tried one by one."""
-        if len(group.jobs) > 1:
-            self._again.extend(group.jobs)
-        else:
-            yield Outcome(job=group.jobs[0], error=RGTError(f"{group.jobs[0].name}: {reason}"))
+        yield from self._queue.finished(group, outcomes, seat.member.name)
 
     def _lost(self, seat: _Seat, reason: str) -> Iterator[Outcome]:
-        """Queue the jobs of a worker that died again, and start another worker in its place."""
+        """Queue the work of a worker that died again, and start another worker in its place."""
         groups, seat.groups = list(seat.groups.values()), {}
         logger.warning("a worker was lost: %s", reason)
         if seat.member:
             self._context.warn(f"worker {seat.member.name} was lost and is replaced: {reason}")
             self._pool.kill(seat.member.actor)
         for index, group in enumerate(groups):
-            for job in group.jobs:
-                if index == 0:  # the others had not begun
-                    self._tries[job] = self._tries.get(job, 0) + 1
-                if self._tries.get(job, 0) < TRIES:
-                    self._again.append(job)
-                else:
-                    error = WorkerError(f"{job.name}: {TRIES} workers died while they did it: {reason}")
-                    yield Outcome(job=job, error=error)
+            yield from self._queue.lost(group, reason, was_begun=index == 0)
         seat.member, seat.pace, seat.asked, seat.beats = None, 0.0, None, -1
         seat.deaths += 1
         if not self._is_stopping:
@@ -323,30 +284,18 @@ class Workers:
     def _show(self, seat: _Seat, status: Status) -> None:
         for message in status.messages:
             self._context.warn(message)
-        if status.job and status.beats != seat.beats:
-            self._context.on_progress(status.job, status.done, status.total)
+        job = status.job and self._queue.original(status.job)
+        if job and status.job and status.beats != seat.beats and not self._queue.is_shared(status.job):
+            self._context.on_progress(job, status.done, status.total)
         if status.beats != seat.beats:
             seat.beats, seat.last_beat = status.beats, time.monotonic()
         assert seat.member
         self._context.on_worker(
             WorkerActivity(
                 worker=seat.member.name,
-                job=status.job,
+                job=job,
                 done=status.done,
                 total=status.total,
                 busy=min(1.0, seat.busy / (time.monotonic() - seat.since)),
             )
         )
-
-
-def _work_of(job: Job) -> int:
-    """Return the size of an image in bytes when it is decoded; 0 for a video, which is never grouped."""
-    return 0 if job.is_video else decoded_bytes(job.source)
-
-
-def _absolute(job: Job) -> Job:
-    """Return a job that means the same files in every folder, under the names that it has here."""
-    return replace(
-        job, source=job.source.absolute(), target=job.target.absolute(),
-        source_name=job.name, output_name=job.target_name,
-    )  # fmt: skip

@@ -1,7 +1,8 @@
-"""Which frames of a video are upscaled: the span that was asked for, and what becomes of fields."""
+"""Which frames of a video are upscaled, what becomes of fields, and which segment has which frames."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 from rgt_cli.jobs.options import VideoOptions
@@ -36,3 +37,28 @@ def expected_frames(video: Video, options: VideoOptions) -> int | None:
     seconds = video.frames / video.rate
     length = min(options.end or seconds, seconds) - (options.start or 0)
     return max(0, round(length * video.rate))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentGrid:
+    """Which segment each frame belongs to, by its time alone."""
+
+    start: int
+    """When the first segment starts, in ticks of the input."""
+    length: int
+    """Ticks that a segment lasts."""
+
+    @classmethod
+    def of(cls, video: Video, span: Span, seconds: float) -> SegmentGrid:
+        """Return the grid for a part of a video, with segments of so many seconds."""
+        start = video.start if span.start is None else span.start
+        return cls(start=start, length=max(1, round(seconds / video.time_base)))
+
+    def index(self, time: int) -> int:
+        """Return the number of the segment with a frame that is shown at a time in ticks."""
+        return max(0, (time - self.start) // self.length)
+
+    def span(self, index: int) -> Span:
+        """Return the part of the input in one segment; the first one has what comes before it too."""
+        start = self.start + index * self.length
+        return Span(start if index else None, start + self.length)

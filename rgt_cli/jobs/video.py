@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from rgt_cli.errors import InputError, OutOfMemoryError, RGTError, UsageError
@@ -14,7 +15,7 @@ from rgt_cli.jobs.job import Job, Outcome, RunContext, Stopped
 from rgt_cli.jobs.numbered import FrameImages
 from rgt_cli.jobs.pipeline import BackgroundWriter
 from rgt_cli.jobs.segments import PassSettings, SegmentSettings, SegmentStore
-from rgt_cli.jobs.spans import span_of
+from rgt_cli.jobs.spans import SegmentGrid, span_of
 from rgt_cli.jobs.video_plan import VideoPlan, plan_video
 from rgt_cli.media import ImageFormat, write_images
 from rgt_cli.media.video.decode import Frame, ReadReport
@@ -45,7 +46,7 @@ def upscale_video(job: Job, context: RunContext) -> Outcome:
     plan = plan_video(job, context)
     for warning in plan.warnings:
         context.warn(warning)
-    maker = _VideoMaker(plan, context)
+    maker = VideoMaker(plan, context)
     try:
         with context.recorded(job):
             if plan.image_format:
@@ -66,8 +67,13 @@ def upscale_video(job: Job, context: RunContext) -> Outcome:
     )
 
 
-class _VideoMaker:
-    """Writes the output of one video job."""
+class VideoMaker:
+    """Writes the output of one video job.
+
+    Args:
+        plan: What is decided about the video.
+        context: The run.
+    """
 
     def __init__(self, plan: VideoPlan, context: RunContext) -> None:
         self.plan, self.context = plan, context
@@ -82,10 +88,10 @@ class _VideoMaker:
         plan, target = self.plan, self.plan.job.target
         assert plan.output
         assert plan.streams
-        with SegmentStore.open(target, self._segment_settings()) as store:
+        with SegmentStore.open(target, self.segment_settings()) as store:
             try:
                 with without_jumps(plan.video, store.folder, self._warn) as video:
-                    self._use(video)
+                    self.use(video)
                     self._write_segments(store)
                     self._require_frames()
                     video = replace(self.plan.video, end=self._end())
@@ -103,10 +109,9 @@ class _VideoMaker:
                 raise
             store.remove()
 
-    def _use(self, video: Video) -> None:
+    def use(self, video: Video) -> None:
         """Read the frames from a video that differs from the input in its times."""
         if video is not self.plan.video:
-            video = replace(video, sample_aspect=self.plan.video.sample_aspect)
             span = span_of(video, self.context.options.video)
             self.plan = replace(self.plan, video=video, span=span, frames=video.frames)
             self.reader = FrameReader(video, span, ReadReport(self._warn), self.plan.apart)
@@ -116,7 +121,8 @@ class _VideoMaker:
         ends = [end for end in (self.reader.report.end, self.plan.span.end) if end is not None]
         return min(ends, default=None)
 
-    def _segment_settings(self) -> SegmentSettings:
+    def segment_settings(self) -> SegmentSettings:
+        """Return what the segments depend on."""
         options, upscaler = self.context.options.video, self.context.upscaler
         (width, height), upscaled = self.plan.video.size, self.plan.upscaled
         factor = max(upscaled.width / width, upscaled.height / height)
@@ -136,15 +142,24 @@ class _VideoMaker:
         video = self.plan.video
         batch_size = self.context.upscaler.batch_size_for(video.size)
         self.done = store.frames
-        longest = round(self.context.options.video.segment_seconds / video.time_base)
+        grid = SegmentGrid.of(video, self.plan.span, self.context.options.video.segment_seconds)
         with closing(self.reader.read(after=store.last_time)) as frames:
-            for _, segment_frames in itertools.groupby(frames, _segment_starts(longest)):
+            for _, segment_frames in itertools.groupby(frames, lambda frame: grid.index(frame.time)):
                 if self.context.stop.is_set():
                     raise Stopped
                 self._write_segment(store, segment_frames, batch_size)
 
     def _write_segment(self, store: SegmentStore, frames: Iterator[Frame], batch_size: int) -> None:
-        plan, path, times = self.plan, store.new_path(), list[int]()
+        path = store.new_path()
+        store.add(path, self.encode(frames, path, batch_size))
+
+    def encode(self, frames: Iterator[Frame], path: Path, batch_size: int) -> list[int]:
+        """Upscale frames into a file that is a segment, and return their times.
+
+        Raises:
+            InputError, OutOfMemoryError, OutputError: As `upscale_video`.
+        """
+        plan, times = self.plan, list[int]()
         with (
             BackgroundWriter() as background,
             SegmentWriter(path, plan.video, plan.arguments, plan.frame_size) as writer,
@@ -157,7 +172,7 @@ class _VideoMaker:
             background.flush()
             writer.close()
         check_segment(Segment(path, tuple(times)))
-        store.add(path, times)
+        return times
 
     def write_images(self, image_format: ImageFormat) -> None:
         """Write an image of each frame that has none yet."""
@@ -191,7 +206,7 @@ class _VideoMaker:
     def _image_settings(self) -> dict[str, Any]:
         """Return what the images of frames depend on; the end is only how many there are."""
         span = Span(self.plan.span.start)
-        settings = replace(self._segment_settings(), span=span, segment_seconds=0).to_json()
+        settings = replace(self.segment_settings(), span=span, segment_seconds=0).to_json()
         image = self.context.options.image
         return settings | {"encoding": asdict(image.encoding), "bits": image.bits}
 
@@ -202,16 +217,3 @@ class _VideoMaker:
     def _report_frame(self) -> None:
         self.done += 1
         self.context.on_progress(self.plan.job, self.done, max(self.plan.frames or 0, self.done))
-
-
-def _segment_starts(longest: int) -> Callable[[Frame], int]:
-    """Return a function that maps consecutive frames to the time at which their segment starts."""
-    start: int | None = None
-
-    def start_of(frame: Frame) -> int:
-        nonlocal start
-        if start is None or frame.time - start >= longest:
-            start = frame.time
-        return start
-
-    return start_of

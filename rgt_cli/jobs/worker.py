@@ -16,6 +16,7 @@ from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.jobs.models import ModelLoader
 from rgt_cli.jobs.options import JobOptions, ModelOptions
 from rgt_cli.jobs.run import run_jobs
+from rgt_cli.jobs.shared_video import SegmentResult, SegmentTask, compute_segment
 from rgt_cli.size import Size
 
 if TYPE_CHECKING:  # the driver must not wait for torch
@@ -165,6 +166,17 @@ class Worker:
         finally:
             with self._state:
                 self._job, self._beats = None, self._beats + 1
+
+    def run_segment(self, task: SegmentTask) -> SegmentResult | None:
+        """Compute a segment of a video; return None if `stop` was called before."""
+        with self._device:
+            if self._stop.is_set():
+                return None
+            try:
+                return compute_segment(task, self._context)
+            finally:
+                with self._state:
+                    self._job, self._beats = None, self._beats + 1
 
     def stop(self) -> None:
         """Let `run` return after the current image or segment."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from PIL import ImageCms
+from PIL import Image, ImageCms
 
 from rgt_cli.media.color import pixels_to_srgb
-from rgt_cli.media.exif import add_thumbnail, strip_exif_gps, update_exif
+from rgt_cli.media.exif import add_thumbnail, exif_dpi, filter_exif, strip_exif_gps, update_exif
 from rgt_cli.media.iptc import strip_photoshop_gps
 from rgt_cli.media.location import has_coordinates
 from rgt_cli.media.picture import Metadata, Picture
@@ -18,6 +19,26 @@ from rgt_cli.media.xmp import strip_xmp_gps, update_xmp
 from rgt_cli.size import Dimensions
 
 logger = logging.getLogger(__name__)
+
+
+def with_exif(metadata: Metadata, exif: Image.Exif | None, warn: Callable[[str], None]) -> Metadata:
+    """Return metadata with the EXIF that stays true after the orientation has been applied.
+
+    Args:
+        metadata: The metadata without EXIF.
+        exif: What was read; None if there is none.
+        warn: Called if it is damaged and left out.
+    """
+    if exif is None:
+        return metadata
+    try:
+        if metadata.dpi is None:
+            metadata = replace(metadata, dpi=exif_dpi(exif))
+        retained, has_thumbnail = filter_exif(exif)
+    except Exception:  # opening it parsed only the first directory
+        warn("the EXIF is damaged and left out")
+        return metadata
+    return replace(metadata, exif=retained, has_thumbnail=has_thumbnail)
 
 
 def update_metadata(picture: Picture, metadata: Metadata, size: Dimensions | None = None) -> Metadata:

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from rgt_cli.errors import InputError
-from rgt_cli.media.exif import exif_dpi, filter_exif, orientation_of, plausible_dpi
+from rgt_cli.media.exif import orientation_of, plausible_dpi
+from rgt_cli.media.metadata import with_exif
 from rgt_cli.media.modes import UPRIGHT_DECODERS, Warn, gray_or_rgb, has_color, split_alpha, usable_icc
 from rgt_cli.media.picture import Metadata, Picture
 
@@ -81,16 +82,7 @@ def _metadata_of(image: Image.Image, exif: Image.Exif | None, warn: Warn) -> Met
         dpi=plausible_dpi(info.get("dpi")),
         comment=comment if isinstance(comment, bytes) else None,
     )
-    if exif is None:
-        return metadata
-    try:
-        if metadata.dpi is None:
-            metadata = replace(metadata, dpi=exif_dpi(exif))
-        retained, has_thumbnail = filter_exif(exif)
-    except Exception:  # as in `_exif_of`, which parses only the first directory
-        warn("the EXIF is damaged and left out")
-        return metadata
-    return replace(metadata, exif=retained, has_thumbnail=has_thumbnail)
+    return with_exif(metadata, exif, warn)
 
 
 def to_pillow(picture: Picture) -> Image.Image:

@@ -13,10 +13,11 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from rgt_cli.errors import InputError
 from rgt_cli.media import input_only, png
-from rgt_cli.media.exif import exif_dpi, filter_exif, orientation_of, plausible_dpi
+from rgt_cli.media.exif import orientation_of, plausible_dpi
 from rgt_cli.media.header import read_header
 from rgt_cli.media.identify import TIFF, clear_errors, no_pixel_limit, open_by_pillow
 from rgt_cli.media.layout import Header
+from rgt_cli.media.metadata import with_exif
 from rgt_cli.media.modes import UPRIGHT_DECODERS, gray_or_rgb, has_color, split_alpha, usable_icc
 from rgt_cli.media.picture import ImageSequence, Metadata, Picture, with_same_mode
 from rgt_cli.media.png_metadata import PngMetadata, read_png_metadata
@@ -247,19 +248,7 @@ class _Reader:
         if opened.format == "PNG":
             found = self._png_metadata()
             metadata = replace(metadata, xmp=found.xmp, png=found.chunks)
-        return self._with_exif(metadata, exif)
-
-    def _with_exif(self, metadata: Metadata, exif: Image.Exif | None) -> Metadata:
-        if exif is None:
-            return metadata
-        try:
-            if metadata.dpi is None:
-                metadata = replace(metadata, dpi=exif_dpi(exif))
-            retained, has_thumbnail = filter_exif(exif)
-        except Exception:  # as in `exif`, which parses only the first directory
-            self.warn("the EXIF is damaged and left out")
-            return metadata
-        return replace(metadata, exif=retained, has_thumbnail=has_thumbnail)
+        return with_exif(metadata, exif, self.warn)
 
     def _gray_or_rgb(
         self, opened: ImageFile.ImageFile, metadata: Metadata
@@ -292,7 +281,7 @@ class _Reader:
             return []
         pages = []
         for picture, exif in tiff.deep_pages(self.path):
-            metadata = self._with_exif(picture.metadata, exif)
+            metadata = with_exif(picture.metadata, exif, self.warn)
             pages.append(self._deep(replace(picture, metadata=metadata), exif))
         return pages
 

@@ -2,11 +2,13 @@
 
 \b
     python tests/benchmarks/beside_busy_processes.py --sides 16,64,256 --busy 0,1,2,4
+    python tests/benchmarks/beside_busy_processes.py --video clip.mp4
 
 `default` is what `rgt` does. `spin` leaves the threads to libgomp, which spins for milliseconds;
 `passive` never spins; `one` computes on one thread. A line reports the median of the seconds for one
 image, for each side of it in pixels, with so many other processes that never pause. Every measurement
-runs in a process of its own, one after the other.
+runs in a process of its own, one after the other. With `--video`, a line reports the seconds of
+`rgt upscale FILE -s 2`, whose encoder is a busy process too.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,14 +65,38 @@ def measure(policy: str, side: int) -> None:
     click.echo(statistics.median(seconds))
 
 
+def measure_video(video: str, busy: list[int]) -> None:
+    """Print the seconds of the whole command, for each policy that it can have."""
+    command = [sys.executable, "-m", "rgt_cli", "-q", "upscale", video, "-s", "2", "-m", "tiny"]
+    policies = {
+        "default": ({}, ()),
+        "passive": ({"OMP_WAIT_POLICY": "PASSIVE"}, ()),
+        "one": ({}, ("--threads", "1")),
+    }
+    for count in busy:
+        for policy, (environment, options) in policies.items():
+            with tempfile.TemporaryDirectory() as folder, busy_processes(count):
+                started = time.perf_counter()
+                subprocess.run(
+                    [*command, *options, "-o", f"{folder}/out.mkv"],
+                    env=os.environ | environment,
+                    check=True,
+                )
+                click.echo(f"{count:4} {policy:9}{time.perf_counter() - started:12.2f}")
+
+
 @click.command()
 @click.option("--sides", default="16,64,256", show_default=True, help="Sides of the images in pixels.")
 @click.option("--busy", default="0,1,2,4", show_default=True, help="Numbers of busy processes.")
+@click.option("--video", type=click.Path(exists=True), help="Upscale this video instead of images.")
 @click.option("--measure", "case", type=(click.Choice(POLICIES), int), hidden=True)
-def main(sides: str, busy: str, case: tuple[str, int] | None) -> None:
-    """Print a table of seconds an image."""
+def main(sides: str, busy: str, video: str | None, case: tuple[str, int] | None) -> None:
+    """Print a table of seconds an image, or a video."""
     if case:
         measure(*case)
+        return
+    if video:
+        measure_video(video, [int(count) for count in busy.split(",")])
         return
     click.echo("busy policy   " + "".join(f"{side:>9} px" for side in map(int, sides.split(","))))
     for count in map(int, busy.split(",")):

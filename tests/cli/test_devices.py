@@ -16,7 +16,7 @@ from PIL import Image
 from rgt_cli.jobs.journal import JOURNAL
 from tests.helpers.process import RunRGT, command, names_in
 from tests.helpers.report import read_events
-from tests.helpers.videos import X264, lavfi
+from tests.helpers.videos import X264, ffmpeg, lavfi
 
 needs_ray = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('ray')")
 
@@ -130,3 +130,23 @@ def test_ray_listens_on_this_machine_alone(folder: Path, tmp_path: Path, micro_c
     assert set(ports) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+@needs_ray
+def test_workers_share_a_video(rgt: RunRGT, tmp_path: Path, micro_checkpoint: Path) -> None:
+    """Its segments are computed by both, and the output is that of one device."""
+    source = tmp_path / "clip.mp4"
+    ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=32x24:rate=10:duration=4", "-f", "lavfi", "-i",
+        "sine=duration=4", *X264, "-g", "15", "-c:a", "aac", source,
+    )  # fmt: skip
+    arguments = ("upscale", source, "-m", micro_checkpoint, "--threads", "1", "--segment-seconds", "0.5")
+    alone = rgt(*arguments, "-o", tmp_path / "alone.mp4")
+    assert alone.returncode == 0, alone.stderr
+    shared = rgt(*arguments, "-o", tmp_path / "shared.mp4", "--device", "cpu,cpu", "--json")
+    assert shared.returncode == 0, shared.stderr
+    assert (tmp_path / "shared.mp4").read_bytes() == (tmp_path / "alone.mp4").read_bytes()
+    (done,) = (event for event in read_events(shared.stdout) if event["event"] == "done")
+    assert done["frames"] == 40
+    assert done["worker"].count("#") == 2
+    assert names_in(tmp_path) == {"clip.mp4", "alone.mp4", "shared.mp4", micro_checkpoint.name}

@@ -20,12 +20,18 @@ import psutil
 import pytest
 from PIL import Image
 
+from rgt_cli.jobs import Job, JobOptions, VideoOptions
 from rgt_cli.jobs.journal import JOURNAL
+from rgt_cli.jobs.video import upscale_video
 from rgt_cli.jobs.worker import VERSION
+from rgt_cli.media import format_named
 from tests.helpers.images import doubled
+from tests.helpers.jobs import make_context
+from tests.helpers.networks import nearest_upscaler
 from tests.helpers.process import names_in
 from tests.helpers.scripts import SCRIPTS
-from tests.scripts.upscale_on_workers import DEADLY, SLOW
+from tests.helpers.videos import ffmpeg
+from tests.scripts.upscale_on_workers import DEADLY, SLOW, SLOWISH
 
 pytest.importorskip("ray")
 KILLS = int(os.environ.get("RGT_TEST_KILLS", "3"))
@@ -157,6 +163,31 @@ def test_a_job_that_kills_its_worker(cluster: Any, folder: Folder) -> None:
     assert failed["name"] == "002.png"
     assert "3 workers died" in failed["error"]
     check_outputs(run, {"002.png"})
+
+
+def test_a_video_whose_workers_are_killed(cluster: Any, folder: Folder) -> None:
+    """Its segments are computed by others, and joined as if nothing had happened."""
+    source = folder()
+    marked = f"drawbox=w=2:h=2:t=fill:color=0x{SLOWISH:02x}{SLOWISH:02x}{SLOWISH:02x}"
+    ffmpeg(
+        "-f", "lavfi", "-i", f"testsrc2=size=32x24:rate=10:duration=6,format=gbrp,{marked}",
+        "-c:v", "libx264rgb", "-qp", "0", "-g", "7", source / "clip.mp4",
+    )  # fmt: skip
+    run = Run(source, address=cluster.address, workers=2)
+    for number in range(1, KILLS):
+        pattern = f".rgt-*.segments/{2 * number:06}.mkv"
+        while not list(run.folder.parent.glob(f"out/{pattern}")):
+            assert run.process.poll() is None
+            time.sleep(0.02)
+        random.choice(run.workers()).send_signal(signal.SIGKILL)
+    assert run.end() == Counter({"clip.mp4": 1})
+    assert names_in(run.out) == {"clip_x2.mp4", JOURNAL}
+    shared = (run.out / "clip_x2.mp4").read_bytes()
+    job = Job(source / "clip.mp4", run.out / "alone.mp4", format_named("mp4"))
+    options = JobOptions(video=VideoOptions(segment_seconds=0.5))
+    alone = upscale_video(job, make_context(nearest_upscaler(), options))
+    assert alone.frames == 60
+    assert (run.out / "alone.mp4").read_bytes() == shared
 
 
 def test_a_node_that_is_lost(cluster: Any, folder: Folder) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from rgt_cli.errors import InputError, UsageError
 from rgt_cli.inference import MultiPassUpscaler, Upscaler
@@ -29,6 +30,7 @@ from tests.helpers.process import names_in
 from tests.helpers.videos import (
     CLIPS,
     COLORS,
+    SMALL,
     TAGS,
     X264,
     facts,
@@ -724,3 +726,62 @@ def test_an_image_that_changes_discards_the_segments(tmp_path: Path) -> None:
     before = job.stamp
     images[3].write_bytes(images[4].read_bytes() + b"1")
     assert job.stamp != before
+
+
+RECORDING = ("-g", "10", "-c:a", "mp2", "-mpegts_copyts", "1", "-muxdelay", "0")
+
+
+def record(path: Path, start: float) -> bytes:
+    """Write a recording of two seconds with sound that starts at a time, and return it."""
+    ffmpeg("-f", "lavfi", "-i", SMALL, "-f", "lavfi", "-i", "sine=duration=2", *X264, *RECORDING,
+           "-output_ts_offset", f"{start:g}", path)  # fmt: skip
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("target", ["out.mkv", "out.mp4"])
+@pytest.mark.parametrize(
+    ("starts", "seconds"),
+    [((95442.5,), 2), ((59857,), 2), ((60, 0), 4), ((0, 60), 4), ((5, 6.7), 4), ((5, 90_000, 5), 6)],
+)
+def test_recordings_start_at_zero_and_have_no_gaps(
+    tmp_path: Path, starts: tuple[float, ...], seconds: int, target: str
+) -> None:
+    """The first recording passes the time at which the clock of MPEG-TS returns to zero."""
+    source = tmp_path / "in.ts"
+    source.write_bytes(b"".join(record(tmp_path / f"{start}.ts", start) for start in starts))
+    outcome = upscale(source, tmp_path / target, 1)
+    assert outcome.error is None
+    assert outcome.frames == 25 * seconds
+    assert any("jump" in warning for warning in outcome.warnings) == (len(starts) > 1)
+    made = facts(tmp_path / target)
+    sound = [float(time) for time, _ in made.packets["audio", 0]]
+    frames = [float(time) for time in made.times]
+    assert min(*sound, *frames) == pytest.approx(0, abs=0.001)
+    assert sound[0] == pytest.approx(frames[0], abs=0.05)
+    assert sound[-1] == pytest.approx(frames[-1], abs=0.1 * len(starts))
+    assert frames[-1] - frames[0] == pytest.approx(seconds - 0.04, abs=0.15 * len(starts))
+    assert names_in(tmp_path) == {f"{start}.ts" for start in starts} | {"in.ts", target}
+
+
+@pytest.mark.parametrize("target", ["out.mkv", "out.mp4", "out.webm"])
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_the_last_frame_is_shown_as_long_as_in_the_input(
+    tmp_path: Path, suffix: str, target: str
+) -> None:
+    source = tmp_path / f"in.{suffix}"
+    images = [Image.new("RGB", (32, 24), (60 * number, 0, 0)) for number in range(4)]
+    images[0].save(source, save_all=True, append_images=images[1:], duration=[100, 300, 40, 2000])
+    upscale(source, tmp_path / target)
+    with av.open(str(tmp_path / target)) as container:
+        assert container.duration == 2_440_000
+
+
+def test_resolutions_that_change_in_the_stream(tmp_path: Path) -> None:
+    parts, source = [tmp_path / "0.ts", tmp_path / "1.ts"], tmp_path / "in.ts"
+    lavfi("-t", "1", *X264)(parts[0])
+    lavfi("-t", "1", "-vf", "scale=32:24", "-output_ts_offset", "1", *X264)(parts[1])
+    source.write_bytes(b"".join(part.read_bytes() for part in parts))
+    outcome = upscale(source, tmp_path / "out.mkv")
+    assert (outcome.error, outcome.frames, outcome.target_size) == (None, 50, (128, 96))
+    (warning,) = outcome.warnings
+    assert "32 x 24" in warning

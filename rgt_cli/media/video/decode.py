@@ -12,7 +12,7 @@ import numpy as np
 from rgt_cli.errors import InputError
 from rgt_cli.media.video import ffmpeg, integrity
 from rgt_cli.media.video.animation import DEMUXER, read_animation
-from rgt_cli.media.video.fields import Deinterlacing
+from rgt_cli.media.video.fields import Deinterlacing, lag
 from rgt_cli.media.video.framelog import LEVEL, FrameLog, LoggedError, LoggedFrame
 from rgt_cli.media.video.probe import Video, decoder_arguments
 from rgt_cli.media.video.rgb import to_rgb
@@ -48,6 +48,8 @@ class ReadReport:
     """Receives a message about what a person should know."""
     end: int | None = None
     """When the last frame that was decoded ends, in ticks; None if that is unknown."""
+    errors: list[str] = field(default_factory=list)
+    """What a reader that ended early had found to be damaged."""
     _reported: set[str] = field(default_factory=set)
 
     def warn_once(self, key: str, message: str) -> None:
@@ -116,9 +118,8 @@ class _Attempt:
         self.missed = False
         """Whether decoding began too late, so that frames may be missing. No frame is yielded then."""
         self._video, self._after, self._report = video, after, report
-        self._seconds = seconds
-        self._needs_exact = resumes
-        self._skipped = 0
+        self._seconds, self._needs_exact = seconds, resumes
+        self._count = self._skipped = 0
         self._last: int | None = None
 
     def frames(self) -> Generator[Frame]:
@@ -130,14 +131,23 @@ class _Attempt:
             is_complete = not self.missed
         finally:
             code, _ = process.end(kill=not is_complete)
-        errors = [error.text for error in log.errors() if not self._is_expected(error)]
+            errors = [error.text for error in log.errors() if not self._is_expected(error)]
+            if not self.missed:
+                self._report.errors += errors
         if code:
             errors.append(f"ffmpeg ended with {code}")
         if missing := integrity.damage_of(self._video.path, self._video.demuxer):
             errors.insert(0, missing)
         if is_complete and errors:
-            reason = errors[0]
+            reason = f"{errors[0]}{self._missing_frames()}"
             raise InputError(f"{self._video.name}: the video is damaged: {reason}")
+
+    def _missing_frames(self) -> str:
+        """Return how many frames were decoded of those that the file announces, in words."""
+        announced = self._video.frames or 0
+        if self._seconds or announced <= self._count:
+            return ""
+        return f" ({self._count} of {announced} frames can be decoded)"
 
     def _arguments(self) -> list[str]:
         video, seek = self._video, list[str]()
@@ -163,6 +173,7 @@ class _Attempt:
             if not _fill(process, array):
                 return
             time = self._time(logged)
+            self._count += 1
             if self._after is not None and time <= self._after:
                 has_key |= logged.is_key
                 has_exact |= time == self._after
@@ -193,7 +204,7 @@ class _Attempt:
         duration = round(logged.duration * logged.time_base / video.time_base)
         step = duration or round(1 / (video.rate * video.time_base)) or 1
         if logged.pts is not None:
-            time = round(logged.pts * logged.time_base / video.time_base)
+            time = round(logged.pts * logged.time_base / video.time_base) + lag(video)
         else:
             time = video.start if self._last is None else self._last + step
         if self._last is not None:

@@ -30,6 +30,7 @@ _FILTERS = {
     Deinterlacing.FILM: (
         "fieldmatch=combmatch=full",
         "bwdif=mode=send_frame:deint=interlaced",
+        "setpts=PTS-STARTPTS",  # or the start is rounded to a whole number of frames
         "decimate",
     ),
 }
@@ -40,6 +41,11 @@ _RATES = {Deinterlacing.FIELDS: Fraction(2), Deinterlacing.FILM: Fraction(4, 5)}
 def filters(video: Video) -> list[str]:
     """Return the filters of ffmpeg that build whole frames."""
     return list(_FILTERS[Deinterlacing(video.deinterlacing)])
+
+
+def lag(video: Video) -> int:
+    """Return how much earlier the filters show frames than the video does, in ticks."""
+    return video.first if video.deinterlacing == Deinterlacing.FILM.value else 0
 
 
 def deinterlaced(video: Video, mode: Deinterlacing) -> Video:
@@ -56,4 +62,5 @@ def deinterlaced(video: Video, mode: Deinterlacing) -> Video:
         frames=None if video.frames is None else round(video.frames * factor),
         time_base=video.time_base / ticks,
         start=video.start * ticks,
+        first=video.first * ticks,
     )

@@ -107,10 +107,10 @@ class FrameLog:
 
     def _run(self) -> None:
         try:
-            for line in self._pipe:
-                frame = self._parser.parse(line.decode(errors="replace"))
-                if frame:
-                    self._queue.put(frame)
+            with self._pipe:
+                for line in self._pipe:
+                    if frame := self._parser.parse(line.decode(errors="replace")):
+                        self._queue.put(frame)
         finally:
             self._queue.put(None)
 

@@ -107,17 +107,19 @@ class Video:
     """Name of the format of the file, as ffmpeg names it."""
     deinterlacing: str = "none"
     """What becomes of its fields; see `fields.Deinterlacing`."""
+    first: int = 0
+    """When its first frame is shown, in ticks."""
     origin: Fraction = Fraction(0)
     """When the first of all streams starts, in seconds. The output starts there."""
     end: int | None = None
     """When the last frame ends, in ticks; None as long as the frames are not read."""
-    copy_of: Path | None = None
-    """The input, if `path` is a temporary copy of it."""
+    original: Path | None = None
+    """The file that a person named, if `path` is a copy of it."""
 
     @property
-    def name(self) -> Path:
-        """The file as messages call it."""
-        return self.copy_of or self.path
+    def name(self) -> str:
+        """The video as messages call it."""
+        return str(self.original or self.path)
 
 
 def probe(path: Path) -> Video:
@@ -218,10 +220,9 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
     aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
     size = Dimensions(*(first.width, first.height)[:: 1 if is_upright else -1])
     base = Fraction(stream.time_base or Fraction(1, 1000))
-    start = stream.start_time
-    if start is None:
-        logged = description.first
-        start = round((logged.pts or 0) * logged.time_base / base) if logged else 0
+    logged = description.first
+    shown = round((logged.pts or 0) * logged.time_base / base) if logged else 0
+    start = shown if stream.start_time is None else stream.start_time
     return Video(
         path=path,
         index=stream.index,
@@ -235,6 +236,7 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
         sample_aspect=aspect if is_upright else 1 / aspect,
         time_base=base,
         start=start,
+        first=shown,
         rate=rate,
         frames=stream.frames or (round(length * rate) or None),
         is_interlaced=any(frame.interlaced_frame for frame in frames),
@@ -317,7 +319,7 @@ class _Description(NamedTuple):
 def _describe_by_ffmpeg(path: Path, index: int) -> _Description:
     """Return what PyAV does not reveal about a video."""
     _, _, stderr = ffmpeg.run(
-        ["-nostats", "-v", "verbose", *ffmpeg.source_arguments(path), "-map", f"0:{index}",
+        ["-nostats", "-v", "verbose", "-copyts", *ffmpeg.source_arguments(path), "-map", f"0:{index}",
          "-vf", FILTER, "-frames:v", "1", "-f", "null", "-"]
     )  # fmt: skip
     parser = LogParser()

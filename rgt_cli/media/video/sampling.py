@@ -17,8 +17,8 @@ _PLACES = 8
 """Number of places, spread evenly over the video."""
 _UNTIMED_FRAMES = 250
 """Number of frames at the start that are checked if a video has no duration."""
-_PROGRESSIVE = ("vp8", "vp9", "av1", "libdav1d", "gif", "apng", "png", "webp", "theora")
-"""Decoders of codecs that have no fields."""
+_PROGRESSIVE = ("vp8", "vp9", "av1", "libdav1d", "hevc", "gif", "apng", "png", "webp", "theora")
+"""Decoders of codecs that have no fields, or no frames with two of them."""
 
 
 def is_interlaced(video: Video) -> bool:

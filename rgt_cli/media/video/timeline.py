@@ -113,12 +113,13 @@ def _at(path: Path, video: Video) -> Video:
     return replace(
         video,
         path=path,
-        copy_of=video.name,
+        original=video.path,
         index=copy.index,
         others=copy.others,
         demuxer=copy.demuxer,
         time_base=copy.time_base,
         start=copy.start,
+        first=copy.first,
         origin=copy.origin,
         frames=copy.frames,
     )

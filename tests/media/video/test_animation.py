@@ -82,6 +82,14 @@ def test_animations_become_videos(tmp_path: Path, suffix: str, target: str) -> N
     assert made.streams == []
 
 
+def test_still_images_in_animations_are_no_frames(tmp_path: Path) -> None:
+    """AVIF stores a still image beside its tracks, for readers that know no animations."""
+    path, target = tmp_path / "in.avif", tmp_path / "out.mp4"
+    write(path, transparent=False)
+    assert upscale(path, target).frames == 4
+    assert (len(facts(target).times), facts(target).streams) == (4, [])
+
+
 def test_other_files_are_not_animations(tmp_path: Path) -> None:
     lavfi("-t", "0.2", *X264)(tmp_path / "in.mp4")
     Image.new("RGB", (8, 8)).save(tmp_path / "still.webp")

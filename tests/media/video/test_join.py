@@ -91,15 +91,20 @@ def test_the_shape_of_pixels(tmp_path: Path, codec: str, suffix: str) -> None:
 
 
 @NEEDS_FFPROBE
-@pytest.mark.parametrize("codec", ["x264", "x265", "av1", "vp9", "ffv1"])
-def test_unusual_shapes_of_pixels_in_matroska(tmp_path: Path, codec: str) -> None:
-    source, target = tmp_path / "in.mp4", tmp_path / "out.mkv"
-    # B-frames, and times that differ from the order of the packets, pass through the pipe unchanged.
-    lavfi("-vf", "setsar=237/235:max=1000", *X264, source=SHORT)(source)
-    upscale(source, target, video=VideoOptions(codec=codec))
-    (stream,) = ffprobe(target, "-show_streams")["streams"]
-    assert stream["sample_aspect_ratio"] == "237:235"
-    assert facts(target).times == facts(source).times
+@pytest.mark.parametrize(
+    ("aspect", "target"),
+    [("128/117", "x264.mkv"), ("237/235", "x264.mkv"), ("1001/1000", "x265.mp4"), ("237/235", "vp9.mp4"),
+     ("128/117", "prores.mov"), ("237/235", "x265.mkv"), ("237/235", "av1.mkv"), ("237/235", "vp9.mkv"),
+     ("237/235", "ffv1.mkv")],
+)  # fmt: skip
+def test_shapes_with_large_terms(tmp_path: Path, aspect: str, target: str) -> None:
+    source = tmp_path / "in.mp4"
+    shape = ("-vf", f"setsar={aspect}:max=10000")
+    lavfi(*shape, *X264, source="testsrc2=size=48x40:rate=25:duration=0.2")(source)
+    upscale(source, tmp_path / target, video=VideoOptions(codec=target.split(".")[0]))
+    (stream,) = ffprobe(tmp_path / target, "-show_streams")["streams"]
+    assert stream["sample_aspect_ratio"] == aspect.replace("/", ":")
+    assert facts(tmp_path / target).times == facts(source).times
 
 
 @NEEDS_FFPROBE

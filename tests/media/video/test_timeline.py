@@ -40,6 +40,7 @@ def test_jumps_are_closed(
     assert [float(jump) for jump in find_jumps(video)] == pytest.approx(jumps, abs=0.6)
     with without_jumps(video, tmp_path, messages.append) as continuous:
         assert (continuous is video) == (not jumps)
+        assert continuous.name == str(path)
         times = [frame.time * video.time_base for frame in read_frames(continuous)]
         ends = [
             max(packet.pts * packet.time_base for packet in packets if packet.pts is not None)

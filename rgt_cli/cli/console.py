@@ -81,7 +81,7 @@ class Console:
 
     def _line(self, message: str, style: str) -> None:
         message = printable(" ".join(message.split()))
-        self._rich.print(message, style=style, markup=False, soft_wrap=True)
+        self._rich.print(message, style=style, markup=False, emoji=False, soft_wrap=True)
 
     def table(
         self,

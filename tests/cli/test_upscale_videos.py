@@ -296,7 +296,7 @@ def test_dry_run(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path
     [(("--codec", "nonsense"), "nonsense"), (("--start", "soon"), "soon"),
      (("-o", "out.png"), "frames/%06d.png"), (("--encoder-args", "-bf lots"), "lots"),
      (("--start", "2", "--end", "1"), "--end 1"), (("--crf", "99"), "0 to 51"),
-     (("--lossless",), "--codec ffv1")],
+     (("--lossless",), "--codec ffv1"), (("--map", "0:a:7"), "--map 0:a:7")],
 )  # fmt: skip
 def test_misuse(
     rgt: RunRGT,

@@ -87,7 +87,7 @@ def read_frames(
             yield from frames
         if not attempt.missed:
             return
-        logger.info("%s: no usable keyframe after %.3f s", video.path, seconds)
+        logger.info("%s: no usable keyframe after %.3f s", video.name, seconds)
 
 
 def _animation_frames(video: Video, after: int | None, report: ReadReport) -> Generator[Frame]:
@@ -153,7 +153,7 @@ class _Attempt:
         video, seek = self._video, list[str]()
         if self._seconds:
             seek = ["-noaccurate_seek", "-ss", f"{self._seconds:.3f}"]
-            logger.info("%s: decoding from %.3f s", video.path, self._seconds)
+            logger.info("%s: decoding from %.3f s", video.name, self._seconds)
         return [
             *decoder_arguments(video.codec, video.has_alpha),
             "-copyts", *seek, *ffmpeg.source_arguments(video.path),

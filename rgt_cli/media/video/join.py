@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _ISO = ("mp4", "mov")
 """The muxers that store times in ticks of any length. All others have ticks of their own."""
+_SHAPED = ("h264", "hevc", "av1", "vp9", "ffv1")
+"""The codecs that a pipe in MP4 carries to Matroska, with the exact shape of the pixels."""
 _TICKS = {"gif": Fraction(1, 100)}
 _MATROSKA_TICK = Fraction(1, 1000)
 
@@ -58,8 +60,6 @@ class JoinedVideo:
     ) -> None:
         self._video, self._segments = video, segments
         self.is_iso = container.muxer in _ISO
-        self.muxer = container.muxer if self.is_iso else "matroska"
-        """The format of the pipe."""
         self.tick = Fraction(1, video.time_base.denominator) if self.is_iso else _MATROSKA_TICK
         """Seconds a tick of the timestamps in the pipe."""
         # Containers require that no two frames share a tick of theirs.
@@ -76,9 +76,13 @@ class JoinedVideo:
         """The number of frames by which the encoder delays its output to reorder them."""
         with av.open(ffmpeg.url(segments[0].path)) as first:
             stream = first.streams.video[0]
-            self.codec = stream.codec_context.name
+            self.codec = stream.codec_context.codec.canonical_name
             # Without this tag, players ignore the alpha of VP8 and VP9.
             self.tags = {k: v for k, v in stream.metadata.items() if k.lower() == "alpha_mode"}
+        # PyAV cannot specify the shape of pixels in Matroska, and ffmpeg rounds what it is given.
+        is_shaped = video.sample_aspect != 1 and self.codec in _SHAPED and not self.tags
+        self.muxer = container.muxer if self.is_iso else "mp4" if is_shaped else "matroska"
+        """The format of the pipe."""
 
     def timing(self) -> str:
         """Return the bitstream filter of ffmpeg that sets the final times and the last duration.
@@ -105,7 +109,7 @@ class JoinedVideo:
             ValueError: The container does not support the codec.
         """
         options = {"avoid_negative_ts": "disabled"}
-        if self.is_iso:
+        if self.muxer in _ISO:
             options |= {
                 "movflags": "empty_moov+default_base_moof+frag_keyframe",
                 "video_track_timescale": str(self.tick.denominator),

@@ -230,8 +230,9 @@ class _Muxer:
                 arguments += ["-tag:v:0", "hvc1"]
         elif self._muxer == "gif":
             arguments += ["-final_delay", str(round(joined.last_duration * 100))]
-        elif self._video.sample_aspect != 1 and joined.codec not in ("h264", "hevc"):
-            # The pipe cannot specify it. These two codecs do, exactly; here, terms are limited to 255.
+        elif self._video.sample_aspect != 1 and joined.muxer == "matroska":
+            # The pipe cannot specify it. ffmpeg chooses the closest ratio of numbers up to 255. Its
+            # muxer omits a ratio that changes the width by less than half a pixel.
             shape = self._video.sample_aspect * self._output.size.width / self._output.size.height
             arguments += ["-aspect:v:0", f"{shape.numerator}:{shape.denominator}"]
         return arguments

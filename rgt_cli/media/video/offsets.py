@@ -10,6 +10,9 @@ from av.container import InputContainer
 
 from rgt_cli.media.video.probe import Span, Video
 
+_STATISTICS = "_STATISTICS_WRITING_APP"
+"""A tag of files by mkvmerge, which state how long a stream is; those by ffmpeg, when it ends."""
+
 
 def shift_of(video: Video, span: Span) -> int:
     """Return how much earlier everything is in the output, in ticks of the video's time base."""
@@ -44,11 +47,14 @@ def _end_in_matroska(video: Video, source: InputContainer) -> int | None:
     if not source.format.name.startswith("matroska"):
         return None
     seconds: Fraction | None = None
-    for key, value in source.streams[video.index].metadata.items():
+    tags = source.streams[video.index].metadata
+    for key, value in tags.items():
         if key.upper().startswith("DURATION"):
             with suppress(ValueError):
                 hours, minutes, rest = value.split(":")
                 seconds = int(hours) * 3600 + int(minutes) * 60 + Fraction(rest)
+    if seconds is not None and _STATISTICS in tags:
+        seconds += video.start * video.time_base
     if seconds is None and not video.others and source.duration:
         seconds = Fraction((source.start_time or 0) + source.duration, av.time_base)
     return None if seconds is None else round(seconds / video.time_base)

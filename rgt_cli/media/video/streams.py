@@ -166,15 +166,15 @@ def read_cover(video: Video, index: int) -> bytes:
 
 def _selected(video: Video, maps: Sequence[str]) -> set[int]:
     """Return the indices of the streams that ffmpeg selects."""
-    arguments = [part for one in maps for part in ("-map", one)]
+    selection = [part for one in maps for part in ("-map", one)]
     source = ffmpeg.source_arguments(video.path)
-    code, _, stderr = ffmpeg.run(
-        [*source, *arguments, "-copy_unknown", "-c", "copy", "-t", "0", "-f", "null", "-"]
-    )
+    arguments = [*source, *selection, "-copy_unknown", "-c", "copy", "-t", "0", "-f", "null", "-"]
+    code, _, stderr = ffmpeg.run(arguments)
     found = {int(index) for index in re.findall(r"Stream #0:(\d+) -> #0:\d+", stderr)}
     if code and not found:
-        reason = next((line for line in stderr.splitlines() if "map" in line.lower()), str(code))
-        raise UsageError(f"--map {' '.join(maps)}: {reason.strip()}")
+        _, _, errors = ffmpeg.run(["-v", "error", *arguments])
+        reason = ffmpeg.in_words(errors.splitlines(), code)
+        raise UsageError(f"--map {' '.join(maps)}: {reason}")
     return found
 
 

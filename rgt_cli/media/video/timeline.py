@@ -24,8 +24,13 @@ logger = logging.getLogger(__name__)
 
 _FORWARD, _BACKWARD = Fraction(10), Fraction(1, 10)
 """Seconds from which a step of the timestamps is a jump: the thresholds of ffmpeg."""
-_COPIES = {"mpegts": "mpegts", "mpeg": "vob", "ogg": "nut"}
-"""Demuxer -> muxer of the copy without jumps."""
+_COPIES = {
+    # Each packet of sound has its own time: those after a jump would continue the ones before it.
+    "mpegts": ("-pes_payload_size", "0", "-f", "mpegts"),
+    "mpeg": ("-f", "vob"),
+    "ogg": ("-f", "nut"),
+}
+"""Demuxer -> arguments that write the copy without jumps."""
 
 
 @dataclass
@@ -87,12 +92,11 @@ def without_jumps(video: Video, folder: Path, warn: Callable[[str], None]) -> It
         yield video
         return
     warn(f"{video.path}: its timestamps jump {_times(jumps)}; the parts follow each other without a gap")
-    muxer = _COPIES[video.demuxer]
-    path = folder / f"source.{muxer}"
+    path = folder / "source.copy"
     try:
         code, _, stderr = ffmpeg.run(
             ["-v", "error", "-y", *ffmpeg.source_arguments(video.path), "-map", "0", "-copy_unknown",
-             "-c", "copy", "-f", muxer, ffmpeg.url(path)]
+             "-c", "copy", *_COPIES[video.demuxer], ffmpeg.url(path)]
         )  # fmt: skip
         if code or not _has_same_streams(video.path, path):
             logger.info("%s: cannot be copied without jumps: %s", video.path, stderr.strip())

@@ -94,7 +94,8 @@ def test_the_shape_of_pixels(tmp_path: Path, codec: str, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("aspect", "target"),
     [("128/117", "x264.mkv"), ("237/235", "x264.mkv"), ("1001/1000", "x265.mp4"), ("237/235", "vp9.mp4"),
-     ("128/117", "prores.mov")],
+     ("128/117", "prores.mov"), ("237/235", "x265.mkv"), ("237/235", "av1.mkv"), ("237/235", "vp9.mkv"),
+     ("237/235", "ffv1.mkv")],
 )  # fmt: skip
 def test_shapes_with_large_terms(tmp_path: Path, aspect: str, target: str) -> None:
     source = tmp_path / "in.mp4"
@@ -103,6 +104,7 @@ def test_shapes_with_large_terms(tmp_path: Path, aspect: str, target: str) -> No
     upscale(source, tmp_path / target, video=VideoOptions(codec=target.split(".")[0]))
     (stream,) = ffprobe(tmp_path / target, "-show_streams")["streams"]
     assert stream["sample_aspect_ratio"] == aspect.replace("/", ":")
+    assert facts(tmp_path / target).times == facts(source).times
 
 
 @NEEDS_FFPROBE
@@ -143,6 +145,18 @@ def test_the_last_frame_is_shown_as_long_as_in_the_input(tmp_path: Path, suffix:
         upscale(source, target)
         duration = float(ffprobe(target, "-show_format")["format"]["duration"])
         assert duration == pytest.approx(expected, abs=0.01)
+
+
+@NEEDS_FFPROBE
+def test_the_end_of_a_stream_that_starts_later(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    statistics = ("-metadata:s:v", "_STATISTICS_WRITING_APP=mkvmerge")
+    lavfi(*X264, "-bf", "0", "-output_ts_offset", "0.02", *statistics, source=SHORT)(source)
+    content = source.read_bytes()
+    assert b"00:00:00.420000000" in content  # as ffmpeg writes it
+    source.write_bytes(content.replace(b"00:00:00.420000000", b"00:00:00.400000000"))
+    upscale(source, target)
+    assert float(ffprobe(target, "-show_format")["format"]["duration"]) == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0])

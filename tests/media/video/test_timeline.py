@@ -10,7 +10,7 @@ import pytest
 from rgt_cli.media.video.decode import read_frames
 from rgt_cli.media.video.probe import probe
 from rgt_cli.media.video.timeline import find_jumps, without_jumps
-from tests.helpers.videos import SMALL, X264, ffmpeg
+from tests.helpers.videos import SMALL, X264, ffmpeg, upscale
 
 MPEG2 = ("-c:v", "mpeg2video", "-g", "10", "-bf", "2")
 
@@ -57,6 +57,38 @@ def test_jumps_are_closed(
         assert times[-1] - times[0] == pytest.approx(2 * len(starts), abs=0.5)
     assert max(ends) - min(ends) < 0.2  # picture and sound end together
     assert not list(tmp_path.glob("source.*"))
+
+
+def test_sound_after_a_jump_moves_as_the_picture(tmp_path: Path) -> None:
+    path = tmp_path / "in.ts"
+    codec = (*X264, "-b:a", "32k")  # many packets of sound fit into one packet of the container
+    path.write_bytes(b"".join(record(tmp_path / f"{at}.ts", at, codec) for at in (0, 60)))
+    before = packets_of(path)
+    with without_jumps(probe(path), tmp_path, lambda _: None) as continuous:
+        after = packets_of(continuous.path)
+    moved = [
+        [float(time_of(one) - time_of(other)) for one, other in zip(before[at], after[at], strict=True)]
+        for at in (0, 1)
+    ]
+    second = next(at for at, shift in enumerate(moved[1]) if shift > 30)
+    # The first packet can overlap the last one of the recording before.
+    assert moved[1][second + 1 :] == pytest.approx(
+        [moved[0][-1]] * (len(moved[1]) - second - 1), abs=1e-3
+    )
+
+
+def time_of(packet: av.Packet) -> Fraction:  # type: ignore[type-arg]
+    return (packet.pts or 0) * (packet.time_base or Fraction(1))
+
+
+def test_damage_after_a_jump_names_the_input(tmp_path: Path) -> None:
+    path = tmp_path / "in.ts"
+    first, second = (record(tmp_path / f"{at}.ts", at, X264) for at in (0, 60))
+    damaged = bytearray(second)
+    damaged[100::188] = bytes(len(damaged[100::188]))  # a byte in each packet
+    path.write_bytes(first + damaged)
+    outcome = upscale(path, tmp_path / "out.mkv", 1)
+    assert str(outcome.error).startswith(f"{path}: the video is damaged")
 
 
 def packets_of(path: Path) -> dict[int, list[av.Packet]]:  # type: ignore[type-arg]

@@ -22,7 +22,7 @@ from rgt_cli.files import write_text
 from rgt_cli.jobs import ModelOptions
 
 if TYPE_CHECKING:
-    from rgt_cli.inference import Upscaler
+    from rgt_cli.inference import NetworkUpscaler
     from rgt_cli.measure.evaluate import Dataset, Result, Scores
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -188,7 +188,7 @@ class _Model:
         """Its row in the table of the paper; empty if there is none."""
 
 
-def _variant(upscaler: Upscaler) -> str:
+def _variant(upscaler: NetworkUpscaler) -> str:
     try:
         entry = lookup(upscaler.name, upscaler.scale)
     except RGTError:  # a file, which the paper does not mention

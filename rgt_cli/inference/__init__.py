@@ -2,6 +2,6 @@
 
 from rgt_cli.inference.multipass import MultiPassUpscaler
 from rgt_cli.inference.threads import use_threads
-from rgt_cli.inference.upscaler import Upscaler
+from rgt_cli.inference.upscaler import NetworkUpscaler
 
-__all__ = ["MultiPassUpscaler", "Upscaler", "use_threads"]
+__all__ = ["MultiPassUpscaler", "NetworkUpscaler", "use_threads"]

@@ -14,7 +14,7 @@ from rgt_cli.inference.memory import free_memory, peak_memory
 from rgt_cli.inference.passes import plan_passes, run_passes
 from rgt_cli.inference.resize import shrink
 from rgt_cli.inference.tiling import ProgressCallback
-from rgt_cli.inference.upscaler import Upscaler
+from rgt_cli.inference.upscaler import NetworkUpscaler
 from rgt_cli.size import Dimensions, Size
 
 logger = logging.getLogger(__name__)
@@ -34,13 +34,13 @@ class MultiPassUpscaler:
     def __init__(
         self,
         size: Size | None,
-        load: Callable[[int | None], Upscaler],
+        load: Callable[[int | None], NetworkUpscaler],
         native: list[int],
         alpha_by_network: bool = True,
         *,
         preload: bool = True,
     ) -> None:
-        self._load, self._upscalers = load, dict[int, Upscaler]()
+        self._load, self._upscalers = load, dict[int, NetworkUpscaler]()
         self._native = native
         if not native:
             only = load(None)
@@ -55,7 +55,7 @@ class MultiPassUpscaler:
         """Load the upscalers of a factor, so that what is wrong with them shows before any work is done.
 
         Raises:
-            UsageError, CheckpointError: As `Upscaler`.
+            UsageError, CheckpointError: As `NetworkUpscaler`.
         """
         if self.size.scale is not None:
             passes = self.plan_passes(self.size.scale)
@@ -74,14 +74,14 @@ class MultiPassUpscaler:
         """Return the factors of the model that reach `factor`, one after the other."""
         return plan_passes(factor, self._native)
 
-    def upscaler_for(self, factor: int) -> Upscaler:
+    def upscaler_for(self, factor: int) -> NetworkUpscaler:
         """Return the upscaler of one factor of the model."""
         if factor not in self._upscalers:
             self._upscalers[factor] = self._load(factor)
         return self._upscalers[factor]
 
     @property
-    def upscalers(self) -> list[Upscaler]:
+    def upscalers(self) -> list[NetworkUpscaler]:
         """The upscalers that have been loaded."""
         return list(self._upscalers.values())
 
@@ -126,7 +126,7 @@ class MultiPassUpscaler:
             The pixels and alpha of the output, of the same dtypes; floating point comes back as float32.
 
         Raises:
-            UsageError, OutOfMemoryError, CheckpointError: As `Upscaler.upscale`.
+            UsageError, OutOfMemoryError, CheckpointError: As `NetworkUpscaler.upscale`.
         """
         source = Dimensions(pixels.shape[1], pixels.shape[0])
         passes = [
@@ -148,7 +148,7 @@ class MultiPassUpscaler:
             What `upscale` returns for each.
 
         Raises:
-            UsageError, OutOfMemoryError, CheckpointError: As `Upscaler.upscale`.
+            UsageError, OutOfMemoryError, CheckpointError: As `NetworkUpscaler.upscale`.
         """
         if len(images) < 2 or any(alpha is not None for _, alpha in images):
             return [self.upscale(pixels, alpha) for pixels, alpha in images]

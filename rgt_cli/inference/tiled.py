@@ -39,8 +39,8 @@ class TiledRunner:
     Args:
         runner: The network.
         memory_model: The memory of a forward pass of the network.
-        tile: As for `Upscaler`.
-        overlap: As for `Upscaler`.
+        tile: As for `NetworkUpscaler`.
+        overlap: As for `NetworkUpscaler`.
         memory: The most bytes that this process may use where the network computes; None is no limit.
         fastest_tile: The side from which on automatic tiles only become slower; None if it is not known.
 

@@ -1,4 +1,4 @@
-"""`Upscaler`: upscale arrays with one network on one device."""
+"""`NetworkUpscaler`: upscale arrays with one network on one device."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MAX_CPU_BATCH_IMAGE = 64 * 64
 single larger one keeps its threads as busy."""
 
 
-class Upscaler:
+class NetworkUpscaler:
     """Upscales images with one network on one device.
 
     Args:

@@ -59,7 +59,7 @@ class AutomaticModels:
         """Return the upscaler that suits the input of a job.
 
         Raises:
-            UsageError, CheckpointError: As `Upscaler`.
+            UsageError, CheckpointError: As `NetworkUpscaler`.
         """
         return self._chosen(job.name, compression_of(job))
 
@@ -71,7 +71,7 @@ class AutomaticModels:
             source: Its file, or the image as it was opened; None if it has neither.
 
         Raises:
-            UsageError, CheckpointError: As `Upscaler`.
+            UsageError, CheckpointError: As `NetworkUpscaler`.
         """
         return self._chosen(name, _compression_of_image(source))
 

@@ -56,7 +56,7 @@ def try_frames(plan: VideoPlan, context: RunContext) -> TrialFrames:
 
     Raises:
         InputError: The video is damaged.
-        OutOfMemoryError: As `Upscaler.upscale`.
+        OutOfMemoryError: As `NetworkUpscaler.upscale`.
     """
     width, height = plan.frame_size
     sources, results, seconds = list[Frame](), list[Frame](), 0.0

@@ -20,7 +20,7 @@ from rgt_cli.media import Container, Picture, shown_size, write_images
 from rgt_cli.size import Dimensions, Size
 
 if TYPE_CHECKING:  # images do not need the libraries of videos, and planning does not need torch
-    from rgt_cli.inference import Upscaler
+    from rgt_cli.inference import NetworkUpscaler
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Forecaster:
             bytes=growth and job.source.stat().st_size * growth * math.prod(target) / math.prod(size),
         )
 
-    def _seconds_per_pixel(self, upscaler: Upscaler, tile: Dimensions) -> float:
+    def _seconds_per_pixel(self, upscaler: NetworkUpscaler, tile: Dimensions) -> float:
         """Upscale a tile twice, and measure the second time: the first one warms everything up."""
         height, width = (min(side, _SAMPLE_SIDE) for side in (tile.height, tile.width))
         key = upscaler.name, round(math.log2(height * width))

@@ -147,7 +147,7 @@ class FrameUpscaler:
             A frame for each of `frames`, with the same time. Equal frames share their arrays.
 
         Raises:
-            OutOfMemoryError: As `Upscaler.upscale`.
+            OutOfMemoryError: As `NetworkUpscaler.upscale`.
         """
         started = time.perf_counter()
         changed = [self._has_changed(frame) for frame in frames]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from torch import nn
 
     from rgt_cli.checkpoints import DownloadProgress
-    from rgt_cli.inference import MultiPassUpscaler, Upscaler
+    from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 
 
 def _without_progress() -> AbstractContextManager[DownloadProgress | None]:
@@ -44,7 +44,7 @@ class ModelLoader:
         """Return the upscaler of the model, and what chooses another one for some inputs.
 
         Raises:
-            UsageError, CheckpointError: As `Upscaler`.
+            UsageError, CheckpointError: As `NetworkUpscaler`.
         """
         if self.network is not None or self.options.model != CLEAN:
             return self._upscaler(self.options.model), None
@@ -69,7 +69,7 @@ class ModelLoader:
 
         announced = set[str]()
 
-        def load(scale: int | None) -> Upscaler:
+        def load(scale: int | None) -> NetworkUpscaler:
             with self.downloads() as progress:
                 upscaler = replace(self.options, model=model).load(scale, progress, self.network)
             for note in upscaler.notes:

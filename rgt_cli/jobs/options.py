@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from torch import nn
 
     from rgt_cli.checkpoints import DownloadProgress
-    from rgt_cli.inference import Upscaler
+    from rgt_cli.inference import NetworkUpscaler
     from rgt_cli.inference.device import Precision
     from rgt_cli.inference.tiling import TileSize
 
@@ -40,7 +40,7 @@ class Existing(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """Which model computes, and how. Each field means what it means to `Upscaler`."""
+    """Which model computes, and how. Each field means what it means to `NetworkUpscaler`."""
 
     model: str = "auto"
     device: str = "auto"
@@ -72,21 +72,21 @@ class ModelOptions:
         scale: int | None,
         progress: DownloadProgress | None = None,
         network: nn.Module | None = None,
-    ) -> Upscaler:
+    ) -> NetworkUpscaler:
         """Load the model for one factor.
 
         Args:
             scale: The factor; None is that of the model.
-            progress: Called during a download, as by `Upscaler`.
+            progress: Called during a download, as by `NetworkUpscaler`.
             network: A network that is used instead of the named model.
 
         Raises:
-            UsageError, CheckpointError: As `Upscaler`.
+            UsageError, CheckpointError: As `NetworkUpscaler`.
         """
-        from rgt_cli.inference import Upscaler, use_threads
+        from rgt_cli.inference import NetworkUpscaler, use_threads
 
         use_threads(self.threads)
-        return Upscaler(
+        return NetworkUpscaler(
             self.model if network is None else network,
             scale,
             device=self.device,

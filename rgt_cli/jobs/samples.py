@@ -23,7 +23,7 @@ def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
     Raises:
         InputError: As `plan_video`, or a frame cannot be read.
         UsageError: As `plan_video`.
-        OutOfMemoryError: As `Upscaler.upscale`.
+        OutOfMemoryError: As `NetworkUpscaler.upscale`.
         OutputError: As `write_images`.
     """
     plan, png = plan_video(job, context), format_named("png")

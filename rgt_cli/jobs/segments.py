@@ -21,7 +21,7 @@ from rgt_cli.media.video.probe import Span
 from rgt_cli.size import Dimensions
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
-    from rgt_cli.inference import Upscaler
+    from rgt_cli.inference import NetworkUpscaler
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class PassSettings:
     self_ensemble: bool
 
     @classmethod
-    def of(cls, upscaler: Upscaler) -> PassSettings:
+    def of(cls, upscaler: NetworkUpscaler) -> PassSettings:
         """Return the settings of an upscaler."""
         return cls(
             model=upscaler.name,

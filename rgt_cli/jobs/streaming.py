@@ -52,7 +52,7 @@ def upscale_streaming(job: Job, context: RunContext) -> Outcome:
 
     Raises:
         InputError: The input is damaged, or the options need it in memory as a whole.
-        OutOfMemoryError: As `Upscaler.upscale_rows`.
+        OutOfMemoryError: As `NetworkUpscaler.upscale_rows`.
         OutputError: The output cannot be written.
     """
     assert not isinstance(job.format, Container)

@@ -40,7 +40,7 @@ def upscale_video(job: Job, context: RunContext) -> Outcome:
         Stopped: `context.stop` was set.
         InputError: The input is not a readable video, or has no frame in the requested span.
         UsageError: As `plan_video`, or another process is writing this output.
-        OutOfMemoryError: As `Upscaler.upscale`.
+        OutOfMemoryError: As `NetworkUpscaler.upscale`.
         OutputError: The segments or the output cannot be written.
     """
     plan = plan_video(job, context)

@@ -20,7 +20,7 @@ from rgt_cli.jobs.shared_video import SegmentResult, SegmentTask, compute_segmen
 from rgt_cli.size import Size
 
 if TYPE_CHECKING:  # the driver must not wait for torch
-    from rgt_cli.inference import Upscaler
+    from rgt_cli.inference import NetworkUpscaler
 
 VERSION = version("rgt-cli")
 """The version of this package. All workers of a run have the same one."""
@@ -214,12 +214,12 @@ def _problem_with_storage(sources: tuple[Path, ...], folder: Path) -> str:
     return ""
 
 
-def _computes_right(upscaler: Upscaler) -> bool:
+def _computes_right(upscaler: NetworkUpscaler) -> bool:
     """Return whether a tile is about the same as on the processor in fp32."""
     import numpy as np
     import torch
 
-    from rgt_cli.inference import Upscaler
+    from rgt_cli.inference import NetworkUpscaler
 
     tile = np.random.default_rng(0).integers(0, 256, (GOLDEN_SIDE, GOLDEN_SIDE, 3), np.uint8)
     result = upscaler.upscale(tile).astype(float)
@@ -228,6 +228,10 @@ def _computes_right(upscaler: Upscaler) -> bool:
     import copy
 
     network = copy.deepcopy(upscaler.network).to("cpu", torch.float32)
-    truth = Upscaler(network, upscaler.scale, device="cpu", precision="fp32").upscale(tile).astype(float)
+    truth = (
+        NetworkUpscaler(network, upscaler.scale, device="cpu", precision="fp32")
+        .upscale(tile)
+        .astype(float)
+    )
     error = float(np.mean((result - truth) ** 2))
     return error < 255**2 / 10 ** (GOLDEN_PSNR / 10)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from rgt_cli.inference import Upscaler, use_threads
+from rgt_cli.inference import NetworkUpscaler, use_threads
 from rgt_cli.inference.device import is_emulated
 from rgt_cli.inference.memory import peak_memory
 from rgt_cli.network import RGTConfig
@@ -28,7 +28,7 @@ MATRIX_SIDE = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A model and how it is run. The first four fields mean what they mean to `Upscaler`."""
+    """A model and how it is run. The first four fields mean what they mean to `NetworkUpscaler`."""
 
     model: str = "auto"
     scale: int | None = None
@@ -77,7 +77,7 @@ def benchmark(cases: Iterable[Case]) -> Iterator[Timing]:
     """Measure each case in a process of its own, one after the other.
 
     Raises:
-        RGTError: As `Upscaler`.
+        RGTError: As `NetworkUpscaler`.
     """
     spawn = multiprocessing.get_context("spawn")
     for case in cases:
@@ -88,7 +88,7 @@ def benchmark(cases: Iterable[Case]) -> Iterator[Timing]:
 def time_tile(case: Case) -> Timing:
     """Measure one case in this process, which should be new: its peak memory use is reported."""
     threads = use_threads(case.threads)
-    upscaler = Upscaler(case.model, case.scale, device=case.device, precision=case.precision)
+    upscaler = NetworkUpscaler(case.model, case.scale, device=case.device, precision=case.precision)
     # Smooth shapes: neither noise nor a flat image is like a photo.
     coarse = torch.rand(1, upscaler.config.in_chans, 9, 9, generator=torch.Generator().manual_seed(0))
     tile = case.tile

@@ -93,10 +93,10 @@ def forward_pass(case: Measurement, image: Tensor) -> Callable[[], Tensor]:
     state = torch.load(case.weights, weights_only=True)
     if case.implementation == "ours":
         from rgt_cli.checkpoints.load import network_from_state_dict
-        from rgt_cli.inference import Upscaler
+        from rgt_cli.inference import NetworkUpscaler
 
         network = network_from_state_dict(state)
-        upscaler = Upscaler(network, device=case.device, precision=case.precision)
+        upscaler = NetworkUpscaler(network, device=case.device, precision=case.precision)
         return lambda: upscaler.infer(image)
     reference = published(1 + max(int(key.split(".")[1]) for key in state if key.startswith("layers.")))
     reference.load_state_dict(state)

@@ -48,13 +48,13 @@ def measure(policy: str, side: int) -> None:
     import numpy as np
     import torch
 
-    from rgt_cli.inference import Upscaler, use_threads
+    from rgt_cli.inference import NetworkUpscaler, use_threads
 
     if policy == "default":
         use_threads()
     elif policy == "one":
         torch.set_num_threads(1)
-    upscaler = Upscaler("tiny", device="cpu")
+    upscaler = NetworkUpscaler("tiny", device="cpu")
     image = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
     seconds: list[float] = []
     start = time.perf_counter()

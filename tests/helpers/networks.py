@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rgt_cli.inference import MultiPassUpscaler, Upscaler
+from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.network import RGT, RGTConfig
 from rgt_cli.size import Size
 
@@ -103,7 +103,7 @@ def nearest_upscaler(size: Size | None = None, alpha_by_network: bool = True) ->
     """Return an upscaler of stub networks, whose outputs are known to the last bit."""
     return MultiPassUpscaler(
         size or Size(scale=2),
-        lambda scale: Upscaler(Nearest(scale or 2), device="cpu"),
+        lambda scale: NetworkUpscaler(Nearest(scale or 2), device="cpu"),
         [2, 3, 4],
         alpha_by_network,
     )

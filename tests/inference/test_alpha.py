@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rgt_cli.inference import Upscaler
+from rgt_cli.inference import NetworkUpscaler
 from rgt_cli.inference.alpha import bleed_colors, clamp_to_neighbors, upscale_with_alpha
 from rgt_cli.inference.resize import lanczos
 from rgt_cli.size import Dimensions
@@ -24,7 +24,7 @@ def composite(background: int, colors: np.ndarray, alpha: np.ndarray) -> np.ndar
 
 def test_no_fringe_on_dark_or_light() -> None:
     """Whatever is hidden, the result looks the same, as if the whole image had one color."""
-    network = Upscaler("tiny", 2, device="cpu")
+    network = NetworkUpscaler("tiny", 2, device="cpu")
     results = [upscale_with_alpha(*disc(hidden=h), network.upscale) for h in (0, 128, 255)]
     for colors, alpha in results[1:]:
         np.testing.assert_array_equal(alpha, results[0][1])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rgt_cli.inference import MultiPassUpscaler, Upscaler
+from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.size import Dimensions, Size
 from tests.helpers.networks import Counting, Nearest, nearest_upscaler, repeated
 
@@ -31,9 +31,9 @@ def test_factors_are_loaded_when_they_are_needed() -> None:
 def test_no_size_is_the_factor_of_the_model(native: list[int]) -> None:
     asked: list[int | None] = []
 
-    def load(scale: int | None) -> Upscaler:
+    def load(scale: int | None) -> NetworkUpscaler:
         asked.append(scale)
-        return Upscaler(Nearest(3), device="cpu")
+        return NetworkUpscaler(Nearest(3), device="cpu")
 
     upscaler = MultiPassUpscaler(None, load, native)
     assert upscaler.size == Size(scale=3)
@@ -53,7 +53,7 @@ def test_progress_is_that_of_each_pass() -> None:
 def test_batches_are_computed_at_once_and_have_the_results_of_one_by_one(photo: np.ndarray) -> None:
     network = Counting()
     upscaler = MultiPassUpscaler(
-        Size(scale=3), lambda scale: Upscaler(network, device="cpu", batch_size=3), [2]
+        Size(scale=3), lambda scale: NetworkUpscaler(network, device="cpu", batch_size=3), [2]
     )
     assert upscaler.batch_size_for(Dimensions(40, 30)) == 3
     crops = [photo[y : y + 30, 50:90] for y in (0, 40, 80)]
@@ -79,8 +79,8 @@ def test_upscaled_pixels_are_repeated(photo: np.ndarray) -> None:
 
 
 def test_free_memory_respects_the_limit() -> None:
-    def load(scale: int | None) -> Upscaler:
-        return Upscaler(Nearest(2), device="cpu", memory=1)
+    def load(scale: int | None) -> NetworkUpscaler:
+        return NetworkUpscaler(Nearest(2), device="cpu", memory=1)
 
     assert MultiPassUpscaler(Size(scale=2), load, [2]).free_memory() == 0
     assert nearest_upscaler().free_memory() > 0

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rgt_cli.errors import OutOfMemoryError, UsageError
-from rgt_cli.inference import Upscaler
+from rgt_cli.inference import NetworkUpscaler
 from rgt_cli.inference.memory import MemoryModel
 from rgt_cli.inference.runner import NetworkRunner
 from rgt_cli.inference.tiled import TiledRunner
@@ -60,7 +60,7 @@ def test_tiling_is_bit_exact(
     overlap = data.draw(st.integers(0, tile - 1))
     shape = (height, width) if channels == 1 else (height, width, 3)
     image = np.random.default_rng(height * width).integers(0, 256, shape, np.uint8)
-    upscaler = Upscaler(Nearest(scale), tile=tile, overlap=overlap, device="cpu")
+    upscaler = NetworkUpscaler(Nearest(scale), tile=tile, overlap=overlap, device="cpu")
     np.testing.assert_array_equal(upscaler.upscale(image), repeated(image, scale))
     np.testing.assert_array_equal(
         np.concatenate(list(upscaler.upscale_rows(image))), repeated(image, scale)
@@ -70,8 +70,8 @@ def test_tiling_is_bit_exact(
 def test_tiled_is_near_whole_on_a_photo(photo: np.ndarray) -> None:
     """With the bundled model at the default overlap: 55 dB or better, and no seam."""
     image = photo[40:240, 100:330].astype(np.float32) / 255
-    whole = Upscaler("tiny", 2, device="cpu", tile="none").upscale(image)
-    tiled = Upscaler("tiny", 2, device="cpu", tile=96).upscale(image)
+    whole = NetworkUpscaler("tiny", 2, device="cpu", tile="none").upscale(image)
+    tiled = NetworkUpscaler("tiny", 2, device="cpu", tile=96).upscale(image)
     assert psnr(whole, tiled, peak=1.0) >= 55
     error = np.abs(whole - tiled)
     for axis in (0, 1):
@@ -86,7 +86,7 @@ def test_streaming_equals_upscaling_in_memory(photo: np.ndarray, tile: TileSize,
     """One mechanism: the strips, put together, are the output, bit for bit."""
     largest = 1 if dtype is np.float32 else np.iinfo(dtype).max
     image: np.ndarray = (photo[40:160, 100:250] / 255 * largest).astype(dtype)
-    upscaler = Upscaler("tiny", 2, device="cpu", tile=tile)
+    upscaler = NetworkUpscaler("tiny", 2, device="cpu", tile=tile)
     strips = list(upscaler.upscale_rows(image))
     whole = upscaler.upscale(image)
     assert strips[0].dtype == whole.dtype == dtype
@@ -97,7 +97,7 @@ def test_streaming_equals_upscaling_in_memory(photo: np.ndarray, tile: TileSize,
 def test_streaming_without_tiles_computes_the_whole_image(photo: np.ndarray) -> None:
     """The network sees the image as a whole, once, although its rows are passed on."""
     network = Hungry(limit=451)
-    (strip,) = Upscaler(network, device="cpu", tile="none").upscale_rows(photo)
+    (strip,) = NetworkUpscaler(network, device="cpu", tile="none").upscale_rows(photo)
     np.testing.assert_array_equal(strip, repeated(photo, 2))
     assert network.seen == [(300, 451)]
 
@@ -109,13 +109,13 @@ def test_tiles_that_cannot_fit_are_refused_beforehand(
 ) -> None:
     """Nothing can be caught afterwards: Linux kills a process that uses too much memory."""
     memory = used_memory() + (150 << 20)
-    upscaler = Upscaler("tiny", 2, device="cpu", tile=tile, memory=memory)
+    upscaler = NetworkUpscaler("tiny", 2, device="cpu", tile=tile, memory=memory)
     with pytest.raises(OutOfMemoryError, match="--tile") as caught:
         list(upscaler.upscale_rows(photo)) if streamed else upscaler.upscale(photo)
     assert caught.value.exit_code == 5
     named = int(str(caught.value).rsplit(" ", 1)[1])
     assert 32 <= named < 300
-    fitting = Upscaler("tiny", 2, device="cpu", tile=named, memory=used_memory() + (160 << 20))
+    fitting = NetworkUpscaler("tiny", 2, device="cpu", tile=named, memory=used_memory() + (160 << 20))
     next(fitting.upscale_rows(photo))  # the size that is named works
 
 
@@ -125,7 +125,7 @@ def test_out_of_memory_is_an_error(
     photo: np.ndarray, tile: TileSize, limit: int, streamed: bool
 ) -> None:
     network = Hungry(limit=limit)
-    upscaler = Upscaler(network, device="cpu", tile=tile)
+    upscaler = NetworkUpscaler(network, device="cpu", tile=tile)
     with pytest.raises(OutOfMemoryError, match="memory") as caught:
         list(upscaler.upscale_rows(photo)) if streamed else upscaler.upscale(photo)
     if tile != "auto":
@@ -138,7 +138,7 @@ def test_out_of_memory_is_an_error(
 def test_tiles_shrink_when_memory_runs_out(photo: np.ndarray, streamed: bool) -> None:
     reports: list[tuple[int, int]] = []
     network = Hungry(limit=100)
-    upscaler = Upscaler(network, device="cpu")
+    upscaler = NetworkUpscaler(network, device="cpu")
 
     def run() -> np.ndarray:
         if streamed:
@@ -168,8 +168,8 @@ def test_tiles_are_no_larger_than_the_fastest_and_all_of_one_size(photo: np.ndar
 
 
 def test_the_bundled_model_has_a_fastest_tile() -> None:
-    assert Upscaler("tiny", 2, device="cpu").fastest_tile == 256
-    assert Upscaler(Nearest(), device="cpu").fastest_tile is None
+    assert NetworkUpscaler("tiny", 2, device="cpu").fastest_tile == 256
+    assert NetworkUpscaler(Nearest(), device="cpu").fastest_tile is None
 
 
 def test_finished_tiles_stay_when_memory_runs_out(photo: np.ndarray) -> None:
@@ -207,7 +207,7 @@ def test_streamed_tiles_stay_below_the_step() -> None:
 @pytest.mark.parametrize(("tile", "overlap"), [("big", None), (32, 32), (32, 40), ("auto", -1)])
 def test_invalid_tiles_are_refused(tile: TileSize, overlap: int | None) -> None:
     with pytest.raises(UsageError, match=r"tile|overlap"):
-        Upscaler(Nearest(), device="cpu", tile=tile, overlap=overlap)
+        NetworkUpscaler(Nearest(), device="cpu", tile=tile, overlap=overlap)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has limits of this kind")

@@ -1,4 +1,4 @@
-"""`Upscaler`: the kinds of images it accepts and returns, its arguments, and batches."""
+"""`NetworkUpscaler`: the kinds of images it accepts and returns, its arguments, and batches."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rgt_cli.errors import UsageError
-from rgt_cli.inference import Upscaler
+from rgt_cli.inference import NetworkUpscaler
 from rgt_cli.inference.resize import shrink
 from rgt_cli.measure import psnr
 from rgt_cli.size import Dimensions
@@ -15,7 +15,7 @@ from tests.helpers.networks import Counting, Nearest, random_rgt, repeated
 
 
 def test_output_is_of_the_kind_of_the_input(photo: np.ndarray) -> None:
-    upscaler = Upscaler(Nearest(2), device="cpu")
+    upscaler = NetworkUpscaler(Nearest(2), device="cpu")
     gray = photo[..., 0]
     for image in (photo, gray, gray[..., None], photo[:1, :1]):
         result = upscaler.upscale(image)
@@ -39,7 +39,7 @@ def test_output_is_of_the_kind_of_the_input(photo: np.ndarray) -> None:
 )
 def test_other_kinds_are_refused(image: Any) -> None:
     with pytest.raises(UsageError):
-        Upscaler(Nearest(), device="cpu").upscale(image)
+        NetworkUpscaler(Nearest(), device="cpu").upscale(image)
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_other_kinds_are_refused(image: Any) -> None:
 )
 def test_invalid_arguments_are_refused(arguments: dict[str, Any], word: str) -> None:
     with pytest.raises(UsageError, match=word):
-        Upscaler(Nearest(2), **arguments)
+        NetworkUpscaler(Nearest(2), **arguments)
 
 
 def test_decisions_are_logged_when_they_change(
     photo: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", logger="rgt_cli.inference"):
-        upscaler = Upscaler(Nearest(2), device="cpu", precision="fp32", tile=256)
+        upscaler = NetworkUpscaler(Nearest(2), device="cpu", precision="fp32", tile=256)
         for image in (photo, photo, photo[:40, :40]):
             upscaler.upscale(image)
     device, tiles, whole = (record.getMessage() for record in caplog.records)
@@ -71,12 +71,12 @@ def test_decisions_are_logged_when_they_change(
 
 
 def test_flip_of_the_output_is_the_output_of_the_flip(photo: np.ndarray) -> None:
-    upscaler = Upscaler(Nearest(3), device="cpu", tile=40, overlap=9)
+    upscaler = NetworkUpscaler(Nearest(3), device="cpu", tile=40, overlap=9)
     np.testing.assert_array_equal(upscaler.upscale(photo[:, ::-1]), upscaler.upscale(photo)[:, ::-1])
 
 
 def test_a_smaller_scale_is_reached_by_lanczos(photo: np.ndarray) -> None:
-    upscaler = Upscaler(Nearest(4), 3, device="cpu")
+    upscaler = NetworkUpscaler(Nearest(4), 3, device="cpu")
     result = upscaler.upscale(photo)
     assert result.shape == (900, 1353, 3)
     np.testing.assert_array_equal(result, shrink(repeated(photo, 4), Dimensions(1353, 900)))
@@ -89,7 +89,7 @@ def test_a_smaller_scale_is_reached_by_lanczos(photo: np.ndarray) -> None:
 @pytest.mark.parametrize("channels", [0, 1, 3])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_a_batch_equals_its_images(photo: np.ndarray, channels: int, dtype: type) -> None:
-    upscaler = Upscaler(random_rgt(), device="cpu", batch_size=3)
+    upscaler = NetworkUpscaler(random_rgt(), device="cpu", batch_size=3)
     crops = [photo[y : y + 40, 60:110] for y in (0, 80, 160)]
     if channels != 3:
         crops = [crop[..., 1] if channels == 0 else crop[..., :1] for crop in crops]
@@ -105,13 +105,13 @@ def test_a_batch_equals_its_images(photo: np.ndarray, channels: int, dtype: type
 
 def test_only_images_of_one_size_and_dtype_are_computed_at_once(photo: np.ndarray) -> None:
     network = Counting()
-    upscaler = Upscaler(network, device="cpu", batch_size=2)
+    upscaler = NetworkUpscaler(network, device="cpu", batch_size=2)
     upscaler.upscale_batch([photo, photo])
     upscaler.upscale_batch([photo, photo[:20]])
     upscaler.upscale_batch([photo, photo / 255])
     assert network.seen == [2, 1, 1, 1, 1]
     assert upscaler.batch_size_for(Dimensions(451, 300)) == 2
-    assert Upscaler(network, device="cpu").batch_size_for(Dimensions(451, 300)) == 1
+    assert NetworkUpscaler(network, device="cpu").batch_size_for(Dimensions(451, 300)) == 1
 
 
 class RoundsByBatch(Counting):
@@ -125,11 +125,11 @@ class RoundsByBatch(Counting):
 def test_tiny_images_share_the_processor_if_their_results_stay_the_same(
     photo: np.ndarray, network: Counting, calls: int
 ) -> None:
-    upscaler = Upscaler(network, device="cpu")
+    upscaler = NetworkUpscaler(network, device="cpu")
     assert upscaler.batch_size_for(Dimensions(64, 64)) == 8
     assert upscaler.batch_size_for(Dimensions(65, 64)) == 1
     images = [photo[y : y + 20, 60:90] for y in (0, 80, 160)]
-    expected = [Upscaler(network, device="cpu").upscale(image) for image in images]
+    expected = [NetworkUpscaler(network, device="cpu").upscale(image) for image in images]
     for _ in range(2):
         del network.seen[:]
         for one, many in zip(expected, upscaler.upscale_batch(images), strict=True):

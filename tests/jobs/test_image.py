@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from rgt_cli.errors import InputError, OutOfMemoryError, UsageError
-from rgt_cli.inference import MultiPassUpscaler, Upscaler
+from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.inference.memory import peak_memory
 from rgt_cli.jobs import ImageOptions, Job, JobOptions, Outcome, OutputOptions, image, process, streaming
 from rgt_cli.media import format_of
@@ -210,8 +210,8 @@ def test_animation_that_does_not_fit_in_memory(tmp_path: Path, photo: np.ndarray
     images = [Image.fromarray(photo), Image.fromarray(photo[::-1].copy())]
     images[0].save(tmp_path / "in.gif", save_all=True, append_images=images[1:])
 
-    def load(scale: int | None) -> Upscaler:
-        return Upscaler(Nearest(2), device="cpu", memory=1 << 20)
+    def load(scale: int | None) -> NetworkUpscaler:
+        return NetworkUpscaler(Nearest(2), device="cpu", memory=1 << 20)
 
     target = tmp_path / "out.gif"
     context = make_context(MultiPassUpscaler(Size(scale=2), load, [2]))
@@ -224,8 +224,8 @@ def test_memory_is_checked_by_the_header(tmp_path: Path) -> None:
     source = tmp_path / "in.webp"
     source.write_bytes(tiny_webp(16_383, 16_383))
 
-    def load(scale: int | None) -> Upscaler:
-        return Upscaler(
+    def load(scale: int | None) -> NetworkUpscaler:
+        return NetworkUpscaler(
             Nearest(scale or 4), device="cpu", memory=psutil.Process().memory_info().rss + 2**30
         )
 

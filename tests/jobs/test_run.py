@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rgt_cli.errors import OutputError
-from rgt_cli.inference import MultiPassUpscaler, Upscaler
+from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.jobs import Job, Journal, Outcome, run_jobs
 from rgt_cli.media import format_named
 from rgt_cli.size import Size
@@ -45,8 +45,8 @@ def jobs_in(folder: Path, out: Path) -> list[Job]:
 
 
 def run(folder: Path, network: Counting, batch_size: int) -> list[Outcome]:
-    def load(scale: int | None) -> Upscaler:
-        return Upscaler(network, device="cpu", batch_size=batch_size)
+    def load(scale: int | None) -> NetworkUpscaler:
+        return NetworkUpscaler(network, device="cpu", batch_size=batch_size)
 
     upscaler = MultiPassUpscaler(Size(scale=2), load, [2])
     with Journal(folder / "out", {}) as journal:
@@ -98,7 +98,9 @@ def test_an_image_that_fails_in_a_batch_is_tried_alone(
 
 def test_no_job_is_started_after_an_output_failed(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
     network = Counting()
-    upscaler = MultiPassUpscaler(Size(scale=2), lambda scale: Upscaler(network, device="cpu"), [2])
+    upscaler = MultiPassUpscaler(
+        Size(scale=2), lambda scale: NetworkUpscaler(network, device="cpu"), [2]
+    )
     (tmp_path / "file").touch()
     jobs = [Job(tmp_path / f"{n}.png", tmp_path / "file" / f"{n}.png", PNG) for n in SHAPES]
     outcomes = list(run_jobs(jobs, make_context(upscaler)))
@@ -109,7 +111,9 @@ def test_no_job_is_started_after_an_output_failed(tmp_path: Path, images: dict[s
 
 def test_a_stop_finishes_what_was_started(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
     stop = threading.Event()
-    upscaler = MultiPassUpscaler(Size(scale=2), lambda scale: Upscaler(Counting(), device="cpu"), [2])
+    upscaler = MultiPassUpscaler(
+        Size(scale=2), lambda scale: NetworkUpscaler(Counting(), device="cpu"), [2]
+    )
     outcomes = []
     for outcome in run_jobs(jobs_in(tmp_path, tmp_path / "out"), make_context(upscaler, stop=stop)):
         outcomes.append(outcome)

@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from rgt_cli.errors import InputError
-from rgt_cli.inference import MultiPassUpscaler, Upscaler
+from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.jobs import ImageOptions, Job, JobOptions, OutputOptions, RunContext
 from rgt_cli.jobs.streaming import needs_streaming, upscale_streaming
 from rgt_cli.media import format_of
@@ -75,8 +75,8 @@ def test_tiles_of_a_real_network(tmp_path: Path, photo: np.ndarray) -> None:
     part = np.ascontiguousarray(photo[100:200, 150:280])
     Image.fromarray(part).save(tmp_path / "in.png")
 
-    def load(scale: int | None) -> Upscaler:
-        return Upscaler("tiny", scale, device="cpu", tile=48)
+    def load(scale: int | None) -> NetworkUpscaler:
+        return NetworkUpscaler("tiny", scale, device="cpu", tile=48)
 
     upscaler = MultiPassUpscaler(Size(scale=2), load, [2])
     job = job_in(tmp_path)
@@ -124,8 +124,8 @@ def test_only_what_does_not_fit_is_streamed(tmp_path: Path) -> None:
     Image.new("RGB", (50, 40), (1, 2, 3)).save(tmp_path / "in.png")
 
     def context(size: Size, memory: int | None = 1 << 20) -> RunContext:
-        def load(scale: int | None) -> Upscaler:
-            return Upscaler(Nearest(scale or 2), device="cpu", memory=memory)
+        def load(scale: int | None) -> NetworkUpscaler:
+            return NetworkUpscaler(Nearest(scale or 2), device="cpu", memory=memory)
 
         return make_context(MultiPassUpscaler(size, load, [2, 4]))
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from rgt_cli.errors import InputError, UsageError
-from rgt_cli.inference import MultiPassUpscaler, Upscaler
+from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.jobs.job import Job, RunContext, Stopped
 from rgt_cli.jobs.options import JobOptions, OutputOptions, VideoOptions
 from rgt_cli.jobs.samples import preview_frames
@@ -139,7 +139,7 @@ def test_frames_share_a_batch_and_repeated_ones_are_computed_once(tmp_path: Path
            "[0]format=gbrp[a];[a][1]concat", "-pix_fmt", "gbrp", "-c:v", "ffv1", source)  # fmt: skip
     network = Counting()
     upscaler = MultiPassUpscaler(
-        Size(scale=2), lambda scale: Upscaler(network, device="cpu", batch_size=4), [2]
+        Size(scale=2), lambda scale: NetworkUpscaler(network, device="cpu", batch_size=4), [2]
     )
     progress: list[tuple[int, int]] = []
     context = make_context(

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rgt_cli.inference import Upscaler
+from rgt_cli.inference import NetworkUpscaler
 
 image = np.random.default_rng(0).integers(0, 256, (450, 600, 3), np.uint8)
 # The network alone: the bundled model would start with tiles that are small enough.
-upscaler = Upscaler(Upscaler("tiny", 2, device="cpu").network, device="cpu")
+upscaler = NetworkUpscaler(NetworkUpscaler("tiny", 2, device="cpu").network, device="cpu")
 upscaler.upscale(image[:64, :64])
 status = Path("/proc/self/status").read_text()
 used = int(re.findall(r"VmData:\s+(\d+)", status)[0]) * 1024

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import imagecodecs  # noqa: F401 - so that its memory is not counted
 
-from rgt_cli.inference import MultiPassUpscaler, Upscaler
+from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.jobs import Job, process
 from rgt_cli.media import format_of, tiff  # noqa: F401
 from rgt_cli.size import Size
@@ -29,7 +29,7 @@ def peak_memory() -> int:
 before = peak_memory()
 limit = (before + int(sys.argv[3])) << 20
 upscaler = MultiPassUpscaler(
-    Size(scale=2), lambda scale: Upscaler(Nearest(scale or 2), device="cpu", memory=limit), [2]
+    Size(scale=2), lambda scale: NetworkUpscaler(Nearest(scale or 2), device="cpu", memory=limit), [2]
 )
 target = Path(sys.argv[2])
 process(Job(Path(sys.argv[1]), target, format_of(target)), make_context(upscaler))

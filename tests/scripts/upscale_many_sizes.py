@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import torch
 
-from rgt_cli.inference import Upscaler
+from rgt_cli.inference import NetworkUpscaler
 from rgt_cli.inference.memory import peak_memory
 
 count = int(sys.argv[1])
-upscaler = Upscaler("tiny", 2, device="cpu")
+upscaler = NetworkUpscaler("tiny", 2, device="cpu")
 # In random order, so that the second half is not of larger images than the first.
 sizes = np.random.default_rng(0).permutation(24 * 24)[:count]
 for done, (height, width) in enumerate(zip(*np.divmod(sizes, 24), strict=True), start=1):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from rgt_cli.errors import RGTError
-from rgt_cli.inference import Upscaler
+from rgt_cli.inference import NetworkUpscaler
 from rgt_cli.jobs import (
     Existing,
     JobOptions,
@@ -53,8 +53,8 @@ class Treacherous(Nearest):
 class StubOptions(ModelOptions):
     """Options that load a stub network."""
 
-    def load(self, scale: int | None, progress: Any = None, network: Any = None) -> Upscaler:
-        return Upscaler(Treacherous(2), device="cpu")
+    def load(self, scale: int | None, progress: Any = None, network: Any = None) -> NetworkUpscaler:
+        return NetworkUpscaler(Treacherous(2), device="cpu")
 
 
 def main(folder: Path, out: Path, device: str, address: str, workers: str, version: str) -> int:

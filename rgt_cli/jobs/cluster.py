@@ -162,7 +162,9 @@ class Workers:
             for seat in self._seats:
                 if self._is_stopping or seat.member is None or len(seat.groups) != already:
                     continue
-                if (group := self._queue.next(seat.pace)) is None:
+                if any(group.is_retry for group in seat.groups.values()):
+                    continue
+                if (group := self._queue.next(seat.pace, is_idle=not already)) is None:
                     return True
                 actor = seat.member.actor
                 reference = (
@@ -217,8 +219,8 @@ class Workers:
         if seat.member:
             self._context.warn(f"worker {seat.member.name} was lost and is replaced: {reason}")
             self._pool.kill(seat.member.actor)
-        for index, group in enumerate(groups):
-            yield from self._queue.lost(group, reason, was_begun=index == 0)
+        for group in groups:
+            yield from self._queue.lost(group, reason)
         seat.member, seat.pace, seat.asked, seat.beats = None, 0.0, None, -1
         seat.deaths += 1
         if not self._is_stopping:

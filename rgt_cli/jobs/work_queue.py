@@ -34,6 +34,8 @@ class Group:
     """The size of the decoded images in bytes, to which the time is proportional."""
     task: SegmentTask | None = None
     """The segment of the only job that is computed; None for all of it."""
+    is_retry: bool = False
+    """Whether a worker died with it. Nothing else shares a worker with it, which could die again."""
     started: float = field(default_factory=time.monotonic)
 
 
@@ -75,13 +77,14 @@ class WorkQueue:
         """Whether segments of a video are being joined."""
         return bool(self._joining or self._known)
 
-    def next(self, pace: float) -> Group | None:
-        """Return what to compute next: a segment, or images for about a second; None at the end.
+    def next(self, pace: float, *, is_idle: bool) -> Group | None:
+        """Return what to compute next: a segment, or images for about a second; None if there is none.
 
         Args:
             pace: Seconds that the worker needs per unit of work; 0 if that is unknown.
+            is_idle: Whether the worker has nothing to do; only then it is given what a worker died with.
         """
-        if self._again:
+        if self._again and is_idle:
             return self._again.popleft()
         if self._tasks:
             task = self._tasks.popleft()
@@ -96,7 +99,7 @@ class WorkQueue:
                 self._share(job)
                 if group.jobs:
                     return group
-                return self.next(pace)
+                return self.next(pace, is_idle=is_idle)
             group.jobs.append(job)
             group.work += 0 if job.is_video else decoded_bytes(job.source)
             if job.is_video or group.work >= most:
@@ -172,14 +175,14 @@ class WorkQueue:
         else:
             yield self._outcome(Outcome(job=job, error=error))
 
-    def lost(self, group: Group, reason: str, *, was_begun: bool) -> Iterator[Outcome]:
+    def lost(self, group: Group, reason: str) -> Iterator[Outcome]:
         """Take back the work of a worker that died; report what was tried too often."""
         for single in _singly(group):
             job = single.jobs[0]
             key = job, single.task.index if single.task else None
-            self._tries[key] = self._tries.get(key, 0) + was_begun
+            self._tries[key] = self._tries.get(key, 0) + 1
             if self._tries[key] < TRIES:
-                self._again.append(single)
+                self._again.append(replace(single, is_retry=True))
                 continue
             error = WorkerError(f"{job.name}: {TRIES} workers died while they did it: {reason}")
             if single.task:

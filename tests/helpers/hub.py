@@ -27,6 +27,10 @@ class Request:
     """True if it contained a token."""
 
 
+UNRELATED = "/api/agent-harnesses"
+"""What the client may ask for at any time, for reasons of its own."""
+
+
 @dataclass
 class Hub:
     """A server that serves `files` until it is closed. Use it as a context manager.
@@ -94,7 +98,7 @@ class Hub:
         if self.silent:
             self.closing.wait(60)
             handler.close_connection = True
-        elif self.statuses:
+        elif self.statuses and not handler.path.startswith(UNRELATED):
             code, extra = self.statuses[0] if self.stuck else self.statuses.pop(0)
             self._send(handler, code, extra, b"")
         elif path.startswith("/api/models/"):

@@ -48,7 +48,7 @@ from rgt_cli.jobs.devices import Devices
 from rgt_cli.jobs.models import ModelLoader
 from rgt_cli.jobs.plan import check_image_options, check_output_folder, images_of_one_video
 from rgt_cli.jobs.resume import Partition, remove_remains
-from rgt_cli.jobs.sources import is_pattern
+from rgt_cli.jobs.sources import RESULT, is_pattern
 from rgt_cli.jobs.workload import Workload
 from rgt_cli.size import Size
 
@@ -188,12 +188,13 @@ class _Command:
         upscaler, chooser = self._load_upscalers()
 
         def plan(history: History) -> list[Job]:
-            found = find_sources(sources, selection).sources if self.run.watch else scan.sources
-            jobs = plan_folder(history.originals(found), folder, upscaler.size, self.options.output)
+            found = find_sources(sources, selection) if self.run.watch else scan
+            originals = history.originals(found.sources)
+            jobs = plan_folder(originals, folder, upscaler.size, self.options.output)
             if not self.run.watch:
                 check_image_options(jobs, self.options.image)
-            if results := len(found) - len(jobs):
-                scan.ignored["written by earlier runs"] = results
+            if results := found.results + len(found.sources) - len(jobs):
+                scan.ignored[RESULT] = results
             return jobs
 
         name = upscaler.name or self.model.model

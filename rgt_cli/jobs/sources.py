@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,11 @@ from pathlib import Path
 
 from rgt_cli.errors import NoInputError
 from rgt_cli.media import READABLE, VIDEO_READABLE
+
+RESULT = "written by earlier runs"
+"""Why an output is not an input."""
+_OUTPUT_STEM = re.compile(r"(?P<stem>.+)_(x\d+(\.\d+)?|[wh]\d+|\d+x\d+)")
+"""The stem that an output has by default: that of its input, and the size."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,8 @@ class SourceScan:
     """The folders among the arguments."""
     ignored: dict[str, int] = field(default_factory=dict)
     """Reason -> number of files in folders that are not inputs."""
-
+    results: int = 0
+    """Number of files that have the name of an output of another file beside them."""
     subfolders: int = 0
     """Number of subfolders of the named folders that were not searched; hidden ones do not count."""
     in_subfolders: int = 0
@@ -84,7 +91,8 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
 
     Args:
         arguments: Files, folders, or glob patterns with `*`, `?` or `[...]`.
-        selection: Which files of folders are inputs. Files that are named are inputs in any case.
+        selection: Which files of folders are inputs. Files that are named are inputs in any case. Those
+            of folders and patterns are not, if they have the name of an output of a file beside them.
 
     An argument that names nothing is an input that will fail, unless all of them do.
 
@@ -96,32 +104,62 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
     if not any(expanded):
         raise NoInputError(_names_nothing(arguments))
     selection = selection or SourceFilter()
-    scan, seen = SourceScan(), set()
+    scan, seen, results = SourceScan(), set(), _Results()
 
-    def add(source: Source) -> None:
+    def add(source: Source, *, is_named: bool) -> None:
         real = os.path.realpath(source.path)
-        if real not in seen:
+        if not is_named and results.contain(source.path):
+            scan.results += 1
+        elif real not in seen:
             seen.add(real)
             scan.sources.append(source)
 
     for argument, paths in zip(arguments, expanded, strict=True):
         for path in paths or [argument]:
             if not path.is_dir():
-                add(Source(path, Path(path.name)))
+                add(Source(path, Path(path.name)), is_named=path == argument)
                 continue
             scan.folders.append(path)
-            if not selection.recursive:
-                scan.subfolders += _count_subfolders(path, selection.output)
-            for inside in _walk(path, selection):
-                relative = inside.relative_to(path)
-                if reason := selection.reason_to_ignore(relative):
-                    scan.ignore(reason)
-                else:
-                    add(Source(inside, relative))
+            for source in _sources_in(path, selection, scan):
+                add(source, is_named=bool(selection.include))
+    if scan.results:
+        scan.ignored[RESULT] = scan.results
     if not scan.sources and not selection.recursive:
         below = find_sources(scan.folders, replace(selection, recursive=True)) if scan.folders else scan
         scan.in_subfolders = len(below.sources)
     return scan
+
+
+def _sources_in(folder: Path, selection: SourceFilter, scan: SourceScan) -> Iterator[Source]:
+    """Yield the inputs in a folder, and count what is ignored."""
+    if not selection.recursive:
+        scan.subfolders += _count_subfolders(folder, selection.output)
+    for inside in _walk(folder, selection):
+        relative = inside.relative_to(folder)
+        if reason := selection.reason_to_ignore(relative):
+            scan.ignore(reason)
+        else:
+            yield Source(inside, relative)
+
+
+class _Results:
+    """Recognizes outputs that lie beside their inputs, by the names that outputs have by default."""
+
+    def __init__(self) -> None:
+        self._stems: dict[Path, set[str]] = {}
+        """Folder -> the stems of the images and videos in it."""
+
+    def contain(self, path: Path) -> bool:
+        """Return whether a file has the name of an output of another file in its folder."""
+        found = _OUTPUT_STEM.fullmatch(path.stem)
+        return found is not None and found["stem"] in self._stems_in(path.parent)
+
+    def _stems_in(self, folder: Path) -> set[str]:
+        if folder not in self._stems:
+            readable = READABLE | VIDEO_READABLE
+            files = (file for file in folder.iterdir() if file.suffix.lower() in readable)
+            self._stems[folder] = {file.stem for file in files}
+        return self._stems[folder]
 
 
 def is_pattern(argument: Path) -> bool:

@@ -43,6 +43,19 @@ def test_include_and_exclude(tmp_path: Path) -> None:
     assert find_sources([tmp_path], both).ignored == {"excluded": 2}
 
 
+def test_outputs_beside_their_inputs(tmp_path: Path) -> None:
+    results = ["a_x4.webp", "a_x2.5.jpg", "a_w100.png", "a_1920x1080.png", "clip_x2.mp4", "a_x4_x2.png"]
+    others = ["a.jpg", "clip.gif", "b_x4.png", "a_xl.png", "a_4.png", "sub/a_x4.png"]
+    touch(tmp_path, *results, *others)
+    selection = SourceFilter(recursive=True)
+    assert names(tmp_path, selection) == sorted(others)
+    scan = find_sources([tmp_path], selection)
+    assert (scan.results, scan.ignored) == (6, {"written by earlier runs": 6})
+    assert [s.path.name for s in find_sources([tmp_path / "a*.png"]).sources] == ["a_4.png", "a_xl.png"]
+    assert len(find_sources([tmp_path / "a_x4.webp", tmp_path / "a.jpg"]).sources) == 2
+    assert names(tmp_path, SourceFilter(include=("*_x4.*",))) == ["a_x4.webp", "b_x4.png"]
+
+
 def test_links_that_form_a_circle(tmp_path: Path) -> None:
     touch(tmp_path, "in/a.png", "in/sub/b.png", "elsewhere/c.png")
     (tmp_path / "in/sub/loop").symlink_to(tmp_path / "in")

@@ -104,7 +104,8 @@ class RunReport:
     def summary(self) -> dict[str, Any]:
         """Return the run in figures."""
         wall = time.monotonic() - self.started
-        busy = sum(outcome.seconds for outcome in self.outcomes)
+        workers = {name for outcome in self.outcomes for name in outcome.worker.split(", ") if name}
+        busy = sum(outcome.seconds for outcome in self.outcomes) / max(1, len(workers))
         return {
             "schema": SCHEMA,
             "planned": self.planned,

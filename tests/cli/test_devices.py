@@ -52,6 +52,7 @@ def test_two_workers_have_the_results_of_one_device(
     done = [event for event in read_events(shared.stdout) if event["event"] == "done"]
     assert len(done) == 11
     assert {event["worker"].split(" ", 1)[1] for event in done} <= {"cpu #1", "cpu #2"}
+    assert 0 < read_events(shared.stdout)[-1]["device_busy"] <= 1
     again = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu", new=True)
     assert again.returncode == 0
     assert "0 upscaled" in again.stderr

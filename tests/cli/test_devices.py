@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,13 @@ def start(
     return process, psutil.Process(process.pid).children(recursive=True)
 
 
+def is_agent(process: psutil.Process) -> bool:
+    """Return whether a process is one of Ray's agents, which do no work."""
+    with suppress(psutil.NoSuchProcess):
+        return "Agent" in process.name()
+    return False
+
+
 @needs_ray
 @pytest.mark.parametrize(("presses", "kill"), [(1, False), (2, False), (0, True)])
 def test_a_run_that_is_stopped(
@@ -82,7 +90,7 @@ def test_a_run_that_is_stopped(
     for number in range(10, 200):
         (folder / f"{number}.png").write_bytes((folder / "00.png").read_bytes())
     process, children = start(folder, out, micro_checkpoint)
-    child_names = {child.pid: child.name() for child in children}
+    agents = [child for child in children if is_agent(child)]
     if kill:
         process.kill()
     for _ in range(presses):
@@ -91,7 +99,7 @@ def test_a_run_that_is_stopped(
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if kill else 130), printed
     # Ray's agents notice that it was killed only after a while.
-    working = [child for child in children if not (kill and "Agent" in child_names[child.pid])]
+    working = [child for child in children if not (kill and child in agents)]
     _, alive = psutil.wait_procs(working, timeout=60)
     assert not alive
     result = rgt("upscale", folder, "-m", micro_checkpoint, "-o", out)
@@ -124,12 +132,11 @@ def test_misuse(rgt: RunRGT, folder: Path, options: tuple[str, ...], reason: str
 @needs_ray
 def test_ray_listens_on_this_machine_alone(folder: Path, tmp_path: Path, micro_checkpoint: Path) -> None:
     process, children = start(folder, tmp_path / "out", micro_checkpoint)
-    ports = [
-        connection.laddr.ip
-        for child in children
-        for connection in child.net_connections()
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    ports = []
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            connections = child.net_connections()
+            ports += [c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN]
     assert ports
     assert set(ports) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     process.communicate(timeout=60)

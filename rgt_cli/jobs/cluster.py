@@ -99,10 +99,10 @@ class Workers:
         Raises:
             WorkerError: None can take part.
         """
-        sample = (*jobs[:_SAMPLES], jobs[-1])
+        sample = [job.source for job in (*jobs[:_SAMPLES], jobs[-1]) if job.source.exists()]
         folder = jobs[0].target.parent
         folder.mkdir(parents=True, exist_ok=True)
-        storage = tuple(job.source.absolute() for job in sample), folder.absolute()
+        storage = tuple(source.absolute() for source in sample), folder.absolute()
         self._pool = Pool(self._ray, self._devices, self._spec, storage, self._context.warn)
         self._seats = [_Seat(slot=member.slot, member=member) for member in self._pool.start()]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from rgt_cli.errors import InputError, RGTError
 from rgt_cli.jobs.frames import FrameReader
 from rgt_cli.jobs.job import Job, Outcome, RunContext
+from rgt_cli.jobs.numbered import is_numbered
 from rgt_cli.jobs.segments import SegmentStore
 from rgt_cli.jobs.spans import SegmentGrid
 from rgt_cli.jobs.video import VideoMaker
@@ -96,7 +96,6 @@ class SharedVideo:
 
     def __init__(self, job: Job, context: RunContext) -> None:
         self.job, self._context = job, context.for_job(job)
-        self._started = time.perf_counter()
         self._stack = ExitStack()
         plan = plan_video(job, self._context)
         self._maker = VideoMaker(plan, self._context)
@@ -128,7 +127,7 @@ class SharedVideo:
     @staticmethod
     def can_share(job: Job) -> bool:
         """Return whether the output of a video job is a video that is made of segments of a file."""
-        return not job.images and "%" not in job.target.name
+        return not job.images and not is_numbered(job.target)
 
     def _segments_in_all(self) -> int:
         """Return about how many segments there are; the last one has all that follow."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from rgt_cli.errors import OutputError, RGTError, WorkerError
@@ -36,7 +35,6 @@ class Group:
     """The segment of the only job that is computed; None for all of it."""
     is_retry: bool = False
     """Whether a worker died with it. Nothing else shares a worker with it, which could die again."""
-    started: float = field(default_factory=time.monotonic)
 
 
 class WorkQueue:
@@ -199,8 +197,15 @@ class WorkQueue:
         self._again = deque(group for group in self._again if group.jobs[0] != job)
 
     def _outcome(self, outcome: Outcome) -> Outcome:
+        """Return an outcome with the paths that were given, in its messages too."""
         self.can_write &= not isinstance(outcome.error, OutputError)
-        return replace(outcome, job=self._originals[outcome.job])
+        job, given = outcome.job, self._originals[outcome.job]
+
+        def named(text: str) -> str:
+            return text.replace(str(job.source), given.name).replace(str(job.target), given.target_name)
+
+        error = outcome.error and type(outcome.error)(named(str(outcome.error)))
+        return replace(outcome, job=given, error=error, warnings=tuple(map(named, outcome.warnings)))
 
     def is_shared(self, job: Job) -> bool:
         """Return whether several workers compute a job."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -19,7 +20,9 @@ from tests.helpers.process import RunRGT, command, names_in
 from tests.helpers.report import read_events
 from tests.helpers.videos import X264, ffmpeg, lavfi
 
-needs_ray = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('ray')")
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray, of the extra `cluster`, is not installed"
+)
 
 
 @pytest.fixture
@@ -108,6 +111,17 @@ def test_a_run_that_is_stopped(
     for path in out.glob("*.png"):
         with Image.open(path) as image:
             image.load()
+
+
+@needs_ray
+def test_a_missing_input_fails_alone(rgt: RunRGT, folder: Path, micro_checkpoint: Path) -> None:
+    names = ("00.png", "missing.png", "01.png")
+    options = ("-m", micro_checkpoint, "-o", "out", "--device", "cpu,cpu")
+    result = rgt("upscale", *names, *options, cwd=folder)
+    assert result.returncode == 1
+    assert "2 upscaled, 1 failed" in result.stderr
+    assert "left out" not in result.stderr
+    assert str(folder) not in result.stderr, "inputs are named as they were given"
 
 
 def test_without_ray(rgt: RunRGT, folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import click
 from PIL import Image
 
-from tests.benchmarks.gpu.models import QUICK, RGT_S, lively_rgt, photo
+from tests.benchmarks.gpu.models import photo, usual_network
 from tests.benchmarks.gpu.steps import Goal, Run, Section
 from tests.helpers.checkpoints import save_network
 from tests.helpers.process import command
@@ -121,8 +121,9 @@ def folder_of_photos(run: Run) -> None:
     count, width, height = run.pick((60, 640, 480), (2, 48, 32))
     with new_folder() as folder:
         write_photos(folder / "photos", count, width, height)
-        save_network(lively_rgt(run.pick(RGT_S, QUICK)), folder / "rgt-s.safetensors")
-        for model in ("tiny", "rgt-s.safetensors"):
+        name, network = usual_network(run)
+        save_network(network, folder / f"{name}.safetensors")
+        for model in ("tiny", f"{name}.safetensors"):
             with sampled_gpu(run) as gpu:
                 facts = upscale(folder, run, "photos", "-o", "out", "-m", model)
             report_run(run, f"{count} photos of {width} x {height}, {model}", facts, count, gpu)

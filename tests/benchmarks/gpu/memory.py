@@ -18,13 +18,13 @@ from rgt_cli.inference.memory import MemoryModel, peak_memory
 from rgt_cli.size import Dimensions
 from tests.benchmarks.gpu.models import (
     QUICK,
-    RGT_S,
     decibels,
     forget,
     halves,
     lively_rgt,
     photo,
     photo_tensor,
+    usual_network,
 )
 from tests.benchmarks.gpu.steps import Goal, NotRun, Run, Section
 from tests.helpers.checkpoints import save_network
@@ -48,9 +48,9 @@ def estimates(run: Run) -> None:
     """Compare the peak of a forward pass with its estimate, for two networks."""
     device, shares = torch.device(run.device), []
     tiny = NetworkUpscaler("tiny", device=run.device)
-    networks = {"RGT-S": lively_rgt(run.pick(RGT_S, QUICK)), "rgt-tiny-x4": tiny.network}
+    networks = [usual_network(run), (tiny.name, tiny.network)]
     precisions: list[Precision] = ["fp32", *halves(run)[:1]]
-    for name, network in networks.items():
+    for name, network in networks:
         for precision in precisions:
             upscaler = NetworkUpscaler(network, device=run.device, precision=precision)
             model = MemoryModel.of(upscaler.config, upscaler.dtype, device)
@@ -99,7 +99,7 @@ def reset_peak_of_process() -> None:
 )  # fmt: skip
 def back_off(run: Run) -> None:
     """Run out of memory for real, below an estimate that does not know the limit."""
-    device, side = torch.device(run.device), run.pick(1000, 600)
+    device, side = indexed_device(run), run.pick(1000, 600)
     image = photo(side, side).astype(np.float32) / 255
     # The network alone: the bundled model is the only one whose tiles are near the whole image.
     network = NetworkUpscaler("tiny", device=run.device).network
@@ -127,6 +127,11 @@ def upscaler_peak(upscaler: NetworkUpscaler, side: int) -> int:
     return needed
 
 
+def indexed_device(run: Run) -> torch.device:
+    """Return the device with its index, without which no limit can be set."""
+    return torch.empty(0, device=run.device).device
+
+
 def with_limit(device: torch.device, more: int) -> None:
     """Limit this process to so many bytes more than it uses on a GPU."""
     total = torch.cuda.get_device_properties(device).total_memory
@@ -141,7 +146,7 @@ def with_limit(device: torch.device, more: int) -> None:
 )  # fmt: skip
 def explicit_tile(run: Run) -> None:
     """Ask for the whole image where memory runs out for real."""
-    device, side = torch.device(run.device), run.pick(1000, 600)
+    device, side = indexed_device(run), run.pick(1000, 600)
     upscaler = NetworkUpscaler(lively_rgt(QUICK), device=run.device, precision="fp16", tile="none")
     needed = upscaler_peak(upscaler, side)
     with_limit(device, needed // 2)

@@ -40,6 +40,12 @@ def lively_rgt(config: RGTConfig) -> RGT:
     return network
 
 
+def usual_network(run: Run) -> tuple[str, RGT]:
+    """Return the network that most steps measure, and its name: RGT-S, or with --quick a smaller one."""
+    name, config = run.pick(("RGT-S", RGT_S), ("few blocks", QUICK))
+    return name, lively_rgt(config)
+
+
 def upscaler_of(network: RGT, run: Run, precision: Precision) -> NetworkUpscaler:
     """Return an upscaler on the device of the run."""
     return NetworkUpscaler(network, device=run.device, precision=precision)

@@ -9,7 +9,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from rgt_cli.inference import NetworkUpscaler
-from tests.benchmarks.gpu.models import QUICK, RGT_S, halves, lively_rgt, photo_tensor, upscaler_of
+from tests.benchmarks.gpu.models import halves, photo_tensor, upscaler_of, usual_network
 from tests.benchmarks.gpu.steps import Run, Section
 
 SECTION = Section("profile", "The first profile", seconds=45)
@@ -18,10 +18,11 @@ SHOWN = 16
 
 
 @SECTION.step(seconds=30)
-def rgt_s(run: Run) -> None:
+def usual(run: Run) -> None:
     """Profile RGT-S on a tile of 192 pixels, in fp16."""
-    upscaler = upscaler_of(lively_rgt(run.pick(RGT_S, QUICK)), run, (*halves(run), "fp32")[0])
-    profile_tile(run, upscaler, run.pick(192, 32), "rgt-s")
+    name, network = usual_network(run)
+    upscaler = upscaler_of(network, run, (*halves(run), "fp32")[0])
+    profile_tile(run, upscaler, run.pick(192, 32), name)
 
 
 @SECTION.step(seconds=20)
@@ -29,7 +30,7 @@ def bundled(run: Run) -> None:
     """Profile the bundled model on a tile of 256 pixels, in fp16."""
     precision = (*halves(run), "fp32")[0]
     upscaler = NetworkUpscaler("tiny", device=run.device, precision=precision)
-    profile_tile(run, upscaler, run.pick(256, 32), "rgt-tiny-x4")
+    profile_tile(run, upscaler, run.pick(256, 32), upscaler.name)
 
 
 def profile_tile(run: Run, upscaler: NetworkUpscaler, side: int, name: str) -> None:

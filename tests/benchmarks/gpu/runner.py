@@ -101,7 +101,8 @@ def _run_process(
     command = [sys.executable, "-m", "tests.benchmarks.gpu.process", "--module", module]
     command += ["--steps", ",".join(steps), "--device", options.device, "--events", str(events)]
     command += ["--quick"] if options.quick else []
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, start_new_session=True

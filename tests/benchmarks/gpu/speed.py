@@ -22,6 +22,7 @@ from rgt_cli.size import Dimensions
 from tests.benchmarks.against_reference import (
     Implementation,
     Measurement,
+    errors_of,
     forward_pass,
     lively_weights,
 )
@@ -37,6 +38,7 @@ from tests.benchmarks.gpu.models import (
     photo_tensor,
     relative_error,
     upscaler_of,
+    usual_network,
 )
 from tests.benchmarks.gpu.steps import Goal, NotRun, Run, Section
 from tests.helpers.checkpoints import save_network
@@ -60,8 +62,8 @@ def precisions(run: Run) -> list[Precision]:
 @SECTION.step(seconds=50)
 def tiles(run: Run) -> None:
     """Time RGT-S on tiles, beside a product of large matrices."""
-    config, device = run.pick(RGT_S, QUICK), torch.device(run.device)
-    network = lively_rgt(config)
+    device = torch.device(run.device)
+    name, network = usual_network(run)
     for precision in precisions(run):
         upscaler = upscaler_of(network, run, precision)
         peak = matrix_rate(DTYPES[precision], device)
@@ -69,9 +71,9 @@ def tiles(run: Run) -> None:
         for side in run.pick(SIDES, (48,)):
             image = photo_tensor(side, side).to(device)
             seconds = timed(partial(upscaler.infer, image), run)
-            rate = 2 * multiply_adds(config, side, side) / seconds
+            rate = 2 * multiply_adds(network.config, side, side) / seconds
             note = f"{rate / peak:.0%} of the matrix product"
-            run.value(f"RGT-S at {side}, {precision}", 1000 * seconds, "ms", note)
+            run.value(f"{name} at {side}, {precision}", 1000 * seconds, "ms", note)
 
 
 def timed(work: Callable[[], object], run: Run) -> float:
@@ -97,6 +99,7 @@ def against_published(run: Run) -> None:
         torch.save(lively_weights(run.pick(6, 1)), weights)
         for side in run.pick(SIDES, (32,)):
             image = photo_tensor(side, side).to(run.device)
+            expected: Tensor | None = None
             for precision in wanted:
                 seconds: list[float] = []
                 for implementation in get_args(Implementation):
@@ -106,8 +109,12 @@ def against_published(run: Run) -> None:
                     )  # fmt: skip
                     forward = forward_pass(case, image)
                     seconds.append(timed(forward, run))
+                    with torch.inference_mode():
+                        result = forward().cpu()
+                    expected = result if expected is None else expected  # published, in fp32
                     name = f"{implementation} at {side}, {precision}"
-                    note = f"{seconds[0] / seconds[-1]:.2f} times the published speed"
+                    note = f"{seconds[0] / seconds[-1]:.2f} times the published speed; "
+                    note += f"{errors_of(result, expected)} against the published code in fp32"
                     run.value(name, 1000 * seconds[-1], "ms", note)
                 if (side, precision) == (192, "bf16"):
                     run.goal("bf16", seconds[0] / seconds[1])
@@ -139,12 +146,13 @@ def public_comparison(run: Run) -> None:
 def batches(run: Run) -> None:
     """Time RGT-S on several images at once."""
     precision = precisions(run)[-1] if run.is_quick else "fp16"
-    upscaler = upscaler_of(lively_rgt(run.pick(RGT_S, QUICK)), run, precision)
+    network_name, network = usual_network(run)
+    upscaler = upscaler_of(network, run, precision)
     side = run.pick(128, 32)
     for count in run.pick((1, 2, 4, 8), (1, 2)):
         images = smooth_image(3, Dimensions(side, side)).expand(count, -1, -1, -1).to(run.device)
         seconds = timed(partial(upscaler.infer, images), run)
-        name = f"{count} of {side} x {side} at once, {precision}"
+        name = f"{network_name}, {count} of {side} x {side} at once, {precision}"
         run.value(name, count / seconds, "images/s", f"{1000 * seconds:.2f} ms together")
 
 
@@ -161,9 +169,11 @@ def whole_image(run: Run) -> None:
     forget(device)
     width, height = run.pick((1000, 750), (60, 45))
     precision = precisions(run)[-1] if run.is_quick else "fp16"
-    upscaler = upscaler_of(lively_rgt(run.pick(RGT_S, QUICK)), run, precision)
+    name, network = usual_network(run)
+    upscaler = upscaler_of(network, run, precision)
     image = photo_tensor(width, height).to(device)
-    run.value(f"{width} x {height}, {precision}", timed(partial(upscaler.infer, image), run), "s")
+    seconds = timed(partial(upscaler.infer, image), run)
+    run.value(f"{name} on {width} x {height}, {precision}", seconds, "s")
     run.goal("peak", peak_memory(device) / 2**30, "the tensors, with weights, input and output")
 
 
@@ -171,13 +181,17 @@ def whole_image(run: Run) -> None:
 @torch.inference_mode()
 def graphs(run: Run) -> None:
     """Time a captured CUDA graph against eager execution, for tiles of fixed sizes."""
-    rgt_s = upscaler_of(lively_rgt(run.pick(RGT_S, QUICK)), run, "fp16")
+    usual, network = usual_network(run)
+    upscaler_of_usual = upscaler_of(network, run, "fp16")
     bundled = NetworkUpscaler("tiny", device=run.device, precision="fp16")
-    for name, upscaler, sides in (("RGT-S", rgt_s, SIDES), ("rgt-tiny-x4", bundled, (64, 128, 256))):
+    for name, upscaler, sides in (
+        (usual, upscaler_of_usual, SIDES),
+        (bundled.name, bundled, (64, 128, 256)),
+    ):
         for side in sides:
             image = photo_tensor(side, side).to(run.device)
             forward = autocast_forward(upscaler.network, upscaler.dtype)
-            expected, eager = upscaler.infer(image), timed(partial(forward, image), run)
+            expected, eager = upscaler.infer(image), timed(partial(upscaler.infer, image), run)
             started = time.perf_counter()
             with torch.cuda.device(image.device):
                 graph, result = captured(forward, image)

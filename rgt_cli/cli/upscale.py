@@ -44,11 +44,11 @@ from rgt_cli.jobs import (
     watch_jobs,
 )
 from rgt_cli.jobs.automatic import AutomaticModels
-from rgt_cli.jobs.devices import Devices
 from rgt_cli.jobs.models import ModelLoader
 from rgt_cli.jobs.plan import check_image_options, check_output_folder, images_of_one_video
 from rgt_cli.jobs.resume import Partition, remove_remains
 from rgt_cli.jobs.sources import RESULT, is_pattern
+from rgt_cli.jobs.workers.devices import Devices
 from rgt_cli.jobs.workload import Workload
 from rgt_cli.size import Size
 
@@ -242,8 +242,8 @@ class _Command:
         if self.devices is None:
             yield run_jobs
             return
-        from rgt_cli.jobs.cluster import Workers
-        from rgt_cli.jobs.worker import WorkerSpec
+        from rgt_cli.jobs.workers.cluster import Workers
+        from rgt_cli.jobs.workers.worker import WorkerSpec
 
         spec = WorkerSpec(model=self.model, size=self.size, options=self.options)
         with Workers.on(self.devices, spec) as workers:

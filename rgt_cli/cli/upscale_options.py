@@ -20,7 +20,6 @@ from rgt_cli.cli.param_types import (
     ScaleType,
     TimeType,
 )
-from rgt_cli.jobs.devices import Devices, parse_devices
 from rgt_cli.jobs.options import (
     DEFAULT_NAME,
     Existing,
@@ -29,6 +28,7 @@ from rgt_cli.jobs.options import (
     VideoOptions,
 )
 from rgt_cli.jobs.sources import SourceFilter, read_list
+from rgt_cli.jobs.workers.devices import Devices, parse_devices
 from rgt_cli.media import MAX_PIXELS
 from rgt_cli.size import Dimensions, Size
 from rgt_cli.values import reject_several, requested_size

@@ -17,9 +17,9 @@ from rgt_cli.errors import InputError, UsageError
 from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.jobs.job import Job, RunContext, Stopped
 from rgt_cli.jobs.options import JobOptions, OutputOptions, VideoOptions
-from rgt_cli.jobs.samples import preview_frames
-from rgt_cli.jobs.video import upscale_video
-from rgt_cli.jobs.video_plan import plan_video
+from rgt_cli.jobs.video.plan import plan_video
+from rgt_cli.jobs.video.samples import preview_frames
+from rgt_cli.jobs.video.upscale import upscale_video
 from rgt_cli.media import format_of
 from rgt_cli.media.video.ffmpeg import executable
 from rgt_cli.media.video.probe import probe

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rgt_cli.errors import WorkerError
-from rgt_cli.jobs.devices import Devices
 from rgt_cli.jobs.job import Job, Outcome, RunContext, WorkerActivity
-from rgt_cli.jobs.pool import Member, Pool, Slot, reason_of, session, slots_of
 from rgt_cli.jobs.resume import remove_remains
-from rgt_cli.jobs.shared_video import SegmentResult
-from rgt_cli.jobs.work_queue import TRIES, Group, WorkQueue
-from rgt_cli.jobs.worker import Status, WorkerSpec
+from rgt_cli.jobs.video.shared import SegmentResult
+from rgt_cli.jobs.workers.devices import Devices
+from rgt_cli.jobs.workers.pool import Member, Pool, Slot, reason_of, session, slots_of
+from rgt_cli.jobs.workers.queue import TRIES, Group, WorkQueue
+from rgt_cli.jobs.workers.worker import Status, WorkerSpec
 
 logger = logging.getLogger(__name__)
 

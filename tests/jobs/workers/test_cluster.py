@@ -23,8 +23,8 @@ from PIL import Image
 
 from rgt_cli.jobs import Job, JobOptions, VideoOptions
 from rgt_cli.jobs.journal import JOURNAL
-from rgt_cli.jobs.video import upscale_video
-from rgt_cli.jobs.worker import VERSION
+from rgt_cli.jobs.video.upscale import upscale_video
+from rgt_cli.jobs.workers.worker import VERSION
 from rgt_cli.media import format_named
 from tests.helpers.images import doubled
 from tests.helpers.jobs import make_context

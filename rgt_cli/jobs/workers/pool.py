@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rgt_cli.errors import RGTError, UsageError, WorkerError
-from rgt_cli.jobs.devices import Devices
-from rgt_cli.jobs.worker import Fitness, Place, Worker, WorkerSpec
+from rgt_cli.jobs.workers.devices import Devices
+from rgt_cli.jobs.workers.worker import Fitness, Place, Worker, WorkerSpec
 
 logger = logging.getLogger(__name__)
 

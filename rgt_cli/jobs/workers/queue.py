@@ -11,7 +11,7 @@ from itertools import islice
 
 from rgt_cli.errors import OutputError, RGTError, WorkerError
 from rgt_cli.jobs.job import Job, Outcome, RunContext
-from rgt_cli.jobs.shared_video import SegmentResult, SegmentTask, SharedVideo
+from rgt_cli.jobs.video.shared import SegmentResult, SegmentTask, SharedVideo
 from rgt_cli.media import decoded_bytes
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses a shell sc
 
 def kill_when(pattern: str, source: Path, target: Path, program: Path) -> None:
     """Upscale a video in a process that is killed once its hidden folder contains a file."""
-    root = Path(__file__).parents[2]
+    root = SCRIPTS.parents[1]
     environment = os.environ | {"PYTHONPATH": str(root), "IMAGEIO_FFMPEG_EXE": str(program)}
     command = [sys.executable, str(SCRIPTS / "upscale_video.py"), str(source), str(target)]
     process = subprocess.Popen(command, env=environment)

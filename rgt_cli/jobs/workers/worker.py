@@ -16,7 +16,7 @@ from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.jobs.models import ModelLoader
 from rgt_cli.jobs.options import JobOptions, ModelOptions
 from rgt_cli.jobs.run import run_jobs
-from rgt_cli.jobs.shared_video import SegmentResult, SegmentTask, compute_segment
+from rgt_cli.jobs.video.shared import SegmentResult, SegmentTask, compute_segment
 from rgt_cli.size import Size
 
 if TYPE_CHECKING:  # the driver must not wait for torch

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import av
 
-from rgt_cli.jobs.frames import frames_of, image_of
 from rgt_cli.jobs.job import RunContext
-from rgt_cli.jobs.video_plan import VideoPlan
+from rgt_cli.jobs.video.frames import frames_of, image_of
+from rgt_cli.jobs.video.plan import VideoPlan
 from rgt_cli.media import ImageFormat, write_images
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.decode import Frame

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rgt_cli.jobs.estimate import TrialFrames, estimate_bytes, try_frames
 from rgt_cli.jobs.job import Job
 from rgt_cli.jobs.options import JobOptions, VideoOptions
-from rgt_cli.jobs.video import upscale_video
-from rgt_cli.jobs.video_plan import plan_video
+from rgt_cli.jobs.video.estimate import TrialFrames, estimate_bytes, try_frames
+from rgt_cli.jobs.video.plan import plan_video
+from rgt_cli.jobs.video.upscale import upscale_video
 from rgt_cli.media import format_of
 from tests.helpers import DATA
 from tests.helpers.jobs import make_context

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from rgt_cli.jobs.frames import FrameUpscaler, frame_chunks, image_of
+from rgt_cli.jobs.video.frames import FrameUpscaler, frame_chunks, image_of
 from rgt_cli.media.video.decode import Frame
 from rgt_cli.media.video.probe import Color
 from rgt_cli.size import Dimensions, Size

@@ -9,7 +9,7 @@ import pytest
 
 from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.files import FileStamp
-from rgt_cli.jobs.segments import (
+from rgt_cli.jobs.video.segments import (
     PassSettings,
     SegmentSettings,
     SegmentStore,

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rgt_cli.errors import InputError, OutOfMemoryError, RGTError, UsageError
-from rgt_cli.jobs.frames import FrameReader, FrameUpscaler, image_of
 from rgt_cli.jobs.job import Job, Outcome, RunContext, Stopped
 from rgt_cli.jobs.numbered import FrameImages
 from rgt_cli.jobs.pipeline import BackgroundWriter
-from rgt_cli.jobs.segments import PassSettings, SegmentSettings, SegmentStore
-from rgt_cli.jobs.spans import SegmentGrid, span_of
-from rgt_cli.jobs.video_plan import VideoPlan, plan_video
+from rgt_cli.jobs.video.frames import FrameReader, FrameUpscaler, image_of
+from rgt_cli.jobs.video.plan import VideoPlan, plan_video
+from rgt_cli.jobs.video.segments import PassSettings, SegmentSettings, SegmentStore
+from rgt_cli.jobs.video.spans import SegmentGrid, span_of
 from rgt_cli.media import ImageFormat, write_images
 from rgt_cli.media.video.decode import Frame, ReadReport
 from rgt_cli.media.video.encode import SegmentWriter

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from rgt_cli.errors import InputError
-from rgt_cli.jobs.frames import frames_of, image_of
 from rgt_cli.jobs.job import Job, RunContext
-from rgt_cli.jobs.spans import expected_frames
-from rgt_cli.jobs.video_plan import plan_video
+from rgt_cli.jobs.video.frames import frames_of, image_of
+from rgt_cli.jobs.video.plan import plan_video
+from rgt_cli.jobs.video.spans import expected_frames
 from rgt_cli.media import ImageFormat, format_named, write_images
 from rgt_cli.media.video.decode import Frame
 from rgt_cli.media.video.sampling import count_frames

@@ -14,7 +14,7 @@ from rgt_cli.errors import InputError, UsageError
 from rgt_cli.jobs.job import Job
 from rgt_cli.jobs.options import DEFAULT_RATE, JobOptions
 from rgt_cli.jobs.pipeline import Prefetcher
-from rgt_cli.jobs.spans import deinterlacing_of
+from rgt_cli.jobs.video.spans import deinterlacing_of
 from rgt_cli.media import ImageSequence, Metadata, Picture
 from rgt_cli.media.png import Chunk
 from rgt_cli.media.video.decode import Frame, ReadReport, read_frames

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from rgt_cli.errors import UsageError
-from rgt_cli.jobs.frames import video_of
 from rgt_cli.jobs.job import Job, RunContext
 from rgt_cli.jobs.numbered import is_numbered
 from rgt_cli.jobs.options import JobOptions, OutputOptions
-from rgt_cli.jobs.spans import expected_frames, span_of
+from rgt_cli.jobs.video.frames import video_of
+from rgt_cli.jobs.video.spans import expected_frames, span_of
 from rgt_cli.media import Container, ImageFormat, container_of
 from rgt_cli.media.video.codecs import CODECS, Codec, VideoEncoding, codec_for
 from rgt_cli.media.video.encode import (

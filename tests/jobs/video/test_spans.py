@@ -6,7 +6,7 @@ import pytest
 
 from rgt_cli.errors import UsageError
 from rgt_cli.jobs.options import VideoOptions
-from rgt_cli.jobs.spans import deinterlacing_of, expected_frames, span_of
+from rgt_cli.jobs.video.spans import deinterlacing_of, expected_frames, span_of
 from rgt_cli.media.video.fields import Deinterlacing
 from tests.helpers.videos import describe
 

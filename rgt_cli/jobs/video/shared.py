@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rgt_cli.errors import InputError, RGTError
-from rgt_cli.jobs.frames import FrameReader
 from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.jobs.numbered import is_numbered
-from rgt_cli.jobs.segments import SegmentStore
-from rgt_cli.jobs.spans import SegmentGrid
-from rgt_cli.jobs.video import VideoMaker
-from rgt_cli.jobs.video_plan import VideoPlan, plan_video
+from rgt_cli.jobs.video.frames import FrameReader
+from rgt_cli.jobs.video.plan import VideoPlan, plan_video
+from rgt_cli.jobs.video.segments import SegmentStore
+from rgt_cli.jobs.video.spans import SegmentGrid
+from rgt_cli.jobs.video.upscale import VideoMaker
 from rgt_cli.media.video.decode import ReadReport
 from rgt_cli.media.video.mux import assemble
 from rgt_cli.media.video.probe import Span

@@ -17,6 +17,7 @@ TOPICS = (
     "videos",
     "folders",
     "models",
+    "compare",
     "performance",
     "clusters",
     "evaluate",

@@ -18,6 +18,7 @@ from rgt_cli.errors import ExitCode, RGTError
 
 COMMANDS = {
     "upscale": "Upscale images and videos.",
+    "compare": "Compare models on an image or on frames of a video, in a page with a slider.",
     "models": "List, describe, download, verify, remove and convert models.",
     "evaluate": "Measure PSNR and SSIM of models on benchmark datasets.",
     "clean": "Remove what interrupted runs have left.",

@@ -268,7 +268,7 @@ class _Command:
                 run_jobs=run_jobs,
                 console=self.console,
                 run_options=self.run,
-                report=RunReport(self.run.print_events),
+                report=RunReport(self.run.print_events, thumbnails=self.run.thumbnails()),
                 stop=stop,
                 options=self.options,
                 upscaler=upscaler,

@@ -30,6 +30,8 @@ from rgt_cli.jobs.options import (
 from rgt_cli.jobs.sources import SourceFilter, read_list
 from rgt_cli.jobs.workers.devices import Devices, parse_devices
 from rgt_cli.media import MAX_PIXELS
+from rgt_cli.pages.page import is_page
+from rgt_cli.pages.thumbnails import Thumbnails
 from rgt_cli.size import Dimensions, Size
 from rgt_cli.values import reject_several, requested_size
 
@@ -83,6 +85,11 @@ class RunOptions:
             UsageError: As `parse_devices`.
         """
         return parse_devices(device, self.cluster, self.workers)
+
+    def thumbnails(self) -> Thumbnails | None:
+        """Return what makes the thumbnails of the report; None if it has none."""
+        has_images = self.report and is_page(self.report) and not self.dry_run
+        return Thumbnails(self.report) if self.report and has_images else None
 
 
 def _existing(**flags: bool) -> Existing:
@@ -260,7 +267,7 @@ run_group = group(
     option("--fail-fast", is_flag=True, help="Stop at the first failure."),
     option(
         "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-        help="Write the outcome of every file to FILE, as JSON.",
+        help="Write the outcome of every file to FILE: JSON, or a page with thumbnails for run.html.",
     ),
     option(
         "--cluster", envvar="RAY_ADDRESS", metavar="ADDRESS",

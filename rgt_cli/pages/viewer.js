@@ -51,7 +51,9 @@ class Camera {
   zoomTo(box, zoom, x = 0, y = 0) {
     const before = this.scale(box);
     const middle = this.middle(box);
-    this.zoom = zoom === null || zoom <= this.fit(box) * 1.001 ? null : Math.min(zoom, Camera.MOST);
+    const fit = this.fit(box);
+    const within = Math.min(Math.max(zoom ?? fit, Math.min(fit, 1)), Camera.MOST);
+    this.zoom = Math.abs(within / fit - 1) < 0.001 ? null : within; /* a small image may be below its fit */
     const after = this.scale(box);
     this.x = middle.x + x / before - x / after;
     this.y = middle.y + y / before - y / after;

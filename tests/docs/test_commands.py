@@ -60,6 +60,13 @@ SIZES: dict[str, dict[str, tuple[int, int] | None]] = {
         "out/2024/cat_x2.webp": (80, 60),
         "run.json": None,
     },
+    "rgt upscale photos -r -s 2 -o out --report run.html": {
+        "out/portrait_x2.jpg": (80, 60),
+        "out/2024/cat_x2.webp": (80, 60),
+        "run.html": None,
+        **{f"run_files/00000{n}-before.jpg": (40, 30) for n in (0, 1)},
+        **{f"run_files/00000{n}-after.jpg": (80, 60) for n in (0, 1)},
+    },
     "rgt upscale photos -r -o out --dry-run": {},
     "rgt upscale photos -r -s 2 -o out --device cpu,cpu": {
         "out/portrait_x2.jpg": (80, 60),

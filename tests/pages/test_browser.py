@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from operator import eq
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -20,6 +20,8 @@ from selenium.webdriver.common.keys import Keys
 
 from rgt_cli.media import Picture, encode_png
 from rgt_cli.pages.comparison import Comparison, Scene, View, write_page
+from rgt_cli.pages.report import write_report
+from rgt_cli.pages.thumbnails import Pair, ShownImage
 from rgt_cli.size import Dimensions
 from tests.helpers.browser import NEEDS_CHROMIUM, Browser, open_browser
 
@@ -66,9 +68,14 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(browser: Browser, page: Path) -> Iterator[Browser]:
-    """The browser with the page. At the end, it has loaded local files only, and reported no error."""
+    """The browser with the page of a comparison."""
     browser.open(page, ready=READY)
     yield browser
+    assert_offline(browser, page)
+
+
+def assert_offline(browser: Browser, page: Path) -> None:
+    """Assert that a page has loaded files of its folder only, and that no error was reported."""
     assert browser.errors() == []
     requests = browser.requests()
     assert requests
@@ -86,19 +93,22 @@ class Place(NamedTuple):
 
 
 def places(browser: Browser, selector: str) -> list[Place]:
-    """Return what the panes that match show."""
+    """Return what the panes that match show, if they are drawn."""
     code = f"[...document.querySelectorAll('{selector} img')].map((image) => image.style.transform)"
     found = [re.findall(r"-?[\d.]+(?:e-\d+)?", transform) for transform in browser.js(code)]
-    return [Place(*map(float, numbers)) for numbers in found]
+    return [Place(*map(float, numbers)) for numbers in found if numbers]
 
 
 def split(browser: Browser) -> int:
     """Return the value of the slider, which must be where it is seen."""
-    value = int(browser.find(".divider").get_attribute("aria-valuenow") or -1)
-    stage, divider = (browser.find(name).rect for name in (".stage", ".divider"))
-    middle = divider["x"] + divider["width"] / 2
-    assert middle == pytest.approx(stage["x"] + stage["width"] * value / 100, abs=stage["width"] / 199)
-    return value
+    value, seen = browser.js("""(() => {
+        const [stage, divider] = [".stage", ".divider"].map((name) => document.querySelector(name));
+        const [outer, inner] = [stage.getBoundingClientRect(), divider.getBoundingClientRect()];
+        const seen = (inner.left + inner.width / 2 - outer.left) / outer.width;
+        return [Number(divider.getAttribute("aria-valuenow")), 100 * seen];
+    })()""")
+    assert value == pytest.approx(seen, abs=0.51)
+    return int(value)
 
 
 def color_at(browser: Browser, share: float) -> str:
@@ -217,10 +227,8 @@ def test_keys_and_lists_choose_images_and_frames(opened: Browser) -> None:
     assert names() == ["green", "red"]
     opened.press("]", "]")
     assert names() == ["green", "small"]
-    opened.js("document.querySelector('.stage').scrollIntoView()")
-    assert opened.js("getComputedStyle(document.querySelector('.pane.right img')).imageRendering") == (
-        "pixelated"
-    )
+    shown = "getComputedStyle(document.querySelector('.pane.right img')).imageRendering"
+    opened.wait(f"{shown} === 'pixelated'")
     assert "1:05" not in opened.find(".caption.left").text
     assert "2:10" in opened.find(".caption.left").text
     opened.press("[")
@@ -279,3 +287,132 @@ def test_controls_have_names_and_a_narrow_screen_is_enough(opened: Browser) -> N
     opened.press("1")
     scale = opened.eventually(lambda: places(opened, ".stage")[0].scale, lambda now: now == 0.5)
     assert scale == 0.5, "a pixel of the screen for each pixel of the image"
+
+
+FILES = 10_000
+
+
+def outcome(number: int) -> dict[str, Any]:
+    """Return the outcome of a file as a report lists it: some failed or have warnings."""
+    has_failed, source = number % 1000 == 7, f"in/photo {number}.png"
+    return {
+        "source": source, "target": f"out/photo {number}_x2.png", "frames": 1,
+        "source_size": (30, 20), "target_size": None if has_failed else (60, 40 + number % 3),
+        "seconds": 0.0 if has_failed else 1 + (number * 37) % FILES / 100, "model": "rgt-tiny-x2",
+        "worker": f"host {number % 2}", "error": f"{source}: <b>damaged</b>" if has_failed else None,
+        "warnings": [f"{source}: the EXIF is damaged"] if number % 100 == 50 else [],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a run over thousands of files, with images of each that did not fail."""
+    folder = tmp_path_factory.mktemp("report")
+    for name, side in (("before.png", 1), ("after.png", 2)):
+        Image.new("RGB", (30 * side, 20 * side), "teal").save(folder / name)
+    images = Pair(ShownImage("before.png", "before.png"), ShownImage("after.png", "after.png"))
+    files = [outcome(number) for number in range(FILES)]
+    report = {
+        "done": FILES - 10, "failed": 10, "skipped": 1, "ignored": {}, "seconds": 3725.4,
+        "device_busy": 0.9, "files": files,
+        "skipped_files": [
+            {"source": f"{folder}/before.png", "target": f"{folder}/after.png", "reason": "up to date"}
+        ],
+    }  # fmt: skip
+    path = folder / "run.html"
+    pairs = {at: images for at, facts in enumerate(files) if not facts["error"]}
+    write_report(path, report, pairs)
+    return path
+
+
+@pytest.fixture
+def report(browser: Browser, report_page: Path) -> Iterator[Browser]:
+    """The browser with the page of a report."""
+    browser.open(report_page, ready="document.querySelectorAll('.row').length > 0")
+    yield browser
+    assert_offline(browser, report_page)
+
+
+def visible_names(browser: Browser) -> list[str]:
+    """Return the names of the files whose rows are in the window, from top to bottom."""
+    code = """[...document.querySelectorAll('.row')].filter((row) => {
+        const box = row.getBoundingClientRect(); return box.bottom > 0 && box.top < innerHeight;
+    }).map((row) => row.querySelector('.file a').textContent)"""
+    names: list[str] = browser.js(code)
+    return names
+
+
+def test_a_report_lays_out_only_the_rows_in_the_window(report: Browser) -> None:
+    def rows() -> int:
+        return int(report.js("document.querySelectorAll('.row').length"))
+
+    assert 5 < rows() < 40
+    assert report.find(".table").get_attribute("aria-rowcount") == "10002"
+    assert visible_names(report)[:2] == ["in/photo 7.png", "in/photo 1007.png"], "failures come first"
+    assert "<b>damaged</b>" in report.find(".row .notes").text
+    for share in (0.25, 0.5, 1):
+        report.js(f"scrollTo(0, {share} * document.documentElement.scrollHeight)")
+        report.eventually(lambda: len(visible_names(report)), lambda count: count >= 5)
+        assert rows() < 60
+    assert visible_names(report)[-1].endswith("/before.png")
+    assert report.find(".row:last-child").get_attribute("aria-rowindex") == "10002"
+    boxes = report.js("[...document.querySelectorAll('.row')].map((r) => r.getBoundingClientRect().top)")
+    assert set(np.diff(boxes)) == {92}
+
+
+def test_a_report_sorts_and_filters(report: Browser) -> None:
+    report.find(".head .seconds button").click()
+    slowest = sorted((outcome(n) for n in range(FILES)), key=lambda facts: -facts["seconds"])
+    assert visible_names(report)[:3] == [facts["source"] for facts in slowest[:3]]
+    assert report.find(".head .seconds").get_attribute("aria-sort") == "ascending"
+    report.find(".head .file button").click()
+    assert visible_names(report)[1:4] == [f"in/photo {number}.png" for number in range(3)]
+    report.press(Keys.SPACE)  # the button has kept the focus
+    assert visible_names(report)[0] == "in/photo 9999.png"
+    report.find("select.status").send_keys("With")
+    assert report.find(".count").text == "100 of 10,001"
+    assert visible_names(report)[0] == "in/photo 9950.png"
+    report.find(".find").send_keys("photo EXIF 995")
+    assert visible_names(report) == ["in/photo 9950.png"]
+    report.find(".find").send_keys("nowhere")
+    assert report.find(".empty").is_displayed()
+    totals = dict(zip(*(
+        [each.text for each in report.all(f".totals {tag}")] for tag in ("dt", "dd")), strict=True
+    ))  # fmt: skip
+    assert totals["Upscaled"] == "9,990"
+    assert totals["Duration"] == "1:02:05"
+
+
+def test_a_report_links_to_a_slider(report: Browser) -> None:
+    report.js("scrollTo(0, 3000)")
+    report.eventually(lambda: visible_names(report), lambda names: "in/photo 2250.png" in names)
+    link = next(each for each in report.all(".row .file a") if each.text == "in/photo 2250.png")
+    link.click()
+    tiles = report.eventually(lambda: places(report, ".stage"), lambda now: len(now) == 2)
+    assert tiles[0] == tiles[1]
+    assert not report.find(".report").is_displayed()
+    assert [each.get_attribute("alt") for each in report.all(".stage img")] == ["before", "after"]
+    assert "the EXIF is damaged" in report.find(".detail dl").text
+    report.press("]", "4")
+    report.eventually(lambda: places(report, ".stage")[0].scale, lambda scale: scale == 4)
+    report.driver.back()
+    assert report.eventually(lambda: report.js("scrollY"), lambda top: top == 3000)
+    assert "in/photo 2250.png" in visible_names(report)
+    report.js("location.hash = '#file-8'")
+    report.eventually(lambda: report.find(".detail").text, lambda text: "<b>damaged</b>" in text)
+    assert not report.find(".viewer").is_displayed()
+    report.js("location.hash = '#file-10001'")  # skipped, of a size that only its file reveals
+    report.eventually(lambda: report.find(".stage").is_displayed(), bool)
+    assert "60 x 42" not in report.find(".caption.right").text
+    assert "60 x 40" in report.find(".caption.right").text
+
+
+def test_a_report_fits_a_narrow_screen(report: Browser) -> None:
+    report.emulate(
+        "Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=2, mobile=True
+    )
+    report.wait("innerWidth === 400")
+    assert report.js("document.documentElement.scrollWidth") == 400
+    report.touch([(200, 700)], [(200, 500)], [(200, 100)])
+    report.eventually(lambda: report.js("scrollY"), lambda top: top > 300)
+    report.eventually(lambda: len(visible_names(report)), lambda count: count >= 5)

@@ -189,8 +189,8 @@ def compare(
     counts = f"{len(models)} model{'s' * (len(models) > 1)}"
     frames = f", {len(sources)} frames" if len(sources) > 1 else ""
     console.info(f"{target}: {counts}{frames}, {format_bytes(written)}")
-    if page.show:
-        webbrowser.open(target.absolute().as_uri())
+    if page.show and not webbrowser.open(target.absolute().as_uri()):
+        console.warn(f"no browser was found: open {target} in one")
 
 
 def _write(comparison: Comparison, target: Path, page: PageOptions) -> int:

@@ -16,7 +16,7 @@ from rgt_cli.media.modes import split_alpha
 from rgt_cli.media.picture import Metadata, Picture
 from rgt_cli.media.read import read_first
 
-_MOST_PIXELS = 64_000_000
+_MOST_PIXELS = 40_000_000
 """Larger images are only decoded where that is possible at a fraction of their size."""
 
 

@@ -11,12 +11,13 @@
   /* Statuses in the order of their importance. */
   const STATUSES = { failed: "Failed", warned: "With warnings", done: "Done", planned: "Planned", skipped: "Skipped" };
   const RANKS = Object.keys(STATUSES);
+  /* Title, order, and how a screen reader calls this order. */
   const SORTS = {
-    status: ["Failures first", (a, b) => RANKS.indexOf(a.status) - RANKS.indexOf(b.status)],
-    source: ["Name", (a, b) => collator.compare(a.source, b.source)],
-    size: ["Size", (a, b) => area(b.targetSize) - area(a.targetSize)],
-    seconds: ["Seconds", (a, b) => (b.seconds ?? -1) - (a.seconds ?? -1)],
-    worker: ["Worker", (a, b) => collator.compare(a.worker ?? "", b.worker ?? "")],
+    status: ["Failures first", (a, b) => RANKS.indexOf(a.status) - RANKS.indexOf(b.status), "ascending"],
+    source: ["Name", (a, b) => collator.compare(a.source, b.source), "ascending"],
+    size: ["Size", (a, b) => area(b.targetSize) - area(a.targetSize), "descending"],
+    seconds: ["Seconds", (a, b) => (b.seconds ?? -1) - (a.seconds ?? -1), "descending"],
+    worker: ["Worker", (a, b) => collator.compare(a.worker ?? "", b.worker ?? ""), "ascending"],
   };
   const hasWorkers = rows.some((row) => row.worker);
   const COLUMNS = [
@@ -35,7 +36,8 @@
   }));
 
   function fillTotals() {
-    const counts = Map.groupBy(rows, (row) => row.status);
+    const counts = new Map();
+    for (const { status } of rows) counts.set(status, (counts.get(status) ?? 0) + 1);
     find(".totals").replaceChildren(...totals.map(([title, value]) => element(
       "div", {}, element("dt", { textContent: title }),
       element("dd", { textContent: typeof value === "number" ? value.toLocaleString("en") : value }),
@@ -43,7 +45,7 @@
     find("select.status").replaceChildren(
       element("option", { value: "all", textContent: `All files (${rows.length})` }),
       ...RANKS.filter((status) => counts.has(status)).map((status) => element(
-        "option", { value: status, textContent: `${STATUSES[status]} (${counts.get(status).length})` },
+        "option", { value: status, textContent: `${STATUSES[status]} (${counts.get(status)})` },
       )),
     );
     find("select.sort").replaceChildren(
@@ -60,9 +62,10 @@
         return cell;
       }
       const isOn = state.sort === sort;
-      if (isOn) cell.setAttribute("aria-sort", state.isReversed ? "descending" : "ascending");
+      const isAscending = (SORTS[sort][2] === "ascending") !== state.isReversed;
+      if (isOn) cell.setAttribute("aria-sort", isAscending ? "ascending" : "descending");
       const button = element("button", { type: "button", textContent: title });
-      if (isOn) button.append(state.isReversed ? " \u25b2" : " \u25bc");
+      if (isOn) button.append(isAscending ? " \u25b2" : " \u25bc");
       button.addEventListener("click", () => {
         change({ sort, isReversed: isOn && !state.isReversed });
         [...head.children].find((each) => each.className === name).firstChild.focus();

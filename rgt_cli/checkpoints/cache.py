@@ -60,10 +60,11 @@ def cache_folder(entry: CatalogueEntry) -> Path:
     slug = re.sub(r"[^\w.-]+", "--", entry.name).strip(".-")
     if entry.scale is None:  # a name that a person typed: two that look alike must not share a folder
         slug = f"{slug[:80]}-{hashlib.sha256(entry.name.encode()).hexdigest()[:8]}"
-    return _root() / slug
+    return cache_root() / slug
 
 
-def _root() -> Path:
+def cache_root() -> Path:
+    """Return the folder of everything that this package caches."""
     from huggingface_hub import constants
 
     return Path(constants.HF_ASSETS_CACHE) / "rgt"
@@ -94,7 +95,7 @@ def write_record(folder: Path, record: CachedCheckpoint) -> None:
 
 def all_records() -> dict[Path, CachedCheckpoint]:
     """Return the record of every cached checkpoint by its folder."""
-    found = {path.parent: read_record(path.parent) for path in _root().glob("*/record.json")}
+    found = {path.parent: read_record(path.parent) for path in cache_root().glob("*/record.json")}
     return {folder: record for folder, record in sorted(found.items()) if record}
 
 

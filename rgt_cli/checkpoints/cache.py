@@ -5,6 +5,7 @@ Each checkpoint has a folder under `assets` of the Hub's cache (HF_HOME, or HF_A
     rgt/rgt-s-x4/rgt-s-x4.safetensors   the slim file: weights only, to be read as a memory map
     rgt/rgt-s-x4/record.json            the origin, every hash, and the state of the slim file
     rgt/rgt-s-x4/refused                the last download that failed verification; it is never read
+    rgt/selfcheck.json                  the models that GPUs have computed right: `inference.selfcheck`
 
 Processes that want the same checkpoint wait for each other. The lock ends with its process.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,8 @@ def _nvidia(gpus: NvidiaGPUs) -> Check:
     import torch
 
     facts = {"gpus": list(gpus.names), "driver": gpus.driver}
-    names = ", ".join(dict.fromkeys(gpus.names))
+    counts = Counter(gpus.names)
+    names = ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
     text, state, command = f"{names}, driver {gpus.driver or 'unknown'}", State.OK, ""
     if not gpus.names:
         text, state = "no GPU found", State.NOTE

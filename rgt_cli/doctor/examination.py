@@ -65,7 +65,8 @@ def examine() -> Iterator[tuple[str, list[Check], Examination]]:
     for group, run in groups.items():
         checks: list[Check] = []
         try:
-            checks.extend(run())
+            for check in run():
+                checks.append(check)
         except Exception as error:
             text = f"unexpected {type(error).__name__}: {first_line(error)}"
             checks.append(Check(name=group, text=text, state=State.FAIL))

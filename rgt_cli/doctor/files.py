@@ -21,6 +21,8 @@ from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.codecs import CODECS
 
 _NVENC = tuple(name for name in CODECS if name.endswith("_nvenc"))
+_MOST_NAMES = 6
+"""Cached models that are listed by name."""
 _LEAST_SCRATCH = 100_000_000
 """Bytes that the folder for temporary files should have."""
 
@@ -153,17 +155,21 @@ def _cached() -> Iterator[Check]:
     ]
     size = sum(cache.slim_path(folder).stat().st_size for folder in records
                if cache.slim_path(folder).is_file())  # fmt: skip
-    facts = {"models": [record.name for record in records.values()], "bytes": size, "damaged": damaged}
-    if not damaged:
-        text = f"{len(records)} models, {size / 1e6:.0f} MB, intact" if records else "no models"
-        yield Check(name="cached", text=text, facts=facts)
-        return
+    names = [record.name for record in records.values()]
+    count = f"{len(names)} model{'s' * (len(names) != 1)}, {size / 1e6:.0f} MB"
+    if damaged:
+        text, public = f"damaged: {', '.join(damaged)}", f"{count}, {len(damaged)} damaged"
+    else:
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        text = f"{', '.join(names[:_MOST_NAMES])}{more} ({count}), intact" if names else "no models"
+        public = f"{count}, intact"
     yield Check(
         name="cached",
-        text=f"damaged: {', '.join(damaged)}",
-        state=State.FAIL,
+        text=text,
+        state=State.FAIL if damaged else State.OK,
         command="; ".join(f"rgt models remove {shlex.quote(name)}" for name in damaged),
-        facts=facts,
+        facts={"models": names, "bytes": size, "damaged": damaged},
+        public=public,
     )
 
 

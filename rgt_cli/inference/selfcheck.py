@@ -7,6 +7,7 @@ the device, its driver, PyTorch, this package or the model changes.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -79,7 +80,7 @@ class GoldenTile:
     """A tile of noise, and what a network makes of it on the processor in fp32.
 
     Args:
-        network: The network, as for `NetworkUpscaler`. It is moved to the processor.
+        network: The network, as for `NetworkUpscaler`, on any device.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -88,7 +89,10 @@ class GoldenTile:
         noise = np.random.default_rng(0)
         self._tile = torch.from_numpy(noise.random((1, channels, *TILE), np.float32))
         self._probes = list(_probes(noise))
-        self._expected, self._attended = self._compute(torch.device("cpu"), torch.float32)
+        # A copy computes what is expected, since a network caches weights wherever it computes.
+        self._expected, self._attended = self._compute(
+            copy.deepcopy(network), torch.device("cpu"), torch.float32
+        )
 
     def compare(self, device: torch.device, dtype: torch.dtype, *, warm_up: bool = False) -> Comparison:
         """Compute the tile on a device, to which the network is moved, and compare the results.
@@ -104,9 +108,9 @@ class GoldenTile:
         name, started = precision_name(dtype), time.perf_counter()
         try:
             if warm_up:
-                self._compute(device, dtype)
+                self._compute(self._network, device, dtype)
                 started = time.perf_counter()
-            result, attended = self._compute(device, dtype)
+            result, attended = self._compute(self._network, device, dtype)
         except (RuntimeError, NotImplementedError) as error:
             if is_out_of_memory(error):
                 raise
@@ -122,9 +126,11 @@ class GoldenTile:
         )
 
     @torch.inference_mode()
-    def _compute(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return the output of the network, and that of attention, in fp32 on the processor."""
-        network = self._network.to(device)
+    def _compute(
+        self, network: nn.Module, device: torch.device, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """Return the output of a network, and that of attention, in fp32 on the processor."""
+        network.to(device)
         with computing(device, dtype):
             output = network(self._tile.to(device)).float().cpu()
             attended = [_attend_on(device, dtype, *probe) for probe in self._probes]
@@ -161,7 +167,7 @@ def trusted_precision(
     """Return the first precision, from `dtype` to fp32, in which a device computes right.
 
     Args:
-        network: The network, which is moved to the processor and to the device.
+        network: The network, which is moved to the device.
         name: Its name in messages.
         device: Where to compute.
         dtype: The precision that was asked for.
@@ -219,7 +225,8 @@ class _Identity:
         if not isinstance(network, RGT):
             return None
         return cls(
-            device=describe_device(device),
+            # All cards of one kind in a machine count as one.
+            device=describe_device(device).replace(str(device), device.type, 1),
             driver=_driver(device),
             pytorch=str(torch.__version__),
             rgt=version("rgt-cli"),

@@ -75,7 +75,8 @@ def check_ffmpeg() -> Iterator[Check]:
         program = ffmpeg.executable()
         code, banner, stderr = ffmpeg.run(["-version"])
     except (UsageError, OSError) as error:
-        yield Check(name="ffmpeg", text=first_line(error), state=State.FAIL, command=command)
+        text = f"cannot be started: {getattr(error, 'strerror', None) or error}"
+        yield Check(name="ffmpeg", text=text, state=State.FAIL, command=command)
         return
     version = re.match(r"ffmpeg version (\S+)", banner)
     if code or not version:
@@ -162,7 +163,7 @@ def _cached() -> Iterator[Check]:
     else:
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         text = f"{', '.join(names[:_MOST_NAMES])}{more} ({count}), intact" if names else "no models"
-        public = f"{count}, intact"
+        public = f"{count}, intact" if names else ""
     yield Check(
         name="cached",
         text=text,

@@ -8,13 +8,14 @@ the device, its driver, PyTorch, this package or the model changes.
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 import logging
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -56,9 +57,9 @@ class Comparison:
     precision: str
     """"fp32", "fp16" or "bf16"."""
     psnr: float
-    """dB; infinite without any difference, NaN if a value is not finite."""
+    """dB; infinite without any difference, NaN or -inf if a value is not finite."""
     attention_error: float
-    """The largest error of masked attention between values of about 1; NaN if a value is not finite."""
+    """The largest error of masked attention between values of about 1."""
     seconds: float
     """Time to compute the tile, after a first time to warm up."""
     failure: str = ""
@@ -69,7 +70,7 @@ class Comparison:
         """What is wrong, in words; empty if nothing is."""
         if self.failure:
             return self.failure
-        if math.isnan(self.psnr) or math.isnan(self.attention_error):
+        if not self.psnr > -math.inf or not self.attention_error < math.inf:
             return "values that are not finite"
         if self.attention_error > MOST_ATTENTION_ERROR:
             return f"attention with an error of {self.attention_error:.2g}"
@@ -180,33 +181,42 @@ def trusted_precision(
     """
     if device.type in TRUSTED:
         return dtype, ()
-    where, golden, problems = describe_device(device), None, list[str]()
-    identity = _Identity.of(network, device)
+    golden = functools.cache(lambda: GoldenTile(network))  # made only if a check is not remembered
+    identity, problems = _Identity.of(network, device), list[str]()
     for step in safer_precisions(dtype, device):
-        if identity in _remembered(step):
-            return step, _notes(name, where, problems, step)
-        try:
-            golden = golden or GoldenTile(network)
-            compared = golden.compare(device, step)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            logger.info("self-check: no memory left for it on %s", where)
-            return step, _notes(name, where, problems, step)
-        if not compared.problem:
-            logger.info("self-check: %s on %s has %.1f dB", compared.precision, where, compared.psnr)
-            if identity:
-                _remember(identity, step)
-            return step, _notes(name, where, problems, step)
-        problems.append(f"{compared.precision} ({compared.problem})")
-    raise UsageError(f"{where} computes {name} wrong in {' and '.join(problems)}: use --device cpu")
+        problem = _problem(golden, identity, device, step)
+        if not problem:
+            break
+        problems.append(f"{precision_name(step)} ({problem})")
+    finding = f"{describe_device(device)} computes {name} wrong in {' and '.join(problems)}"
+    if problem:
+        raise UsageError(f"{finding}: use --device cpu")
+    return step, (f"{finding}: using {precision_name(step)} instead",) if problems else ()
 
 
-def _notes(name: str, where: str, problems: list[str], precision: torch.dtype) -> tuple[str, ...]:
-    if not problems:
-        return ()
-    used = precision_name(precision)
-    return (f"{where} computes {name} wrong in {' and '.join(problems)}: using {used} instead",)
+def _problem(
+    golden: Callable[[], GoldenTile],
+    identity: _Identity | None,
+    device: torch.device,
+    precision: torch.dtype,
+) -> str:
+    """Return what is wrong with a device in a precision, in words; empty if nothing is."""
+    if identity in _remembered(precision):
+        return ""
+    try:
+        compared = golden().compare(device, precision)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        logger.info("self-check: no memory is left for it on %s", device)
+        return ""
+    logger.info(
+        "self-check: %s on %s: %s",
+        compared.precision, device, compared.problem or f"passed with {compared.psnr:.1f} dB",
+    )  # fmt: skip
+    if identity and not compared.problem:
+        _remember(identity, precision)
+    return compared.problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,7 @@ def test_what_is_broken_is_named_with_the_command_that_mends_it(
     cached.write_bytes(content)
     sandbox.hub.statuses, sandbox.hub.stuck = [(503, {})], True
     programs = add_program(sandbox.folder / "bin", "nvidia-smi", "echo NVIDIA Pretend 9, 550.54.15")
-    broken = programs | {"IMAGEIO_FFMPEG_EXE": "/no/such/ffmpeg"}
+    broken = programs | {"IMAGEIO_FFMPEG_EXE": "/no/such/ffmpeg", "OMP_NUM_THREADS": "1"}
     with read_only(sandbox.home):
         result = sandbox.run("doctor", "--json", also=broken, before=UNPRIVILEGED)
     assert result.returncode == 1, result.stderr

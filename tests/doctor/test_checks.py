@@ -24,11 +24,14 @@ VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5
 
 
 @pytest.fixture(autouse=True)
-def no_memory() -> Iterator[None]:
-    """Forget the GPUs that were found before and after a test."""
+def fresh() -> Iterator[None]:
+    """Forget the GPUs that were found before and after a test, and compute on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     nvidia_gpus.cache_clear()
     yield
     nvidia_gpus.cache_clear()
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def write_program(path: Path, script: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["cannot read /home/jane/models/a.pth", "~/rgt/x: damaged", r"C:\Users\jane\x is missing",
+    ["cannot read '/home/jane/models/a.pth'", "~/rgt/x: damaged", r"C:\Users\jane\x is missing",
      "(/srv/jane doe/x)", "in /Users/jane/x, 5 GB free"],
 )  # fmt: skip
 def test_reports_have_no_paths(text: str) -> None:

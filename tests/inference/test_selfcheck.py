@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +25,15 @@ from tests.helpers.networks import Nearest, Overflowing, random_rgt, repeated
 
 CPU = torch.device("cpu")
 SMALL = RGTConfig(upscale=2, embed_dim=32, depth=(2,), num_heads=(2,), split_size=(4, 8))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute small networks on one thread, which is faster where other processes are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -55,9 +65,9 @@ def ignored_masks(monkeypatch: pytest.MonkeyPatch) -> None:
 class Broken(Nearest):
     """A stub network that its device computes wrong. A copy, for the processor, computes right."""
 
-    def __init__(self, error: str = "") -> None:
+    def __init__(self, error: str = "", infinite: bool = False) -> None:
         super().__init__(2)
-        self.error, self.calls = error, 0
+        self.error, self.infinite, self.calls = error, infinite, 0
 
     def __deepcopy__(self, memo: object) -> Nearest:
         return Nearest(2)
@@ -66,7 +76,8 @@ class Broken(Nearest):
         self.calls += 1
         if self.error:
             raise RuntimeError(self.error)
-        return super().forward(x).roll(1, dims=-1)
+        y = super().forward(x).roll(1, dims=-1)
+        return y + float("inf") if self.infinite else y
 
 
 def passes(dtype: torch.dtype, seed: int = 0) -> bool:
@@ -132,8 +143,12 @@ def test_attention_that_ignores_its_mask_is_noticed(memory: Path, ignored_masks:
 
 @pytest.mark.parametrize(
     ("network", "reason"),
-    [(Broken(), "dB against fp32"), (Broken("CUDA error: no kernel image"), "no kernel image")],
-    ids=["wrong", "unsupported"],
+    [
+        (Broken(), "dB against fp32"),
+        (Broken(infinite=True), "not finite"),
+        (Broken("CUDA error: no kernel image"), "no kernel image"),
+    ],
+    ids=["wrong", "infinite", "unsupported"],
 )
 def test_a_device_that_is_wrong_in_fp32_is_refused(memory: Path, network: Broken, reason: str) -> None:
     with pytest.raises(UsageError, match=f"bf16 .*{reason}.* and fp32 .*{reason}.*--device cpu"):

@@ -116,13 +116,11 @@ def _device(device: torch.device) -> Check:
     free = free_memory(device)
     named = describe_device(device).removeprefix(str(device)).strip(" ()")
     text = f"{named}, " * bool(named) + f"{free / 1e9:.1f} GB free"
-    emulated = [
-        precision_name(dtype) for dtype in (torch.bfloat16, torch.float16) if is_emulated(dtype, device)
-    ]
+    halves = {precision_name(dtype): dtype for dtype in (torch.bfloat16, torch.float16)}
+    emulated = [name for name, dtype in halves.items() if is_emulated(dtype, device)]
     if device.type == "cpu":
-        text += f", {torch.backends.cpu.get_cpu_capability()}"
-    if emulated:
-        text += f", emulates {' and '.join(emulated)}"
+        ways = [f"{name} {'emulated' if name in emulated else 'native'}" for name in halves]
+        text += f", {torch.backends.cpu.get_cpu_capability()}, {', '.join(ways)}"
     return Check(name=str(device), text=text, facts={"free": free, "emulated": emulated})
 
 

@@ -126,13 +126,12 @@ class GoldenTile:
             seconds=time.perf_counter() - started,
         )
 
-    @torch.inference_mode()
     def _compute(
         self, network: nn.Module, device: torch.device, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         """Return the output of a network, and that of attention, in fp32 on the processor."""
-        network.to(device)
-        with computing(device, dtype):
+        network.to(device)  # not in inference mode, in which its weights would lose their gradients
+        with torch.inference_mode(), computing(device, dtype):
             output = network(self._tile.to(device)).float().cpu()
             attended = [_attend_on(device, dtype, *probe) for probe in self._probes]
         return output, torch.cat([part.float().cpu().flatten() for part in attended])
@@ -249,7 +248,7 @@ def _driver(device: torch.device) -> str:
     if device.type == "cuda":
         return nvidia_driver() or ""
     if device.type == "xpu":
-        return str(torch.xpu.get_device_properties(device).driver_version)
+        return str(getattr(torch.xpu.get_device_properties(device), "driver_version", ""))
     return platform.platform()  # the driver of Apple GPUs is part of the system
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -44,8 +45,18 @@ class Check:
 
 def without_home(text: str) -> str:
     """Return a text with `~` in place of the user's home folder."""
-    home = str(Path.home())
+    try:
+        home = str(Path.home())
+    except RuntimeError:  # in a container, the user may have none
+        return text
     return text.replace(home, "~") if len(home) > 1 else text
+
+
+def set_variable(name: str, value: str | None) -> str:
+    """Return the command that sets an environment variable in a shell, or unsets it for None."""
+    if sys.platform == "win32":
+        return f"set {name}={value or ''}"
+    return f"unset {name}" if value is None else f"export {name}={value}"
 
 
 def first_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from rgt_cli.doctor.devices import check_golden_tiles, check_pytorch
 from rgt_cli.doctor.files import check_ffmpeg, check_formats, check_models
 from rgt_cli.doctor.services import HubRequest, check_ray
 from rgt_cli.doctor.system import check_system
+from rgt_cli.errors import RGTError
 
 
 @dataclass
@@ -68,7 +69,8 @@ def examine() -> Iterator[tuple[str, list[Check], Examination]]:
             for check in run():
                 checks.append(check)
         except Exception as error:
-            text = f"unexpected {type(error).__name__}: {first_line(error)}"
+            is_known = isinstance(error, RGTError)
+            text = str(error) if is_known else f"unexpected {type(error).__name__}: {first_line(error)}"
             checks.append(Check(name=group, text=text, state=State.FAIL))
         if not checks:
             continue

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rgt_cli.checkpoints import cache
 from rgt_cli.checkpoints.catalogue import catalogue
-from rgt_cli.doctor.check import Check, State, first_line
+from rgt_cli.doctor.check import Check, State, first_line, set_variable
 from rgt_cli.errors import UsageError
 from rgt_cli.files import partial_path
 from rgt_cli.media.formats import FORMATS, ImageFormat, is_installed, register_plugins
@@ -70,7 +70,8 @@ def _failure_of(image_format: ImageFormat) -> str:
 def check_ffmpeg() -> Iterator[Check]:
     """Check the ffmpeg program, its encoders, and whether NVENC works."""
     own = os.environ.get("IMAGEIO_FFMPEG_EXE")
-    command = "unset IMAGEIO_FFMPEG_EXE" if own else "pip install --force-reinstall imageio-ffmpeg"
+    reinstall = "pip install --force-reinstall imageio-ffmpeg"
+    command = set_variable("IMAGEIO_FFMPEG_EXE", None) if own else reinstall
     try:
         program = ffmpeg.executable()
         code, banner, stderr = ffmpeg.run(["-version"])
@@ -211,7 +212,7 @@ def _folder(name: str, folder: Path, needed: int, variable: str) -> Check:
         name=name,
         text=text,
         state=state,
-        command=f"export {variable}=FOLDER" if state is State.FAIL else "",
+        command=set_variable(variable, "FOLDER") if state is State.FAIL else "",
         facts={"free": free, "is_writable": "cannot be written" not in text},
         public=text.removeprefix(f"{folder}, "),
     )

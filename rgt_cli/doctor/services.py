@@ -12,7 +12,7 @@ from importlib.metadata import version
 from huggingface_hub import constants, get_token
 
 from rgt_cli.checkpoints.catalogue import redact_url
-from rgt_cli.doctor.check import Check, State
+from rgt_cli.doctor.check import Check, State, set_variable
 from rgt_cli.errors import UsageError
 
 PATIENCE = 4.0
@@ -64,7 +64,9 @@ class HubRequest:
             name="hub",
             text=f"{place} cannot be used: {failure}; bundled and cached models work without it",
             state=State.FAIL,
-            command="unset HF_ENDPOINT" if is_mirror else "export HF_HUB_OFFLINE=1",
+            command=set_variable("HF_ENDPOINT", None)
+            if is_mirror
+            else set_variable("HF_HUB_OFFLINE", "1"),
             facts=facts,
             public=f"{kind} cannot be used",
         )

@@ -164,10 +164,11 @@ def _psnr(result: Tensor, expected: Tensor) -> float:
 def trusted_precision(
     network: nn.Module, *, name: str, device: torch.device, dtype: torch.dtype
 ) -> tuple[torch.dtype, tuple[str, ...]]:
-    """Return the first precision, from `dtype` to fp32, in which a device computes right.
+    """Return the first precision, from `dtype` to fp32, in which a device computes a network right.
 
     Args:
-        network: The network, which is moved to the device.
+        network: The network, which is moved to the device. If it is not an RGT, it is not checked: how
+            much its results may differ is not known.
         name: Its name in messages.
         device: Where to compute.
         dtype: The precision that was asked for.
@@ -178,7 +179,7 @@ def trusted_precision(
     Raises:
         UsageError: The device computes wrong in fp32 too.
     """
-    if device.type in TRUSTED:
+    if device.type in TRUSTED or not isinstance(network, RGT):
         return dtype, ()
     golden = functools.cache(lambda: GoldenTile(network))  # made only if a check is not remembered
     identity, problems = _Identity.of(network, device), list[str]()
@@ -195,7 +196,7 @@ def trusted_precision(
 
 def _problem(
     golden: Callable[[], GoldenTile],
-    identity: _Identity | None,
+    identity: _Identity,
     device: torch.device,
     precision: torch.dtype,
 ) -> str:
@@ -213,7 +214,7 @@ def _problem(
         "self-check: %s on %s: %s",
         compared.precision, device, compared.problem or f"passed with {compared.psnr:.1f} dB",
     )  # fmt: skip
-    if identity and not compared.problem:
+    if not compared.problem:
         _remember(identity, precision)
     return compared.problem
 
@@ -229,10 +230,8 @@ class _Identity:
     model: str
 
     @classmethod
-    def of(cls, network: nn.Module, device: torch.device) -> _Identity | None:
-        """Return the identity of a check; None if the weights of the network are not all of it."""
-        if not isinstance(network, RGT):
-            return None
+    def of(cls, network: RGT, device: torch.device) -> _Identity:
+        """Return the identity of a check of a network on a device."""
         return cls(
             # All cards of one kind in a machine count as one.
             device=describe_device(device).replace(str(device), device.type, 1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,12 +19,15 @@ from rgt_cli.inference.selfcheck import Comparison, GoldenTile, trusted_precisio
 from rgt_cli.jobs import JobOptions
 from rgt_cli.jobs.options import ModelOptions
 from rgt_cli.jobs.workers.worker import Worker, WorkerSpec
-from rgt_cli.network import RGTConfig
+from rgt_cli.network import RGT, RGTConfig
 from rgt_cli.network.kernels import computing
-from tests.helpers.networks import Nearest, Overflowing, random_rgt, repeated
+from tests.helpers.networks import Overflowing, random_rgt
 
 CPU = torch.device("cpu")
 SMALL = RGTConfig(upscale=2, embed_dim=32, depth=(2,), num_heads=(2,), split_size=(4, 8))
+
+Fault = Callable[[torch.Tensor], torch.Tensor]
+"""What a device makes of a right output."""
 
 
 @pytest.fixture(autouse=True)
@@ -62,22 +65,42 @@ def ignored_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(F, "scaled_dot_product_attention", wrong)
 
 
-class Broken(Nearest):
-    """A stub network that its device computes wrong. A copy, for the processor, computes right."""
+class Faulty(RGT):
+    """A small RGT that its device computes wrong. A copy, for the processor, computes right."""
 
-    def __init__(self, error: str = "", infinite: bool = False) -> None:
-        super().__init__(2)
-        self.error, self.infinite, self.calls = error, infinite, 0
+    fault: Fault
 
-    def __deepcopy__(self, memo: object) -> Nearest:
-        return Nearest(2)
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(SMALL)
+        self.load_state_dict(random_rgt(SMALL).state_dict())
+        self.eval()
+        self.fault, self.calls = fault, 0
+
+    def __deepcopy__(self, memo: object) -> RGT:
+        return random_rgt(SMALL)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
-        if self.error:
-            raise RuntimeError(self.error)
-        y = super().forward(x).roll(1, dims=-1)
-        return y + float("inf") if self.infinite else y
+        return self.fault(super().forward(x))
+
+
+def shifted(y: torch.Tensor) -> torch.Tensor:
+    """Return an output that is shifted by a pixel."""
+    return y.roll(1, dims=-1)
+
+
+def overflowed(y: torch.Tensor) -> torch.Tensor:
+    """Return an output that is infinite in half precision."""
+    return y + float("inf") if torch.is_autocast_enabled("cpu") else y
+
+
+def failing(error: str) -> Fault:
+    """Return what raises an error instead of returning an output."""
+
+    def fail(y: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError(error)
+
+    return fail
 
 
 def passes(dtype: torch.dtype, seed: int = 0) -> bool:
@@ -124,14 +147,16 @@ def test_checks_at_the_same_time_are_all_remembered(memory: Path) -> None:
 
 
 def test_a_precision_that_is_not_finite_is_not_used(memory: Path, photo: np.ndarray) -> None:
-    upscaler = NetworkUpscaler(Overflowing(2), device="cpu", precision="bf16")
+    image = photo[:16, :16]
+    upscaler = NetworkUpscaler(Faulty(overflowed), device="cpu", precision="bf16")
     assert upscaler.dtype == torch.float32
     (note,) = (note for note in upscaler.notes if "wrong" in note)
     assert "bf16 (values that are not finite)" in note
     assert "using fp32" in note
-    np.testing.assert_array_equal(upscaler.upscale(photo), repeated(photo, 2))
+    exact = NetworkUpscaler(random_rgt(SMALL), device="cpu").upscale(image)
+    np.testing.assert_array_equal(upscaler.upscale(image), exact)
     assert upscaler.redone_tiles == 0
-    assert not memory.exists()
+    assert [entry["precision"] for entry in json.loads(memory.read_text())["passed"]] == ["fp32"]
 
 
 def test_attention_that_ignores_its_mask_is_noticed(memory: Path, ignored_masks: None) -> None:
@@ -142,28 +167,34 @@ def test_attention_that_ignores_its_mask_is_noticed(memory: Path, ignored_masks:
 
 
 @pytest.mark.parametrize(
-    ("network", "reason"),
+    ("fault", "reason"),
     [
-        (Broken(), "dB against fp32"),
-        (Broken(infinite=True), "not finite"),
-        (Broken("CUDA error: no kernel image"), "no kernel image"),
+        (shifted, "dB against fp32"),
+        (lambda y: y * float("nan"), "not finite"),
+        (failing("CUDA error: no kernel image"), "no kernel image"),
     ],
-    ids=["wrong", "infinite", "unsupported"],
+    ids=["wrong", "not finite", "unsupported"],
 )
-def test_a_device_that_is_wrong_in_fp32_is_refused(memory: Path, network: Broken, reason: str) -> None:
+def test_a_device_that_is_wrong_in_fp32_is_refused(memory: Path, fault: Fault, reason: str) -> None:
     with pytest.raises(UsageError, match=f"bf16 .*{reason}.* and fp32 .*{reason}.*--device cpu"):
-        NetworkUpscaler(network, device="cpu", precision="bf16")
+        NetworkUpscaler(Faulty(fault), device="cpu", precision="bf16")
+    assert not memory.exists()
 
 
 def test_a_check_without_memory_refuses_nothing(memory: Path) -> None:
-    network = Broken("CUDA out of memory")
-    assert trusted_precision(network, name="net", device=CPU, dtype=torch.float16)[0] == torch.float16
+    network = Faulty(failing("CUDA out of memory"))
+    used = trusted_precision(network, name="net", device=CPU, dtype=torch.bfloat16)
+    assert used == (torch.bfloat16, ())
+    assert not memory.exists()
 
 
-def test_the_processor_itself_is_not_checked() -> None:
-    network = Broken()
+def test_the_processor_and_other_networks_are_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Faulty(shifted)
     assert NetworkUpscaler(network, device="cpu", precision="bf16").dtype == torch.bfloat16
     assert network.calls == 0
+    monkeypatch.setattr(selfcheck, "TRUSTED", frozenset())
+    other = Overflowing(2)
+    assert NetworkUpscaler(other, device="cpu", precision="bf16").dtype == torch.bfloat16
 
 
 def test_the_worst_of_half_precision_passes() -> None:

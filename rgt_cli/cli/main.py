@@ -22,6 +22,7 @@ COMMANDS = {
     "models": "List, describe, download, verify, remove and convert models.",
     "evaluate": "Measure PSNR and SSIM of models on benchmark datasets.",
     "clean": "Remove what interrupted runs have left.",
+    "doctor": "Check this machine and the installation.",
     "bench": "Measure the speed and memory use of a model on this machine.",
     "help": "Show the manual, topic by topic.",
 }

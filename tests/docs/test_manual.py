@@ -192,6 +192,24 @@ def test_json_of_bench_has_the_documented_fields(shell: Shell) -> None:
     assert set(timed["timings"][0]) == set(documented_fields("`rgt bench --json`"))
 
 
+def test_json_of_doctor_has_the_documented_fields(shell: Shell) -> None:
+    examined = json.loads(shell("rgt doctor --json || test $? = 1").stdout)
+    heading = "`rgt doctor --json`"
+    assert list(examined) == documented_fields(heading)
+    _, table = re.findall(r"(?:^\|.*\n)+", text_of(heading), re.MULTILINE)
+    facts = {
+        name: set(re.findall(r"`(\w+)`", text))
+        for names, text in table_rows(table)
+        for name in re.findall(r"`([\w: ]+)`", names)
+    }
+    for check in examined["checks"]:
+        assert list(check) == ["group", "name", "state", "text", "command", "facts"]
+        for field in check["facts"] if check["name"] != "libraries" else ():
+            name = check["name"].replace("fp32", "bf16")
+            assert field in facts[re.sub(r"^(cuda:\d|xpu:\d|mps)", "cpu", name)], check["name"]
+    assert {"ok", "note", "fail"} <= set(code_spans(text_of(heading)))
+
+
 def test_the_table_of_models_lists_the_catalogue() -> None:
     rows = table_rows(section((MANUAL / "models.md").read_text(), "Which model to choose"))
     listed = {name.strip("`"): (scales, variant, author) for name, scales, variant, _, author in rows}

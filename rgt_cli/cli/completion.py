@@ -11,6 +11,7 @@ import click
 from click.shell_completion import (
     BashComplete,
     FishComplete,
+    ZshComplete,
     add_completion_class,
     get_completion_class,
     shell_complete,
@@ -31,6 +32,16 @@ class _Bash(BashComplete):
     def get_completion_args(self) -> tuple[list[str], str]:
         args, beginning = super().get_completion_args()
         return [word for word in args if word != "="], beginning
+
+
+@add_completion_class
+class _Zsh(ZshComplete):
+    """zsh, which loads the script for the first line: it has to register itself for all others."""
+
+    source_template = ZshComplete.source_template.replace(
+        '    %(complete_func)s "$@"\n',
+        '    compdef %(complete_func)s %(prog_name)s\n    %(complete_func)s "$@"\n',
+    )
 
 
 @add_completion_class

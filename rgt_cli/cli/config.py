@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from rgt_cli.cli import configuration, options
 from rgt_cli.cli.command import Group, common
+from rgt_cli.cli.configurable import configuration_of
 from rgt_cli.cli.console import Console
 
 SCHEMA = 1
@@ -65,7 +66,7 @@ def _values(profile: str | None) -> list[dict[str, Any]]:
 
     arguments = [] if profile is None else ["--profile", profile]
     context = upscale.make_context("upscale", arguments, obj=Console())
-    settings = configuration.configuration_of(context).settings
+    settings = configuration_of(context).settings
     return [
         _row(context, key, option, settings.get(key))
         for key, option in configuration.keys_of(upscale).items()

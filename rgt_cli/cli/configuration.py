@@ -9,8 +9,6 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import re
-import shlex
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -19,17 +17,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-from click.shell_completion import CompletionItem
 
-from rgt_cli.cli.command import Command, option
-from rgt_cli.cli.console import Console
+from rgt_cli.cli.param_types import ArgumentsType
 from rgt_cli.errors import UsageError
 
 FILE = "rgt.toml"
-_PREFIX = "RGT_"
+PREFIX = "RGT_"
 """What precedes the name of an option in the name of its environment variable."""
-_PROFILES = "profile"
-"""The table of a file whose tables are profiles."""
+PROFILES = "profile"
+"""The option that selects a profile, and the table of a file whose tables are profiles."""
 _MOST_BYTES = 1 << 20
 """A larger file is not a configuration."""
 _EXCLUSIVE = (
@@ -47,7 +43,6 @@ NOT_FROM_FOLDERS = frozenset(
 """Options that a file in the working folder cannot set, since somebody else may have made the folder.
 
 They replace files, reach outside of the folder, send inputs to other machines, or lift a safeguard."""
-_META = "rgt.configuration"
 
 Place = Literal["environment", "profile", "folder", "user"]
 
@@ -75,6 +70,8 @@ class Configuration:
 
     settings: Layer
     """Those in effect."""
+    defaults: Mapping[str, Any]
+    """Their values for Click, by the names of the parameters."""
 
     def of_folder(self) -> list[str]:
         """Return the keys that the working folder sets."""
@@ -107,8 +104,17 @@ def exists(path: Path) -> bool:
 def keys_of(command: click.Command) -> dict[str, click.Option]:
     """Return the options of a command that can be configured, by their names without dashes."""
     named = {max(p.opts, key=len)[2:]: p for p in command.params if isinstance(p, click.Option)}
-    named.pop(_PROFILES, None)
+    named.pop(PROFILES, None)
     return named
+
+
+def profile_names() -> list[str]:
+    """Return the profiles in all files.
+
+    Raises:
+        UsageError: A file cannot be read.
+    """
+    return sorted({name for _, path in files() for name in _profiles(path, _read(path))})
 
 
 def load_configuration(
@@ -126,38 +132,37 @@ def load_configuration(
             such profile.
     """
     options = keys_of(context.command)
-    layers = [_environment(options), *_file_layers(options, profile)]
+    layers = [_environment(options), *_of_files(options, profile)]
     for layer in layers:
         for setting in layer.values():
-            _value(context, options[setting.key], setting)
-    return Configuration(settings=_merged(layers, given))
+            _check(context, options[setting.key], setting)
+    settings = _merged(layers, given)
+    defaults = {str(options[key].name): _text(options[key], s) for key, s in settings.items()}
+    return Configuration(settings=settings, defaults=defaults)
 
 
 def _environment(options: Collection[str]) -> Layer:
     return {
         key: Setting(key=key, value=os.environ[variable], place="environment", origin=variable)
-        for variable, key in _variables(options).items()
+        for variable, key in variables_of(options).items()
         if os.environ.get(variable)
     }
 
 
-def _variables(keys: Iterable[str]) -> dict[str, str]:
+def variables_of(keys: Iterable[str]) -> dict[str, str]:
     """Return the environment variables of options -> their keys."""
-    return {_PREFIX + key.upper().replace("-", "_"): key for key in keys}
+    return {PREFIX + key.upper().replace("-", "_"): key for key in keys}
 
 
-def _file_layers(options: Collection[str], profile: str | None) -> list[Layer]:
+def _of_files(options: Collection[str], profile: str | None) -> list[Layer]:
     """Return what files set: first the profile, then what they set without one."""
     profiles: list[Layer] = []
     plain: list[Layer] = []
     names: list[str] = []
     for place, path in files():
         content = _read(path)
-        tables = content.pop(_PROFILES, {})
-        if not (isinstance(tables, dict) and all(isinstance(t, dict) for t in tables.values())):
-            raise UsageError(
-                f"{path}: {_PROFILES}: write [{_PROFILES}.NAME] above the keys of a profile"
-            )
+        tables = _profiles(path, content)
+        content.pop(PROFILES, None)
         plain.append(_layer(path, content, place, options))
         for name, table in tables.items():
             layer = _layer(path, table, place, options, name)
@@ -171,6 +176,18 @@ def _file_layers(options: Collection[str], profile: str | None) -> list[Layer]:
         )
         raise UsageError(f"--profile: {profile!r} is not a profile: {hint}")
     return [*profiles, *plain]
+
+
+def _profiles(path: Path, content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the profiles of a file, by their names.
+
+    Raises:
+        UsageError: They are not tables.
+    """
+    tables = content.get(PROFILES, {})
+    if isinstance(tables, dict) and all(isinstance(table, dict) for table in tables.values()):
+        return tables
+    raise UsageError(f"{path}: {PROFILES}: write [{PROFILES}.NAME] above the keys of a profile")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -195,7 +212,7 @@ def _layer(
     Raises:
         UsageError: A key is not an option, or a file of the working folder cannot set it.
     """
-    origin = f"{path} [{_PROFILES}.{profile}]" if profile else str(path)
+    origin = f"{path} [{PROFILES}.{profile}]" if profile else str(path)
     for key in content:
         if key not in options:
             raise UsageError(
@@ -215,25 +232,23 @@ def _layer(
 def _hint(key: str, content: Mapping[str, Any], options: Collection[str]) -> str:
     """Return what may be meant by a key that is not an option."""
     if isinstance(content[key], dict):
-        return f"did you mean [{_PROFILES}.{key}]?"
+        return f"did you mean [{PROFILES}.{key}]?"
     near = difflib.get_close_matches(key.replace("_", "-").lower(), options, n=1)
     return f"did you mean {near[0]}?" if near else "`rgt config show` lists them"
 
 
-def _value(context: click.Context, option: click.Option, setting: Setting) -> Any:
-    """Return the value of a setting for Click.
+def _check(context: click.Context, option: click.Option, setting: Setting) -> None:
+    """Refuse a value that an option does not accept.
 
     Raises:
-        UsageError: The option does not accept it.
+        UsageError: It does not.
     """
     try:
-        value = _text(option, setting)
-        option.type_cast_value(context, value)
+        option.type_cast_value(context, _text(option, setting))
     except click.BadParameter as error:
         message = error.message[:1].lower() + error.message[1:].rstrip(".")
         key = "" if setting.place == "environment" else f"{setting.key}: "
         raise UsageError(f"{setting.origin}: {key}{message}") from error
-    return value
 
 
 def _text(option: click.Option, setting: Setting) -> Any:
@@ -246,7 +261,9 @@ def _text(option: click.Option, setting: Setting) -> Any:
     if option.is_flag and isinstance(value, str) and setting.place == "environment":
         return click.BOOL.convert(value, None, None)
     if option.multiple:
-        values = shlex.split(value) if setting.place == "environment" else value
+        values = value
+        if setting.place == "environment":
+            values = list(ArgumentsType().convert(value, None, None))
         if not (isinstance(values, list) and all(isinstance(item, str) for item in values)):
             raise click.BadParameter(f"{json.dumps(value, default=str)} is not a list of texts")
         return values
@@ -272,89 +289,3 @@ def _excluded(values: Mapping[str, Any]) -> set[str]:
     """Return the keys that some values decide too, since they exclude each other."""
     used = {key for key, value in values.items() if value is not False}
     return set().union(*(keys for keys in _EXCLUSIVE if keys & used))
-
-
-profile_option = option(
-    "--profile", metavar="NAME", expose_value=False,
-    help=f"Use the values of [{_PROFILES}.NAME] in {FILE}; see `rgt help configuration`.",
-)  # fmt: skip
-
-
-class ConfigurableCommand(Command):
-    """A command whose options can be configured.
-
-    Each of its flags has an opposite, such as --no-recursive, for what a configuration sets.
-    """
-
-    def opposites(self) -> dict[str, click.Option]:
-        """Return the flags that undo those of a configuration, by their names."""
-        return {f"--no-{key}": option for key, option in keys_of(self).items() if option.is_flag}
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
-        """Return the options that begin with a text; opposites only after --no-."""
-        items = super().shell_complete(ctx, incomplete)
-        if incomplete.startswith("--no-"):
-            items += [CompletionItem(name) for name in self.opposites() if name.startswith(incomplete)]
-        return items
-
-    def make_parser(self, ctx: click.Context) -> Any:
-        """Return the parser of the command line."""
-        parser = super().make_parser(ctx)
-        for name, flag in self.opposites().items():
-            parser.add_option(flag, [name], flag.name, action="store_const", const=False)
-        return parser
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; set the defaults of options by the configuration."""
-        try:
-            given: dict[str, Any] = self.make_parser(ctx).parse_args(list(args))[0]
-        except click.UsageError:  # reported below
-            return super().parse_args(ctx, args)
-        asked = self.get_help_option(ctx)
-        if not (ctx.resilient_parsing or (asked and asked.name in given)):
-            options = keys_of(self)
-            names = {option.name: key for key, option in options.items()}
-            typed = {names[name]: value for name, value in given.items() if name in names}
-            (variable,) = _variables([_PROFILES])
-            profile = given.get(_PROFILES) or os.environ.get(variable) or None
-            configuration = load_configuration(ctx, profile, typed)
-            ctx.meta[_META] = configuration
-            ctx.default_map = {
-                str(options[key].name): _value(ctx, options[key], setting)
-                for key, setting in configuration.settings.items()
-            }
-        return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; if it refuses a value that is configured, name where it comes from."""
-        configuration = configuration_of(ctx)
-        self._announce(ctx.ensure_object(Console), configuration)
-        try:
-            return super().invoke(ctx)
-        except UsageError as error:
-            raise UsageError(f"{error}{_origins(str(error), configuration)}") from error
-
-    def _announce(self, console: Console, configuration: Configuration) -> None:
-        if keys := configuration.of_folder():
-            console.info(f"using {FILE} of this folder: {', '.join(keys)}")
-        known = _variables([*keys_of(self), _PROFILES])
-        for variable in sorted(name for name in os.environ if name.startswith(_PREFIX)):
-            near = difflib.get_close_matches(variable, known, n=1, cutoff=0.85)
-            if near and variable not in known:
-                console.warn(f"{variable}: is not used: did you mean {near[0]}?")
-
-
-def configuration_of(context: click.Context) -> Configuration:
-    """Return the configuration of a command that has parsed its arguments."""
-    found = context.meta.get(_META)
-    return found if isinstance(found, Configuration) else Configuration(settings={})
-
-
-def _origins(message: str, configuration: Configuration) -> str:
-    """Return where the options that a message names are configured."""
-    named = [
-        f"--{setting.key} is set by {setting.origin}"
-        for setting in configuration.settings.values()
-        if re.search(rf"--{re.escape(setting.key)}(?![\w-])", message)
-    ]
-    return f" ({'; '.join(named)})" if named else ""

@@ -14,7 +14,7 @@ import click
 from rgt_cli.cli import options, upscale_options
 from rgt_cli.cli.candidates import files
 from rgt_cli.cli.command import common
-from rgt_cli.cli.configuration import ConfigurableCommand, configuration_of
+from rgt_cli.cli.configurable import ConfigurableCommand, configuration_of
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.notes import better_model, warn_fallbacks, warn_multi_pass
 from rgt_cli.cli.param_types import InputType

@@ -10,7 +10,7 @@ import click
 
 from rgt_cli.cli import candidates
 from rgt_cli.cli.command import group, option
-from rgt_cli.cli.configuration import profile_option
+from rgt_cli.cli.configurable import profile_option
 from rgt_cli.cli.param_types import (
     ArgumentsType,
     BoxType,

@@ -10,7 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.shell_completion import get_completion_class
 
+from rgt_cli.cli.command import COMPLETION
+from rgt_cli.cli.console import Console
+from rgt_cli.cli.main import cli
 from tests.helpers.process import RunRGT, command, forked_command
 from tests.helpers.terminal import Terminal, on_terminal
 
@@ -199,8 +203,21 @@ def offered(line: str, **environment: str) -> list[str]:
         ("rgt upscale --unknown --tile n", ["none"]),
     ],
 )
-def test_what_is_offered(line: str, expected: list[str]) -> None:
-    assert offered(line) == expected
+def test_what_is_offered(line: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
+    completer = get_completion_class("bash")(cli, {"obj": Console()}, "rgt", COMPLETION)
+    assert [item.removeprefix("plain,") for item in completer.complete().splitlines()] == expected
+
+
+def test_profiles_are_offered(tmp_path: Path) -> None:
+    own = tmp_path / "rgt" / "rgt.toml"
+    own.parent.mkdir()
+    own.write_text("[profile.film]\n[profile.print]\n")
+    place = {"XDG_CONFIG_HOME": str(tmp_path)}
+    assert offered("rgt upscale --profile ", **place) == ["film", "print"]
+    own.write_text("broken")
+    assert offered("rgt upscale --profile ", **place) == []
 
 
 def test_names_of_a_catalogue_of_ones_own_are_offered_and_a_broken_one_prints_nothing(

@@ -218,6 +218,7 @@ def test_a_profile_that_does_not_exist_is_refused_with_a_suggestion(place: Place
 
 def test_environment_variables_are_refused_with_their_names(place: Place) -> None:
     assert "RGT_SCALE: 'big' is not a factor" in place.refused("upscale", "in.png", RGT_SCALE="big")
+    assert "RGT_EXCLUDE: " in place.refused("upscale", "in.png", RGT_EXCLUDE="it's")
     assert "RGT_STRIP: " in place.refused("upscale", "in.png", RGT_STRIP="perhaps")
     result = place.call("upscale", "in.png", RGT_SCAEL="2", RGT_WHATEVER="1", RGT_SCALE="")
     assert isinstance(result.exception, NoInputError)

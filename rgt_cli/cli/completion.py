@@ -11,6 +11,7 @@ import click
 from click.shell_completion import (
     BashComplete,
     FishComplete,
+    ShellComplete,
     ZshComplete,
     add_completion_class,
     get_completion_class,
@@ -53,6 +54,13 @@ class _Fish(FishComplete):
     )
 
 
+def completer(cli: click.Command, shell: str) -> ShellComplete:
+    """Return what completes the commands of a shell."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    return kind(cli, {"obj": Console()}, "rgt", COMPLETION)
+
+
 def answer(cli: click.Command) -> NoReturn:
     """Print the candidates that the script of a shell asks for, and end the process.
 
@@ -80,9 +88,7 @@ def completion(context: click.Context, shell: str, install: bool) -> None:
       rgt completion fish --install
       eval "$(rgt completion bash)"      for the current shell only
     """
-    completer = get_completion_class(shell)
-    assert completer is not None
-    script = completer(context.find_root().command, {}, "rgt", COMPLETION).source()
+    script = completer(context.find_root().command, shell).source()
     if not install:
         click.echo(script, nl=False)
         return

@@ -10,10 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.shell_completion import get_completion_class
 
-from rgt_cli.cli.command import COMPLETION
-from rgt_cli.cli.console import Console
+from rgt_cli.cli.completion import completer
 from rgt_cli.cli.main import cli
 from tests.helpers.process import RunRGT, command, forked_command
 from tests.helpers.terminal import Terminal, on_terminal
@@ -206,8 +204,8 @@ def offered(line: str, **environment: str) -> list[str]:
 def test_what_is_offered(line: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMP_WORDS", line)
     monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
-    completer = get_completion_class("bash")(cli, {"obj": Console()}, "rgt", COMPLETION)
-    assert [item.removeprefix("plain,") for item in completer.complete().splitlines()] == expected
+    items = completer(cli, "bash").complete().splitlines()
+    assert [item.removeprefix("plain,") for item in items] == expected
 
 
 def test_profiles_are_offered(tmp_path: Path) -> None:

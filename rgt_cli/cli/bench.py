@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rgt_cli.cli import options, tables
+from rgt_cli.cli.candidates import listed, words
 from rgt_cli.cli.command import Command, common, group, option
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.param_types import BoxType, ListType
@@ -78,7 +79,7 @@ class Measurement:
     "Measurement", "measurement", Measurement.of,
     option(
         "--precision", "precisions", type=ListType(click.Choice(PRECISIONS)), default="auto",
-        show_default=True, metavar="LIST",
+        show_default=True, metavar="LIST", shell_complete=listed(words(PRECISIONS)),
         help="One or more of auto, fp32, fp16 and bf16, with commas between.",
     ),
     option(

@@ -28,7 +28,7 @@ def write_previews(console: Console, jobs: list[Job], context: RunContext, count
         UsageError: There are images only.
         RGTError: As `preview_frames`.
     """
-    from rgt_cli.jobs.samples import preview_frames
+    from rgt_cli.jobs.video.samples import preview_frames
 
     videos = [job for job in jobs if job.is_video]
     if jobs and not videos:

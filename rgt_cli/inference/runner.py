@@ -13,6 +13,7 @@ from rgt_cli.errors import CheckpointError
 from rgt_cli.inference.device import precision_name, safer_precisions
 from rgt_cli.inference.ensemble import self_ensemble
 from rgt_cli.inference.memory import NetworkConfig
+from rgt_cli.network.kernels import computing
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class NetworkRunner:
             CheckpointError: The output is not finite in any precision.
         """
         for dtype in safer_precisions(self.dtype, self.device):
-            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            with computing(self.device, dtype):
                 y = self_ensemble(self.network, x) if self.ensemble else self.network(x).float()
             if y.isfinite().all():
                 if dtype != self.dtype:

@@ -124,8 +124,8 @@ class Forecaster:
         return self._growth.get(key)
 
     def _of_video(self, job: Job, context: RunContext) -> Forecast:
-        from rgt_cli.jobs.estimate import estimate_bytes, try_frames
-        from rgt_cli.jobs.video_plan import plan_video
+        from rgt_cli.jobs.video.estimate import estimate_bytes, try_frames
+        from rgt_cli.jobs.video.plan import plan_video
 
         plan = plan_video(job, context)
         how = f"{plan.size}, {plan.codec.encoder} {plan.pix_fmt}, {plan.frames or '?'} frames"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rgt_cli.errors import UsageError
 from rgt_cli.files import cannot_write, exclusive, find_partials
-from rgt_cli.jobs.segments import find_segment_folders
+from rgt_cli.jobs.video.segments import find_segment_folders
 
 
 @dataclass(frozen=True, kw_only=True)

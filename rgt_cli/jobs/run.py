@@ -29,7 +29,7 @@ def process(job: Job, context: RunContext) -> Outcome:
     """
     context = context.for_job(job)
     if job.is_video:
-        from rgt_cli.jobs.video import upscale_video  # imports libraries that images do not need
+        from rgt_cli.jobs.video.upscale import upscale_video  # imports libraries that images do not need
 
         outcome = upscale_video(job, context)
     elif needs_streaming(job, context):

@@ -16,7 +16,7 @@ from av.sidedata.sidedata import SideData, Type
 
 from rgt_cli.jobs.job import Job, Outcome
 from rgt_cli.jobs.options import JobOptions, OutputOptions, VideoOptions
-from rgt_cli.jobs.video import upscale_video
+from rgt_cli.jobs.video.upscale import upscale_video
 from rgt_cli.media import format_of
 from rgt_cli.media.video.ffmpeg import executable
 from rgt_cli.media.video.probe import Color, Video

@@ -28,9 +28,9 @@ from rgt_cli.jobs import (
     partition,
     plan_folder,
 )
-from rgt_cli.jobs.cluster import Workers
-from rgt_cli.jobs.devices import parse_devices
-from rgt_cli.jobs.worker import WorkerSpec
+from rgt_cli.jobs.workers.cluster import Workers
+from rgt_cli.jobs.workers.devices import parse_devices
+from rgt_cli.jobs.workers.worker import WorkerSpec
 from rgt_cli.size import Size
 from tests.helpers.networks import Nearest, nearest_upscaler
 

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.jobs.job import Job
 from rgt_cli.jobs.options import JobOptions, OutputOptions, VideoOptions
-from rgt_cli.jobs.video_plan import plan_video
+from rgt_cli.jobs.video.plan import plan_video
 from rgt_cli.media import container_of, format_named
 from rgt_cli.media.video.join import Segment
 from rgt_cli.media.video.metadata import MetadataPolicy

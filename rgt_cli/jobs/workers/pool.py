@@ -1,0 +1,284 @@
+"""The workers of a run: processes that Ray starts on the devices of this machine or of a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rgt_cli.errors import RGTError, UsageError, WorkerError
+from rgt_cli.jobs.workers.devices import Devices
+from rgt_cli.jobs.workers.worker import Fitness, Place, Worker, WorkerSpec
+
+logger = logging.getLogger(__name__)
+
+PREPARATION_SECONDS = 600.0
+"""How long a worker may take to start, to download a model and to load it."""
+_OBJECT_STORE = 80 << 20
+"""Bytes of shared memory for Ray. Only descriptions of jobs pass through it."""
+_CALLS = 3
+"""Calls that a worker may serve at once: two groups of jobs, and its status."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A place for a worker, in which another one is started if it dies."""
+
+    name: str
+    device: str
+    options: dict[str, Any]
+    """Options of the Ray actor."""
+
+
+@dataclass(kw_only=True)
+class Member:
+    """A worker that takes part in a run."""
+
+    slot: Slot
+    actor: Any
+    fitness: Fitness
+
+    @property
+    def name(self) -> str:
+        """The worker as messages call it."""
+        return f"{self.fitness.host} {self.slot.name}"
+
+
+def import_ray(*, is_local: bool) -> Any:
+    """Import Ray, without its messages and statistics.
+
+    Args:
+        is_local: Whether it will be used on this machine only.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if is_local:  # this variable lets Ray use the loopback address, on every system
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    try:
+        import ray
+        from ray._private import worker
+    except ImportError as error:
+        raise UsageError(
+            'several devices need Ray, which is not installed: pip install "rgt-cli[cluster]"'
+        ) from error
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # Ray prints on stdout why a worker died. We report that ourselves, and stdout may receive events.
+    worker.print_to_stdstream = lambda *arguments, **options: None
+    return ray
+
+
+@contextlib.contextmanager
+def session(devices: Devices) -> Iterator[Any]:
+    """Start Ray on this machine, or connect to a cluster, until the block ends.
+
+    Raises:
+        UsageError: Ray is not installed, or there is no cluster at the address.
+    """
+    ray = import_ray(is_local=not devices.address)
+    arguments: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    if devices.address:
+        arguments |= {"address": devices.address}
+    else:
+        arguments |= {
+            "address": "local",
+            "num_cpus": len(devices.local),
+            "num_gpus": 0,
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE,
+        }
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ray.init(**arguments)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        where = f"the cluster at {devices.address}" if devices.address else "this machine"
+        raise UsageError(f"Ray cannot be used on {where}: {error}") from error
+    finally:  # Ray replaces them
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def slots_of(devices: Devices, ray: Any) -> list[Slot]:
+    """Return the places for workers.
+
+    Raises:
+        UsageError: The cluster has no GPU, and no number of CPU workers is given.
+    """
+    if not devices.address:
+        return [
+            Slot(name=name if devices.local.count(name) == 1 else f"{name} #{number}",
+                 device="cuda" if name.startswith("cuda") else name,
+                 options=_local_options(name))
+            for number, name in enumerate(devices.local, 1)
+        ]  # fmt: skip
+    if devices.workers:
+        options = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
+        numbers = range(1, devices.workers + 1)
+        return [Slot(name=f"cpu #{number}", device="cpu", options=options) for number in numbers]
+    count = int(ray.cluster_resources().get("GPU", 0))
+    if not count:
+        raise UsageError("the cluster has no GPU: use --workers N for N workers on its processors")
+    return [
+        Slot(name=f"gpu #{i}", device="cuda", options={"num_gpus": 1, "num_cpus": 0})
+        for i in range(1, count + 1)
+    ]
+
+
+def _local_options(device: str) -> dict[str, Any]:
+    _, _, index = device.partition(":")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if device.startswith("cuda") and visible:
+        index = visible.split(",")[int(index or 0)]
+    variables = {"CUDA_VISIBLE_DEVICES": index or "0"} if device.startswith("cuda") else {}
+    return {"num_cpus": 0, "runtime_env": {"env_vars": variables}} if variables else {"num_cpus": 0}
+
+
+class Pool:
+    """The workers of a run. `close` ends them.
+
+    Args:
+        ray: The module, connected: see `session`.
+        devices: Where workers should run.
+        spec: What the jobs of the run have in common; without the device, threads and memory.
+        sources: Some inputs, which each worker must be able to read.
+        folder: A folder that each worker must be able to write to.
+        warn: Called with each worker that is left out, and why.
+    """
+
+    def __init__(
+        self,
+        ray: Any,
+        devices: Devices,
+        spec: WorkerSpec,
+        storage: tuple[tuple[Path, ...], Path],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.ray, self._warn = ray, warn
+        self._slots = slots_of(devices, ray)
+        self._spec, self._storage = spec, storage
+        self._specs: dict[str, WorkerSpec] = {}
+        """Name of a slot -> what its workers need."""
+        self._class = ray.remote(max_concurrency=_CALLS, max_restarts=0)(Worker)
+        self._actors: list[Any] = []
+        self._standard: Fitness | None = None
+
+    def close(self) -> None:
+        """End all workers."""
+        for actor in self._actors:
+            self.kill(actor)
+
+    def kill(self, actor: Any) -> None:
+        """End a worker at once."""
+        with contextlib.suppress(Exception):
+            self.ray.kill(actor)
+
+    def start(self) -> list[Member]:
+        """Start a worker in each slot, and return those that can take part.
+
+        Raises:
+            WorkerError: There are none.
+        """
+        actors = [self._actor(slot) for slot in self._slots]
+        places = self._answers(
+            [actor.place.remote(slot.device) for slot, actor in zip(self._slots, actors, strict=True)],
+            self._slots,
+        )
+        self._share_out(places)
+        found = [(slot, actor) for slot, actor in zip(self._slots, actors, strict=True)
+                 if slot.name in places]  # fmt: skip
+        slots = [slot for slot, _ in found]
+        fitness = self._answers([self._prepare(slot, actor) for slot, actor in found], slots)
+        members = [
+            Member(slot=slot, actor=actor, fitness=fitness[slot.name])
+            for slot, actor in found
+            if slot.name in fitness and self.accepts(slot, fitness[slot.name])
+        ]
+        if not members:
+            raise WorkerError("no worker can take part in the run")
+        return members
+
+    def restart(self, slot: Slot) -> tuple[Any, Any]:
+        """Start another worker in a slot; return the actor, and the reference of its `Fitness`."""
+        actor = self._actor(slot)
+        return actor, self._prepare(slot, actor)
+
+    def accepts(self, slot: Slot, fitness: Fitness) -> bool:
+        """Return whether a worker can take part, and warn if it cannot."""
+        problem, standard = fitness.problem, self._standard
+        if not problem and standard and fitness.torch != standard.torch:
+            problem = f"has PyTorch {fitness.torch} instead of {standard.torch}"
+        if not problem and standard and fitness.model != standard.model:
+            problem = "has other weights under the name of the model"
+        if problem:
+            self._warn(f"worker {fitness.host} {slot.name} is left out: it {problem}")
+        elif standard is None:
+            self._standard = fitness
+        return not problem
+
+    def _actor(self, slot: Slot) -> Any:
+        actor = self._class.options(**slot.options).remote()
+        self._actors.append(actor)
+        return actor
+
+    def _prepare(self, slot: Slot, actor: Any) -> Any:
+        return actor.prepare.remote(self._specs[slot.name], *self._storage)
+
+    def _share_out(self, places: dict[str, Place]) -> None:
+        """Give the workers of each machine equal parts of it, and all of them one limit of memory.
+
+        The tiles of an image depend on the memory; with one limit, all workers choose the same ones.
+        """
+        devices = {slot.name: slot.device for slot in self._slots}
+        on_cpu = Counter(place.host for name, place in places.items() if devices[name] == "cpu")
+        model = self._spec.model
+        limits = [
+            place.free // on_cpu[place.host] if devices[name] == "cpu" else place.free
+            for name, place in places.items()
+        ]
+        limit = min([*limits, *([model.memory] if model.memory else [])], default=None)
+        is_mixed = len({devices[name] for name in places}) > 1
+        precision = "fp32" if is_mixed and model.precision == "auto" else model.precision
+        for name, place in places.items():
+            share = max(1, place.processors // on_cpu[place.host]) if devices[name] == "cpu" else None
+            self._specs[name] = replace(
+                self._spec,
+                model=replace(
+                    model, device=devices[name], precision=precision, memory=limit,
+                    threads=model.threads or share,
+                ),
+            )  # fmt: skip
+
+    def _answers(self, references: list[Any], slots: list[Slot]) -> dict[str, Any]:
+        """Return name of a slot -> answer of its worker; warn of those without one."""
+        self.ray.wait(references, num_returns=len(references), timeout=PREPARATION_SECONDS)
+        answers = {}
+        for slot, reference in zip(slots, references, strict=True):
+            try:
+                answers[slot.name] = self.ray.get(reference, timeout=0)
+            except self.ray.exceptions.GetTimeoutError:
+                self._warn(f"worker {slot.name} is left out: it has not started")
+            except self.ray.exceptions.RayError as error:
+                self._warn(f"worker {slot.name} is left out: {reason_of(error)}")
+        return answers
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a call of a worker failed, in one line."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, RGTError):
+        return str(cause)
+    if isinstance(cause, Exception):
+        return f"unexpected {type(cause).__name__}: {cause}"
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,209 @@
+"""A worker: the process that does jobs on one device, of this machine or of another one."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from rgt_cli.errors import RGTError
+from rgt_cli.files import partial_path
+from rgt_cli.jobs.job import Job, Outcome, RunContext
+from rgt_cli.jobs.models import ModelLoader
+from rgt_cli.jobs.options import JobOptions, ModelOptions
+from rgt_cli.jobs.run import run_jobs
+from rgt_cli.jobs.video.shared import SegmentResult, SegmentTask, compute_segment
+from rgt_cli.size import Size
+
+VERSION = version("rgt-cli")
+"""The version of this package. All workers of a run have the same one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSpec:
+    """All that a worker needs besides its jobs."""
+
+    model: ModelOptions
+    size: Size | None
+    options: JobOptions
+    version: str = VERSION
+    """The version of `rgt` that plans the jobs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The machine that a worker runs on."""
+
+    host: str
+    processors: int
+    """The number of processors that its processes may use."""
+    free: int
+    """Bytes that are free where the network computes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitness:
+    """What a worker found out about itself."""
+
+    host: str
+    device: str
+    torch: str
+    """The version of PyTorch."""
+    model: str
+    """A hash of the weights."""
+    problem: str
+    """Why it cannot take part; empty if it can."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """What a worker is doing."""
+
+    job: Job | None
+    """The job in hand; None if it waits."""
+    done: int
+    """Tiles or frames of the job that are done."""
+    total: int
+    beats: int
+    """Grows with every tile, frame and job that is done."""
+    messages: tuple[str, ...]
+    """Warnings and notes since the last call."""
+
+
+class Worker:
+    """Does jobs on one device. Its methods are called in several threads at once."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._device = threading.Lock()
+        self._state = threading.Lock()
+        self._context: RunContext
+        self._job: Job | None = None
+        self._done = self._total = self._beats = 0
+        self._messages: list[str] = []
+
+    def place(self, device: str) -> Place:
+        """Return what a worker on this device has at its disposal.
+
+        Raises:
+            UsageError: There is no such device.
+        """
+        from rgt_cli.inference.device import resolve_device
+        from rgt_cli.inference.limits import processors
+        from rgt_cli.inference.memory import free_memory
+
+        free = free_memory(resolve_device(device))
+        return Place(host=socket.gethostname(), processors=processors(), free=free)
+
+    def prepare(self, spec: WorkerSpec, sources: tuple[Path, ...], folder: Path) -> Fitness:
+        """Load the model, and find out whether this worker can take part in a run.
+
+        Args:
+            spec: What the jobs of the run have in common.
+            sources: Inputs that it should be able to read.
+            folder: The folder in which it should be able to write.
+        """
+        import torch
+
+        problem = _problem_with_storage(sources, folder)
+        device = model = ""
+        if spec.version != VERSION:
+            problem = f"has rgt {VERSION} instead of {spec.version}"
+        if not problem:
+            try:
+                device, model = self._load(spec)
+            except RGTError as error:
+                problem = str(error)
+        host = socket.gethostname()
+        return Fitness(host=host, device=device, torch=torch.__version__, model=model, problem=problem)
+
+    def _load(self, spec: WorkerSpec) -> tuple[str, str]:
+        """Load the model, and return the device and a hash of the weights.
+
+        Raises:
+            UsageError, CheckpointError: As `NetworkUpscaler`.
+        """
+        from rgt_cli.inference.selfcheck import hash_of
+
+        loader = ModelLoader(
+            options=spec.model,
+            size=spec.size,
+            alpha_by_network=spec.options.image.alpha == "network",
+            note=self._note,
+        )
+        upscaler, chooser = loader.load()
+        self._context = RunContext(
+            options=spec.options,
+            upscaler=upscaler,
+            journal=None,
+            on_progress=self._on_progress,
+            stop=self._stop,
+            warn=self._note,
+            chooser=chooser,
+            device=self._device,
+        )
+        every = chooser.upscalers.values() if chooser else (upscaler,)
+        for one in every:
+            one.preload()
+        networks = [network for one in every for network in one.upscalers]
+        weights = hashlib.sha256()
+        for network in networks:
+            weights.update(hash_of(network.network).encode())
+        return str(networks[0].device), weights.hexdigest()
+
+    def run(self, jobs: list[Job]) -> list[Outcome]:
+        """Do jobs, and return the outcomes of those that were done before `stop` was called."""
+        try:
+            return list(run_jobs(jobs, self._context))
+        finally:
+            with self._state:
+                self._job, self._beats = None, self._beats + 1
+
+    def run_segment(self, task: SegmentTask) -> SegmentResult | None:
+        """Compute a segment of a video; return None if `stop` was called before."""
+        with self._device:
+            if self._stop.is_set():
+                return None
+            try:
+                return compute_segment(task, self._context)
+            finally:
+                with self._state:
+                    self._job, self._beats = None, self._beats + 1
+
+    def stop(self) -> None:
+        """Let `run` return after the current image or segment."""
+        self._stop.set()
+
+    def status(self) -> Status:
+        """Return what this worker is doing."""
+        with self._state:
+            messages, self._messages = tuple(self._messages), []
+            return Status(
+                job=self._job, done=self._done, total=self._total, beats=self._beats, messages=messages
+            )
+
+    def _on_progress(self, job: Job, done: int, total: int) -> None:
+        with self._state:
+            self._job, self._done, self._total = job, done, total
+            self._beats += 1
+
+    def _note(self, message: str) -> None:
+        with self._state:
+            self._messages.append(message)
+
+
+def _problem_with_storage(sources: tuple[Path, ...], folder: Path) -> str:
+    """Return why this process cannot read the sources or write to the folder; empty if it can."""
+    for source in sources:
+        if not source.exists():
+            return f"does not see {source}"
+    try:
+        probe = partial_path(folder)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        return f"cannot write to {folder}: {error.strerror}"
+    return ""

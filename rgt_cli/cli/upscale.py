@@ -108,6 +108,8 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
     if len(sources) == 2 and output.target is None and sources[0].exists():
         _reject_second_name(sources[1])
     devices = run.devices(model.device)
+    # Workers have the GPUs, not this process. A single GPU needs no worker.
+    device = "cpu" if devices else "auto" if model.device == "all" else model.device
     command = _Command(
         console=console,
         inputs=inputs,
@@ -115,7 +117,7 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
             image=image, video=video, output=output, existing=existing, max_pixels=inputs.max_pixels
         ),
         size=size or model.default_size,
-        model=dataclasses.replace(model, device="cpu") if devices else model,
+        model=dataclasses.replace(model, device=device),
         run=run,
         devices=devices,
     )

@@ -29,7 +29,8 @@ ALLOWED = {
     "jobs": {"media", "inference", "checkpoints"} | LEAVES,
     "api": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
     "doctor": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
-    "cli": {"doctor", "jobs", "pages", "media", "inference", "checkpoints", "network", "measure", ""} | LEAVES,
+    "cli": {"doctor", "jobs", "pages", "media", "inference", "checkpoints", "network", "measure", ""}
+    | LEAVES,
     "__main__": {"cli"},
     "": {"api", "errors"},
 }

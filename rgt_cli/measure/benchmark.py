@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from rgt_cli.inference import NetworkUpscaler, use_threads
-from rgt_cli.inference.device import is_emulated
+from rgt_cli.inference.device import is_emulated, synchronize
 from rgt_cli.inference.memory import peak_memory
 from rgt_cli.network import RGTConfig
 from rgt_cli.network.cost import multiply_adds
@@ -57,7 +57,7 @@ class Timing:
     megapixels_per_second: float
     """Megapixels of input per second."""
     peak_memory: int
-    """Bytes: of the whole process on a CPU, of the tensors on CUDA."""
+    """Bytes: see `peak_memory`."""
     operations_per_second: float
     """Floating-point operations per second, two for each multiply-add of the network."""
     matrix_peak: float
@@ -128,7 +128,6 @@ def _median(run: Callable[[], torch.Tensor], runs: int, device: torch.device) ->
     for _ in range(runs + 1):
         started = time.perf_counter()
         run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[1:])

@@ -100,7 +100,7 @@ MPEG2 = ("-c:v", "mpeg2video", "-g", "600", "-bf", "2", "-sc_threshold", "100000
     ("suffix", "rate", "arguments"),
     [("ts", 10, (*X264, *SPARSE)), ("mkv", 10, (*X264, *SPARSE)), ("mp4", 10, (*X264, *SPARSE)),
      ("flv", 10, (*X264, *SPARSE)), ("mpg", 25, MPEG2), ("vob", 25, MPEG2), ("gif", 5, ()),
-     ("m2v", 25, MPEG2),
+     ("m2v", 25, MPEG2), ("avi", 10, (*X264, *SPARSE)),
      ("avi", 10, ("-c:v", "mpeg4", "-bf", "2", "-g", "400", "-sc_threshold", "1000000000"))],
 )  # fmt: skip
 def test_resuming_far_from_a_keyframe(

@@ -188,8 +188,16 @@ def test_frames_within_a_tick_of_the_container(tmp_path: Path) -> None:
     assert facts(tmp_path / "out.mp4").times == [Fraction(n * 30, 90000) for n in range(10)]
 
 
-@pytest.mark.parametrize("name", ["zero.mp4", "offset.ts", "delayed.mkv", "gap.ts", "program.mpg"])
-@pytest.mark.parametrize("target", ["out.mp4", "out.webm"])
+DVD = ("-c:v", "mpeg2video", "-bf", "2", "-c:a", "ac3")
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("zero.mp4", "out.mp4"), ("zero.mp4", "out.webm"), ("offset.ts", "out.mp4"),
+     ("delayed.mkv", "out.mp4"), ("gap.ts", "out.mp4"), ("gap.ts", "out.webm"),
+     ("program.mpg", "out.mkv"), ("gap.vob", "out.mp4"), ("back.vob", "out.mkv"),
+     ("reordered.avi", "out.mp4")],
+)  # fmt: skip
 def test_picture_and_sound_are_in_step(tmp_path: Path, name: str, target: str) -> None:
     source = tmp_path / name
     match name:
@@ -197,16 +205,19 @@ def test_picture_and_sound_are_in_step(tmp_path: Path, name: str, target: str) -
             flash_and_click(source, "-output_ts_offset", "36000")
         case "delayed.mkv":
             flash_and_click(source, "-output_ts_offset", "7.3")
-        case "gap.ts":
-            parts = tmp_path / "a.ts", tmp_path / "b.ts"
-            flash_and_click(parts[0])
-            flash_and_click(parts[1], "-output_ts_offset", "60")
-            source.write_bytes(b"".join(part.read_bytes() for part in parts))
+        case "gap.ts" | "gap.vob" | "back.vob":
+            for number, start in enumerate((60, 0) if name == "back.vob" else (0, 60)):
+                part = tmp_path / f"part{number}{source.suffix}"
+                codecs = DVD if source.suffix == ".vob" else ()
+                flash_and_click(part, *codecs, "-output_ts_offset", str(start))
+                with source.open("ab") as joined:
+                    joined.write(part.read_bytes())
         case _:
             flash_and_click(source)
     upscale(source, tmp_path / target, video=VideoOptions(segment_seconds=0.7))
     flashes, clicks = sync_of(tmp_path / target)
-    expected = [0.48, 1.48] if name != "gap.ts" else [0.48, 1.48, 2.48, 3.48]
+    is_joined = name.startswith(("gap", "back"))
+    expected = [0.48, 1.48, 2.48, 3.48] if is_joined else [0.48, 1.48]
     assert flashes == pytest.approx(expected, abs=0.06)
     assert clicks == pytest.approx(flashes, abs=0.02)
     upscale(source, tmp_path / target, video=VideoOptions(start=1.1, end=1.8))

@@ -208,7 +208,8 @@ def _plan_output(plan: VideoPlan, container: Container, options: JobOptions) -> 
         arguments = stretching(arguments, size)
     policy = _metadata_policy(options.output)
     frame_size = plan.upscaled if is_stretched else size
-    with Trial.encoded(video, arguments, frame_size, output) as trial:
+    may_drop_frames = codec not in CODECS.values() or bool(encoding.arguments)
+    with Trial.encoded(video, arguments, frame_size, output, may_drop_frames) as trial:
         trial.check_video()
         streams = plan_streams(video, container, policy, trial.accepts, options.video.maps)
     return replace(

@@ -11,7 +11,13 @@ import pytest
 from PIL import Image
 
 from rgt_cli.errors import UsageError
-from rgt_cli.jobs.options import VideoOptions
+from rgt_cli.jobs.job import Job
+from rgt_cli.jobs.options import JobOptions, VideoOptions
+from rgt_cli.jobs.video.plan import plan_video
+from rgt_cli.media import format_named
+from rgt_cli.size import Size
+from tests.helpers.jobs import make_context
+from tests.helpers.networks import nearest_upscaler
 from tests.helpers.process import names_in
 from tests.helpers.videos import (
     X264,
@@ -35,14 +41,19 @@ def ffprobe(path: Path, *arguments: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("codec", "suffix"),
-    [("prores", "mp4"), ("av1", "mov"), ("vp9", "mov"), ("x264", "webm"), ("x265", "webm"),
-     ("ffv1", "mov"), ("ffv1", "webm"), ("huffyuv", "mkv"), ("x264", "gif")],
+    ("codec", "suffix", "encoder"),
+    [("prores", "mp4", "prores_ks"), ("av1", "mov", "libsvtav1"), ("vp9", "mov", "libvpx-vp9"),
+     ("x264", "webm", "libx264"), ("x265", "webm", "libx265"), ("ffv1", "mov", "ffv1"),
+     ("ffv1", "webm", "ffv1"), ("huffyuv", "mkv", "huffyuv"), ("x264", "gif", "libx264")],
 )  # fmt: skip
-def test_codecs_that_a_container_does_not_support(tmp_path: Path, codec: str, suffix: str) -> None:
+def test_codecs_that_a_container_does_not_support(
+    tmp_path: Path, codec: str, suffix: str, encoder: str
+) -> None:
     source, target = tmp_path / "in.mkv", tmp_path / f"out.{suffix}"
     lavfi(*X264, source=SHORT)(source)
-    with pytest.raises(UsageError, match=f"^{suffix} does not support"):
+    with pytest.raises(
+        UsageError, match=f"^{suffix} does not support video by {encoder} .*omit --codec"
+    ):
         upscale(source, target, video=VideoOptions(codec=codec))
     assert names_in(tmp_path) == {"in.mkv"}
 
@@ -67,12 +78,19 @@ def test_arguments_that_do_not_concern_the_encoder(tmp_path: Path, arguments: st
     assert names_in(tmp_path) == {"in.mkv"}
 
 
-def test_an_encoder_that_drops_frames(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("codec", "arguments"),
+    [("libtheora", ()), ("libtheora", ("-q:v", "10")),
+     ("libopenh264", ("-allow_skip_frames", "1", "-b:v", "1k"))],
+)  # fmt: skip
+def test_an_encoder_that_drops_frames(tmp_path: Path, codec: str, arguments: tuple[str, ...]) -> None:
+    """It is refused before any frame of the input is upscaled."""
     source = tmp_path / "in.mkv"
-    lavfi("-c:v", "ffv1")(source)
-    with pytest.raises(UsageError, match="frames from 50"):
-        upscale(source, tmp_path / "out.mkv", video=VideoOptions(codec="libtheora"))
-    assert names_in(tmp_path) == {"in.mkv"}
+    lavfi("-c:v", "ffv1", source=SHORT)(source)
+    options = JobOptions(video=VideoOptions(codec=codec, encoder_args=arguments))
+    job = Job(source, tmp_path / "out.mkv", format_named("mkv"))
+    with pytest.raises(UsageError, match="frames from 6: use another --codec"):
+        plan_video(job, make_context(nearest_upscaler(Size(scale=2)), options))
 
 
 @NEEDS_FFPROBE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,3 +68,13 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 def published(micro_checkpoint: Path) -> bytes:
     """A small x2 checkpoint, wrapped and with derived buffers as published."""
     return save_as_published(micro_checkpoint).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes with room for a worker each."""
+    pytest.importorskip("ray", reason="Ray, of the extra `cluster`, is not installed")
+    from tests.helpers.clusters import cluster_of
+
+    with cluster_of(2) as started:
+        yield started

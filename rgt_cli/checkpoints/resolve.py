@@ -37,7 +37,7 @@ def resolve(
             factor if there is one, or the bundled model if it cannot be downloaded. On other devices,
             they select the bundled model.
         scale: The wanted factor. None leaves the choice to the model.
-        device_type: "cuda", "mps" or "cpu".
+        device_type: "cuda", "xpu", "mps" or "cpu".
         progress: A callback for the bytes received.
 
     Raises:

@@ -13,7 +13,7 @@ from rgt_cli.cli.param_types import MemoryType, TileType
 from rgt_cli.errors import UsageError
 from rgt_cli.jobs.options import ModelOptions
 
-_DEVICES = ("auto", "cuda", "mps", "cpu")
+_DEVICES = ("auto", "cuda", "xpu", "mps", "cpu")
 
 json_flag = option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 native_scale = option(
@@ -31,18 +31,18 @@ self_ensemble = option(
 device = option(
     "--device", default="auto", show_default=True, metavar="NAME",
     shell_complete=candidates.words(_DEVICES),
-    help="auto, cuda, cuda:N, mps or cpu; auto prefers a GPU.",
+    help="auto, cuda, cuda:N, xpu, xpu:N, mps or cpu; auto prefers CUDA, then MPS.",
 )  # fmt: skip
 devices = option(
     "--device", default="auto", show_default=True, metavar="NAME",
     shell_complete=candidates.words([*_DEVICES, "all"]),
-    help="auto, cuda, cuda:N, mps or cpu; auto prefers a GPU. all, or several like cuda:0,cuda:1, "
-    "start a worker on each.",
+    help="auto, cuda, cuda:N, xpu, xpu:N, mps or cpu; auto prefers CUDA, then MPS. all, or several "
+    "like cuda:0,cuda:1, start a worker on each.",
 )  # fmt: skip
 precision = option(
     "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto",
     show_default=True, metavar="NAME",
-    help="auto, fp32, fp16 or bf16; auto is fp16 on CUDA and fp32 elsewhere.",
+    help="auto, fp32, fp16 or bf16; auto is fp16 on CUDA and XPU, fp32 elsewhere.",
 )  # fmt: skip
 tile = option(
     "--tile", type=TileType(), default="auto", show_default=True, metavar="N",
@@ -57,7 +57,7 @@ overlap = option(
 batch_size = option(
     "--batch-size", type=click.IntRange(min=1), metavar="N",
     help="Images or frames of one size computed at once. "
-    "[default: up to 8 on CUDA, 8 tiny images on a CPU, else 1]",
+    "[default: up to 8 on CUDA and XPU, 8 tiny images on a CPU, else 1]",
 )  # fmt: skip
 memory = option("--memory", type=MemoryType(), help="Memory limit, like 6G. [default: what is free]")
 threads = option(

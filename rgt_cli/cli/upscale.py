@@ -111,6 +111,8 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
         _reject_second_name(sources[1])
     devices = run.devices(model.device)
     configured = configuration_of(click.get_current_context()).settings.keys()
+    # Workers have the GPUs, not this process. A single GPU needs no worker.
+    device = "cpu" if devices else "auto" if model.device == "all" else model.device
     command = _Command(
         console=console,
         inputs=inputs,
@@ -118,7 +120,7 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
             image=image, video=video, output=output, existing=existing, max_pixels=inputs.max_pixels
         ),
         size=size or model.default_size,
-        model=dataclasses.replace(model, device="cpu") if devices else model,
+        model=dataclasses.replace(model, device=device),
         run=run,
         devices=devices,
         configured=configured,
@@ -367,6 +369,7 @@ class _Session:
             on_progress=on_progress,
             stop=self.stop,
             warn=self.console.warn,
+            inform=self.console.info,
             chooser=self.chooser,
         )
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rgt_cli.inference import NetworkUpscaler, use_threads
-from rgt_cli.inference.device import is_emulated, precision_name
+from rgt_cli.inference.device import is_emulated, precision_name, synchronize
 from rgt_cli.inference.memory import peak_memory
 from rgt_cli.network import RGTConfig
 from rgt_cli.network.cost import multiply_adds
@@ -80,7 +80,7 @@ class Timing:
     megapixels_per_second: float
     """Megapixels of input per second."""
     peak_memory: int
-    """Bytes: of the whole process on a CPU, of the tensors on CUDA."""
+    """Bytes: see `peak_memory`."""
     operations_per_second: float
     """Floating-point operations per second, two for each multiply-add of the network."""
     matrix_peak: float
@@ -204,6 +204,7 @@ def median_seconds(run: Callable[[], object], runs: int, device: torch.device) -
             continue
         started = time.perf_counter()
         run()
+        synchronize(device)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[1:])
 

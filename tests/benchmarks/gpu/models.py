@@ -59,7 +59,8 @@ def runner_of(network: nn.Module, run: Run, precision: Precision) -> NetworkRunn
     Unlike an upscaler, it uses the precision that it is asked for, whatever a self-check finds.
     """
     device = torch.device(run.device)
-    return NetworkRunner(network, name="network", device=device, dtype=DTYPES[precision])
+    with torch.inference_mode(False):  # or weights that are moved become inference tensors
+        return NetworkRunner(network, name="network", device=device, dtype=DTYPES[precision])
 
 
 def photo(width: int, height: int) -> np.ndarray:

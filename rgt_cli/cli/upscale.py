@@ -369,6 +369,7 @@ class _Session:
             on_progress=on_progress,
             stop=self.stop,
             warn=self.console.warn,
+            inform=self.console.info,
             chooser=self.chooser,
         )
 

@@ -51,7 +51,8 @@ def test_what_is_broken_is_named_with_the_command_that_mends_it(
     sandbox: Sandbox, published: bytes
 ) -> None:
     sandbox.hub.files[SERVED] = published
-    cached = sandbox.download(NAME)
+    sandbox.succeed("models", "download", NAME)
+    (cached,) = sandbox.home.glob("assets/rgt/*/*.safetensors")
     content = bytearray(cached.read_bytes())
     content[-1] ^= 1
     cached.write_bytes(content)

@@ -16,7 +16,7 @@ import click
 import numpy as np
 from PIL import Image
 
-from rgt_cli.cli import options
+from rgt_cli.cli import candidates, options
 from rgt_cli.cli.command import Command, common, group, option
 from rgt_cli.cli.console import Console, format_bytes
 from rgt_cli.cli.param_types import CropType, PixelsType, ScaleType, TimeType
@@ -147,6 +147,7 @@ page_group = group(
 @options.model_group(
     option(
         "-m", "--model", default="tiny,tiny-photo", show_default=True, metavar="A,B,C",
+        shell_complete=candidates.listed(candidates.models),
         help="Models to compare, as `rgt upscale -m` accepts them.",
     ),
     options.self_ensemble, options.device, options.precision, options.tile, options.memory,

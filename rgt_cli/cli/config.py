@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from rgt_cli.cli import configuration, options
 from rgt_cli.cli.command import Group, common
@@ -65,27 +63,20 @@ def _values(profile: str | None) -> list[dict[str, Any]]:
     from rgt_cli.cli.upscale import upscale
 
     arguments = [] if profile is None else ["--profile", profile]
-    context = upscale.make_context("upscale", arguments, obj=Console())
+    root = click.get_current_context().find_root()
+    context = upscale.make_context("upscale", arguments, parent=root, obj=Console())
     settings = configuration_of(context).settings
     return [
-        _row(context, key, option, settings.get(key))
-        for key, option in configuration.keys_of(upscale).items()
+        _row(key, option, settings.get(key)) for key, option in configuration.keys_of(upscale).items()
     ]
 
 
-def _row(
-    context: click.Context, key: str, option: click.Option, setting: configuration.Setting | None
-) -> dict[str, Any]:
-    if context.get_parameter_source(str(option.name)) is ParameterSource.ENVIRONMENT:
-        variable = str(option.envvar)
-        value: Any = os.environ[variable]
-        place, origin = "environment", variable
-    elif setting:
-        value, place, origin = setting.value, setting.place, setting.origin
-    else:
-        value = option.to_info_dict()["default"]
-        place, origin = "default", None
-    return {"option": key, "value": value, "source": place, "origin": origin}
+def _row(key: str, option: click.Option, setting: configuration.Setting | None) -> dict[str, Any]:
+    if setting is None:
+        default = option.to_info_dict()["default"]
+        return {"option": key, "value": default, "source": "default", "origin": None}
+    source, origin = setting.place, setting.origin
+    return {"option": key, "value": setting.value, "source": source, "origin": origin}
 
 
 def _shown(value: object) -> str:

@@ -180,7 +180,7 @@ def offered(line: str, **environment: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("rgt c", ["config", "completion", "clean"]),
+        ("rgt conf", ["config"]),
         ("rgt upscale in.png --ou", ["--output"]),
         ("rgt upscale --no-str", ["--no-strip", "--no-strip-gps"]),
         ("rgt upscale -m RGT-TINY-PHOTO", ["rgt-tiny-photo-x2", "rgt-tiny-photo-x4"]),
@@ -191,6 +191,10 @@ def offered(line: str, **environment: str) -> list[str]:
         ("rgt bench --device al", []),
         ("rgt bench --precision fp32,b", ["fp32,bf16"]),
         ("rgt evaluate --hr a", ["dir,a"]),
+        ("rgt compare in.png -m tiny,photo-", ["tiny,photo-s"]),
+        ("rgt compare in.png -m ./x", ["file,./x"]),
+        ("rgt compare in.png -m tiny,./x", []),
+        ("rgt compare i", ["file,i"]),
         ("rgt models d", ["download"]),
         ("rgt models download tiny photo-", ["photo-s"]),
         ("rgt unknown --x", []),

@@ -127,10 +127,6 @@ def test_the_nearest_place_wins(place: Place) -> None:
     assert place.shown()["quality"] == (2, "folder", "rgt.toml")
 
 
-def test_ray_address_is_named(place: Place) -> None:
-    assert place.shown(RAY_ADDRESS="auto")["cluster"] == ("auto", "environment", "RAY_ADDRESS")
-
-
 def test_a_place_that_sets_one_of_several_options_replaces_all_of_them(place: Place) -> None:
     place.own.write_text("width = 100\nheight = 80\nskip-existing = true\n")
     place.local.write_text("scale = 2\n")
@@ -139,6 +135,10 @@ def test_a_place_that_sets_one_of_several_options_replaces_all_of_them(place: Pl
     assert [shown[key][1] for key in keys] == [
         "folder", "default", "default", "default", "environment",
     ]  # fmt: skip
+    place.local.unlink()
+    place.own.write_text('cluster = "auto"\nworkers = 2\n[profile.here]\ndevice = "cpu"\n')
+    shown = place.shown("--profile", "here")
+    assert [shown[key][0] for key in ("device", "cluster", "workers")] == ["cpu", None, None]
 
 
 def test_a_run_follows_its_configuration_and_the_command_line_wins(photo_in: Place) -> None:

@@ -9,7 +9,7 @@ import click
 
 from rgt_cli.cli import configuration, options
 from rgt_cli.cli.command import Group, common
-from rgt_cli.cli.configurable import configuration_of
+from rgt_cli.cli.configurable import complete_profile, configuration_of
 from rgt_cli.cli.console import Console
 
 SCHEMA = 1
@@ -31,7 +31,10 @@ def config() -> None:
 
 
 @config.command()
-@click.option("--profile", metavar="NAME", help="Show the values with this profile.")
+@click.option(
+    "--profile", metavar="NAME", shell_complete=complete_profile,
+    help="Show the values with this profile.",
+)  # fmt: skip
 @options.json_flag
 @common
 @click.pass_obj
@@ -44,7 +47,10 @@ def show(console: Console, profile: str | None, as_json: bool) -> None:
       rgt config show --profile film
       RGT_SCALE=2 rgt config show --json
     """
-    rows = _values(profile)
+    from rgt_cli.cli.upscale import upscale
+
+    rows = _values(upscale, profile)
+    upscale.warn_of_typos(console)
     files = {place: str(path) for place, path in configuration.files() if configuration.exists(path)}
     if as_json:
         click.echo(json.dumps({"schema": SCHEMA, "files": files, "values": rows}, indent=2))
@@ -58,16 +64,14 @@ def show(console: Console, profile: str | None, as_json: bool) -> None:
         console.info(f"file of the {place}: {path.absolute()}{state}")
 
 
-def _values(profile: str | None) -> list[dict[str, Any]]:
-    """Return the value of each option, in the order of the help."""
-    from rgt_cli.cli.upscale import upscale
-
+def _values(command: click.Command, profile: str | None) -> list[dict[str, Any]]:
+    """Return the value of each option of a command, in the order of its help."""
     arguments = [] if profile is None else ["--profile", profile]
     root = click.get_current_context().find_root()
-    context = upscale.make_context("upscale", arguments, parent=root, obj=Console())
+    context = command.make_context(command.name, arguments, parent=root, obj=Console())
     settings = configuration_of(context).settings
     return [
-        _row(key, option, settings.get(key)) for key, option in configuration.keys_of(upscale).items()
+        _row(key, option, settings.get(key)) for key, option in configuration.keys_of(command).items()
     ]
 
 

@@ -220,10 +220,11 @@ def test_environment_variables_are_refused_with_their_names(place: Place) -> Non
     assert "RGT_SCALE: 'big' is not a factor" in place.refused("upscale", "in.png", RGT_SCALE="big")
     assert "RGT_EXCLUDE: " in place.refused("upscale", "in.png", RGT_EXCLUDE="it's")
     assert "RGT_STRIP: " in place.refused("upscale", "in.png", RGT_STRIP="perhaps")
-    result = place.call("upscale", "in.png", RGT_SCAEL="2", RGT_WHATEVER="1", RGT_SCALE="")
-    assert isinstance(result.exception, NoInputError)
-    assert "RGT_SCAEL: is not used: did you mean RGT_SCALE?" in result.stderr
-    assert "RGT_WHATEVER" not in result.stderr
+    for command in (["upscale", "in.png"], ["config", "show"]):
+        result = place.call(*command, RGT_SCAEL="2", RGT_WHATEVER="1", RGT_SCALE="")
+        assert isinstance(result.exception, NoInputError | None)
+        assert "RGT_SCAEL: is not used: did you mean RGT_SCALE?" in result.stderr
+        assert "RGT_WHATEVER" not in result.stderr
 
 
 @pytest.mark.parametrize("key", sorted(NOT_FROM_FOLDERS))

@@ -18,6 +18,9 @@ MIN_TILE = 16
 """The smallest side of a tile in pixels that can be requested."""
 MAX_SCALE = 64
 MAX_FPS = 1000
+GPUS_WITH_NUMBERS = ("cuda", "xpu")
+"""Kinds of GPUs with memory of their own, of which a machine may have several: those of NVIDIA and AMD,
+and those of Intel."""
 _NTSC_ROUNDING = Fraction(1, 200)
 """How far a decimal, such as 29.97 or 23.98, may be from the rate of NTSC that it means."""
 _BINARY = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -35,6 +38,19 @@ def parse_scale(value: Any) -> float:
     if not 0 < scale <= MAX_SCALE:
         raise UsageError(f"{value!r} is not a factor: use a number up to {MAX_SCALE}, like 2 or 1.5")
     return scale
+
+
+def parse_device(name: str) -> tuple[str, int | None]:
+    """Return the kind of a device, "cuda", "xpu", "mps" or "cpu", and its number if it has one.
+
+    Raises:
+        UsageError: It is not the name of a device.
+    """
+    kind, colon, number = name.partition(":")
+    is_numbered = kind in GPUS_WITH_NUMBERS and number.isdecimal()
+    if kind not in (*GPUS_WITH_NUMBERS, "mps", "cpu") or (colon and not is_numbered):
+        raise UsageError(f"{name!r} is not a device: use auto, cuda, cuda:N, xpu, xpu:N, mps or cpu")
+    return kind, int(number) if number else None
 
 
 def parse_tile(value: Any) -> int | Literal["auto", "none"]:

@@ -28,7 +28,9 @@ ALLOWED = {
     "measure": {"inference", "media", "network"} | LEAVES,
     "jobs": {"media", "inference", "checkpoints"} | LEAVES,
     "api": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
-    "cli": {"jobs", "pages", "media", "inference", "checkpoints", "network", "measure", ""} | LEAVES,
+    "doctor": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
+    "cli": {"doctor", "jobs", "pages", "media", "inference", "checkpoints", "network", "measure", ""}
+    | LEAVES,
     "__main__": {"cli"},
     "": {"api", "errors"},
 }

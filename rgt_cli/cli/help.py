@@ -9,6 +9,7 @@ from importlib import resources
 
 import click
 
+from rgt_cli.cli.candidates import words
 from rgt_cli.cli.command import Command, common
 from rgt_cli.errors import UsageError
 
@@ -20,6 +21,7 @@ TOPICS = (
     "compare",
     "performance",
     "clusters",
+    "configuration",
     "evaluate",
     "python",
     "reference",
@@ -33,7 +35,7 @@ _PAGE_LINK = re.compile(r"\[([^\]]+)\]\([\w./#-]+\)")
 
 
 @click.command(cls=Command)
-@click.argument("topic", required=False)
+@click.argument("topic", required=False, shell_complete=words(TOPICS))
 @common
 @click.pass_context
 def help(context: click.Context, topic: str | None) -> None:

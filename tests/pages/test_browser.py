@@ -1,4 +1,4 @@
-"""Pages in a real browser: what a mouse, keys and fingers do, and that nothing is loaded from elsewhere."""
+"""Pages in a real browser: what a mouse, keys and fingers do; nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 

@@ -307,7 +307,7 @@ class _Comparer:
         where = f", part {inputs.crop}" if inputs.crop else ""
         return Comparison(
             title=path.name,
-            subtitle=f"{sources[0].source.size} pixels{where}, upscaled to {scenes[0].size}",
+            subtitle=f"{sources[0].source.size} pixels{where}, upscaled to {scenes[0].views[1].size}",
             scenes=tuple(scenes),
         )
 
@@ -346,7 +346,8 @@ class _Comparer:
             counts[view.name] += 1
             if (count := counts[view.name]) > 1:
                 views[at] = dataclasses.replace(view, name=f"{view.name} ({count})")
-        return Scene(title=source.title, size=size, views=tuple(views), left=1, right=last)
+        shown = Dimensions(max(1, round(size.width * source.aspect)), size.height)
+        return Scene(title=source.title, size=shown, views=tuple(views), left=1, right=last)
 
 
 def _always(upscaler: MultiPassUpscaler) -> Choose:

@@ -111,12 +111,14 @@ def test_names_of_files_are_texts_and_addresses(
 
 def test_frames_of_a_video(rgt: RunRGT, tmp_path: Path, micro_checkpoint: Path) -> None:
     clip = tmp_path / "clip.mkv"
-    lavfi("-c:v", "ffv1", source="testsrc2=size=32x24:rate=4:duration=3")(clip)
+    source = "testsrc2=size=32x24:rate=4:duration=3"
+    lavfi("-vf", "setsar=3/2", "-c:v", "ffv1", source=source)(clip)
     result = rgt("compare", clip, "-m", micro_checkpoint, "--at", "0:01", "--at", "1.9")
     assert result.returncode == 0, result.stderr
     page = tmp_path / "clip_compare.html"
     one, other = scenes_in(page)
     assert [one["title"], other["title"]] == ["0:00:01", "0:00:01.90"]
+    assert (one["width"], one["height"]) == (96, 48), "as players show it"
     preview = rgt("upscale", clip, "-m", micro_checkpoint, "--start", "1.9", "-o", tmp_path / "%d.png")
     assert preview.returncode == 0, preview.stderr
     np.testing.assert_array_equal(

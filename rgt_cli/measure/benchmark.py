@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rgt_cli.inference import NetworkUpscaler, use_threads
-from rgt_cli.inference.device import is_emulated, precision_name, synchronize
+from rgt_cli.inference.device import has_own_memory, is_emulated, precision_name, synchronize
 from rgt_cli.inference.memory import peak_memory
 from rgt_cli.network import RGTConfig
 from rgt_cli.network.cost import multiply_adds
@@ -211,8 +211,8 @@ def median_seconds(run: Callable[[], object], runs: int, device: torch.device) -
 
 def device_name(device: torch.device) -> str:
     """Return the name of a graphics card or of the processor, as its maker calls it."""
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
+    if has_own_memory(device):
+        return str(torch.get_device_module(device).get_device_name(device))
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

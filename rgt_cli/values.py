@@ -12,7 +12,7 @@ from typing import Any, Literal
 from PIL import ImageColor
 
 from rgt_cli.errors import UsageError
-from rgt_cli.size import Dimensions, Size
+from rgt_cli.size import Crop, Dimensions, Size
 
 MIN_TILE = 16
 """The smallest side of a tile in pixels that can be requested."""
@@ -114,6 +114,18 @@ def parse_box(value: Any) -> Dimensions:
     if found is None:
         raise UsageError(f"{value!r} is not a width and height: use, for example, 1920x1080")
     return Dimensions(int(found[1]), int(found[2]))
+
+
+def parse_crop(value: Any) -> Crop:
+    """Return a part of an image, given as "X,Y,WIDTH,HEIGHT" in pixels.
+
+    Raises:
+        UsageError: It is not a part of an image.
+    """
+    found = re.fullmatch(r"(\d+),(\d+),([1-9]\d*),([1-9]\d*)", re.sub(r"\s", "", str(value)))
+    if found is None:
+        raise UsageError(f"{value!r} is not a part of an image: use X,Y,WIDTH,HEIGHT, like 100,50,64,64")
+    return Crop(*map(int, found.groups()))
 
 
 def parse_color(value: Any) -> tuple[int, int, int]:

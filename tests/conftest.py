@@ -20,6 +20,10 @@ from tests.helpers.networks import MICRO
 from tests.helpers.process import RunRGT, run_rgt
 from tests.helpers.sandbox import Sandbox
 
+for _variable in [name for name in os.environ if name.startswith("RGT_")]:
+    del os.environ[_variable]  # the person who runs the tests may have configured rgt
+os.environ["XDG_CONFIG_HOME"] = os.devnull
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # other workers, and the processes they start, compute too
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)

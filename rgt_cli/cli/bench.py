@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rgt_cli.cli import options
+from rgt_cli.cli.candidates import listed, words
 from rgt_cli.cli.command import Command, common, option
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.param_types import ListType
@@ -28,7 +29,7 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 @options.native_scale
 @option(
     "--precision", "precisions", type=ListType(click.Choice(PRECISIONS)), default="auto",
-    show_default=True, metavar="LIST",
+    show_default=True, metavar="LIST", shell_complete=listed(words(PRECISIONS)),
     help="One or more of auto, fp32, fp16 and bf16, with commas between.",
 )  # fmt: skip
 @option(

@@ -15,6 +15,7 @@ from rgt_cli.inference.device import precision_name, safer_precisions
 from rgt_cli.inference.ensemble import self_ensemble
 from rgt_cli.inference.memory import NetworkConfig
 from rgt_cli.inference.transfer import PendingArray, Transfers
+from rgt_cli.network.kernels import computing
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class NetworkRunner:
 
     def _compute(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Run the network, or the self-ensemble, in a precision; return float32."""
-        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+        with computing(self.device, dtype):
             y = self_ensemble(self.network, x) if self.ensemble else self.network(x).float()
         return cast(torch.Tensor, y)
 

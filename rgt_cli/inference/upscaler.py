@@ -27,6 +27,7 @@ from rgt_cli.inference.device import (
 from rgt_cli.inference.memory import FREE_SHARE, MemoryModel, free_memory, is_out_of_memory
 from rgt_cli.inference.resize import shrink
 from rgt_cli.inference.runner import NetworkRunner
+from rgt_cli.inference.selfcheck import trusted_precision
 from rgt_cli.inference.tiled import TiledRunner
 from rgt_cli.inference.tiling import ProgressCallback, Rows, TileGrid, TileSize
 from rgt_cli.size import Dimensions
@@ -54,7 +55,8 @@ class NetworkUpscaler:
             with a larger factor is resized by Lanczos.
         device: "auto", "cuda", "cuda:N", "xpu", "xpu:N", "mps" or "cpu".
         precision: "auto" (fp16 on CUDA and XPU, fp32 elsewhere), "fp32", "fp16" or "bf16". A tile whose
-            output is not finite is computed again in the next safer precision.
+            output is not finite is computed again in the next safer precision. A GPU that computes wrong
+            in a precision uses the next safer one, with a note: see `trusted_precision`.
         tile: Side of a tile in input pixels. "auto" is the whole image if it fits in memory, otherwise
             the largest tile that does, but on a CPU no larger than the model is fastest with. If memory
             runs out nevertheless, tiles become smaller. "none" is the whole image. "none" and a number
@@ -72,7 +74,8 @@ class NetworkUpscaler:
             on a CPU if the results are the same to the last bit.
 
     Raises:
-        UsageError: An argument is not valid, or not for this model or machine.
+        UsageError: An argument is not valid, or not for this model or machine, or the device computes
+            wrong.
         CheckpointError: The model cannot be loaded.
     """
 
@@ -104,6 +107,10 @@ class NetworkUpscaler:
             self.name, network = resolved.name, load_network(resolved.path)
             self.notes = resolved.notes
             fastest_tile = resolved.tile if self.device.type == "cpu" else None
+        self.dtype, notes = trusted_precision(
+            network, name=self.name, device=self.device, dtype=self.dtype
+        )
+        self.notes += notes
         if is_emulated(self.dtype, self.device):
             self.notes += (f"this processor emulates {precision}, which is far slower than fp32",)
         self._runner = NetworkRunner(

@@ -6,11 +6,13 @@ Under autograd, and if the fast way is not available, each one is the plain oper
 import itertools
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rgt_cli.network.precision import compute_dtype
 
@@ -167,6 +169,28 @@ def _pack(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Weights:
     """Return weight and bias in the layout that is fastest for oneDNN."""
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype).contiguous())
     return packed, None if bias is None else bias.detach().to(dtype)
+
+
+@contextmanager
+def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Compute matrix products on a device in a precision.
+
+    Args:
+        device: The device.
+        dtype: The precision; float32 leaves all operations in the precision of their tensors.
+    """
+    half = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    if device.type != "cuda":
+        with half:
+            yield
+        return
+    with half, sdpa_kernel(_ATTENTION_ORDER, set_priority=True):
+        yield
+
+
+_ATTENTION_ORDER = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+"""The kernels of attention on CUDA, the first choice first. That of cuDNN is not among them: some of its
+versions have ignored parts of an additive mask, without an error."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from torch import Tensor
 
 from rgt_cli.errors import CheckpointError, OutOfMemoryError, UsageError
@@ -28,8 +30,11 @@ from tests.helpers.networks import Nearest, NeverFinite, random_rgt, repeated
 
 
 @pytest.fixture(params=["cuda", "xpu"])
-def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedGPU]:
-    """A simulated GPU of either kind."""
+def gpu(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[SimulatedGPU]:
+    """A simulated GPU of either kind. No self-check of it is remembered."""
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
     with SimulatedGPU(request.param, monkeypatch) as simulated:
         yield simulated
 

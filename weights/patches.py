@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import multiprocessing
-import os
-import threading
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +11,7 @@ import torch
 from degrade import degrade
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from rgt_cli.measure import bicubic_resize
 
@@ -168,6 +163,20 @@ class Pixels:
         return flat[places].permute(0, 3, 1, 2).float() / 255
 
 
+class _Numbered(Dataset[list[Patch]]):
+    """Batches of patches by their number."""
+
+    def __init__(self, sampler: Sampler, seed: int) -> None:
+        self._sampler, self._seed = sampler, seed
+
+    def __getitem__(self, number: int) -> list[Patch]:
+        return self._sampler.draw((self._seed, number))
+
+
+def _as_it_is(patches: list[Patch]) -> list[Patch]:
+    return patches
+
+
 class Batches:
     """Batches of inputs and targets on a device.
 
@@ -189,50 +198,14 @@ class Batches:
 
         Inputs are (N, 3, PATCH, PATCH). Targets are larger by the scale.
         """
-        for patches in self._drawn(step):
+        loader = DataLoader(
+            _Numbered(self._sampler, self._seed), batch_size=None, sampler=range(step, 1 << 31),
+            num_workers=self._workers, collate_fn=_as_it_is,
+        )  # fmt: skip
+        for patches in loader:
             high = self._highs.cut(patches, self._sampler.scale)
             if patches[0].low is None:
                 yield self._lows.cut(patches), high
             else:
                 inputs = [patch.low for patch in patches if patch.low is not None]
                 yield self._lows.turn(inputs, patches), high
-
-    def _drawn(self, step: int) -> Iterator[list[Patch]]:
-        seeds = ((self._seed, number) for number in itertools.count(step))
-        if not self._workers:
-            yield from map(self._sampler.draw, seeds)
-            return
-        spawn = multiprocessing.get_context("spawn")  # a process that uses CUDA cannot be forked
-        with ProcessPoolExecutor(
-            self._workers, mp_context=spawn, initializer=_use, initargs=(self._sampler,)
-        ) as pool:
-            ahead: deque[Future[list[Patch]]] = deque()
-            try:
-                for seed in seeds:
-                    ahead.append(pool.submit(_draw, seed))
-                    if len(ahead) > 2 * self._workers:
-                        yield ahead.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-
-_sampler: Sampler
-"""The sampler of a process that draws patches."""
-
-
-def _use(sampler: Sampler) -> None:
-    """Prepare this process to draw patches until the process that started it ends."""
-    global _sampler
-    _sampler = sampler
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)  # a process that is killed cannot end its workers
-
-
-def _draw(seed: tuple[int, int]) -> list[Patch]:
-    return _sampler.draw(seed)

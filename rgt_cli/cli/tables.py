@@ -46,6 +46,17 @@ def print_table(
         _print_lines([*_fact_lines(facts, width), ""], stderr)
 
 
+def print_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table in Markdown on stdout.
+
+    Args:
+        columns: Their titles.
+        rows: The cells of each row, without control characters.
+    """
+    for row in (columns, ["---"] * len(columns), *rows):
+        click.echo(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |")
+
+
 def print_facts(facts: Sequence[tuple[str, str]], indent: int = GAP) -> None:
     """Print pairs of a title and a text on stdout, below one another.
 

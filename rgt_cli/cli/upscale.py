@@ -110,9 +110,9 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
     if len(sources) == 2 and output.target is None and sources[0].exists():
         _reject_second_name(sources[1])
     devices = run.devices(model.device)
+    configured = configuration_of(click.get_current_context()).settings.keys()
     # Workers have the GPUs, not this process. A single GPU needs no worker.
     device = "cpu" if devices else "auto" if model.device == "all" else model.device
-    configured = configuration_of(click.get_current_context()).settings.keys()
     command = _Command(
         console=console,
         inputs=inputs,
@@ -369,6 +369,7 @@ class _Session:
             on_progress=on_progress,
             stop=self.stop,
             warn=self.console.warn,
+            inform=self.console.info,
             chooser=self.chooser,
         )
 

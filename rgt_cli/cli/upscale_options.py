@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +32,7 @@ from rgt_cli.jobs.options import (
 )
 from rgt_cli.jobs.sources import SourceFilter, read_list
 from rgt_cli.jobs.workers.devices import Devices, parse_devices
+from rgt_cli.jobs.workers.session import import_ray
 from rgt_cli.media import CONTAINERS, FORMATS, MAX_PIXELS
 from rgt_cli.media.video.codecs import CODECS
 from rgt_cli.pages.page import is_page
@@ -85,9 +87,15 @@ class RunOptions:
         """Return where workers should run, given --device; None to compute in this process.
 
         Raises:
-            UsageError: As `parse_devices`.
+            UsageError: As `parse_devices`, or Ray is not installed.
         """
-        return parse_devices(device, self.cluster, self.workers)
+        address = self.cluster
+        if not address and device == "auto":  # Ray sets the variable in its jobs
+            address = os.environ.get("RAY_ADDRESS")
+        devices = parse_devices(device, address, self.workers)
+        if devices:  # refuse what can be refused before a model is loaded
+            import_ray(devices)
+        return devices
 
     def thumbnails(self) -> Thumbnails | None:
         """Return what makes the thumbnails of the report; None if it has none."""
@@ -275,7 +283,7 @@ run_group = group(
         help="Write the outcome of every file to FILE: JSON, or a page with thumbnails for run.html.",
     ),
     option(
-        "--cluster", envvar="RAY_ADDRESS", metavar="ADDRESS",
+        "--cluster", metavar="ADDRESS",
         help="Compute on a Ray cluster: auto for the one of this machine, or HOST:PORT.",
     ),
     option(

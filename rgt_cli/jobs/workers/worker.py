@@ -98,13 +98,13 @@ class Worker:
         free = free_memory(resolve_device(device))
         return Place(host=socket.gethostname(), processors=processors(), free=free)
 
-    def prepare(self, spec: WorkerSpec, sources: tuple[Path, ...], folder: Path) -> Fitness:
+    def prepare(self, spec: WorkerSpec, sources: tuple[Path, ...], folder: Path | None) -> Fitness:
         """Load the model, and find out whether this worker can take part in a run.
 
         Args:
             spec: What the jobs of the run have in common.
             sources: Inputs that it should be able to read.
-            folder: The folder in which it should be able to write.
+            folder: The folder in which it should be able to write; None if nothing will be written.
         """
         import torch
 
@@ -195,11 +195,13 @@ class Worker:
             self._messages.append(message)
 
 
-def _problem_with_storage(sources: tuple[Path, ...], folder: Path) -> str:
+def _problem_with_storage(sources: tuple[Path, ...], folder: Path | None) -> str:
     """Return why this process cannot read the sources or write to the folder; empty if it can."""
     for source in sources:
         if not source.exists():
             return f"does not see {source}"
+    if folder is None:
+        return ""
     try:
         probe = partial_path(folder)
         probe.touch()

@@ -27,12 +27,10 @@ from rgt_cli.size import Dimensions
 if TYPE_CHECKING:
     from rgt_cli.inference.device import Precision
 
-MATRIX_SIDE = {"cpu": 2048, "cuda": 4096}
-"""Side of the square matrices whose product shows the limit of the machine, for each type of device."""
+MATRIX_SIDE = 2048
+"""Side of square matrices whose product shows the limit of a machine. It is doubled on CUDA and XPU."""
 ERROR_SIDE = 192
 """The longest side, in pixels, of the part of an image in which its error is measured."""
-
-_cuda_event: Callable[..., torch.cuda.Event] = torch.cuda.Event  # has no annotations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +177,7 @@ def smooth_image(channels: int, size: Dimensions) -> Tensor:
 
 def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
     """Return the floating-point operations a second of a product of two large matrices."""
-    side = MATRIX_SIDE.get(device.type, 2048)
+    side = MATRIX_SIDE * (2 if has_own_memory(device) else 1)
     if is_emulated(dtype, device):  # or the product takes minutes
         side //= 8
     matrix = torch.rand(side, side, device=device, dtype=dtype)
@@ -189,13 +187,14 @@ def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
 def median_seconds(run: Callable[[], object], runs: int, device: torch.device) -> float:
     """Return the median seconds of so many runs, after one to warm up.
 
-    On CUDA the device itself measures the time, by events.
+    On CUDA and XPU the device itself measures the time, by events.
     """
     seconds: list[float] = []
     for _ in range(runs + 1):
-        if device.type == "cuda":
-            stream = torch.cuda.current_stream(device)
-            first, last = _cuda_event(enable_timing=True), _cuda_event(enable_timing=True)
+        if has_own_memory(device):
+            gpu = torch.get_device_module(device)
+            stream = gpu.current_stream(device)
+            first, last = gpu.Event(enable_timing=True), gpu.Event(enable_timing=True)
             first.record(stream)
             run()
             last.record(stream)

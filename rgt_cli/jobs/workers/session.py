@@ -99,7 +99,7 @@ def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     Paths of sockets are about a hundred characters at most, so it is not below a long TMPDIR.
     """
     place = "/tmp" if Path("/tmp").is_dir() else None
-    return tempfile.TemporaryDirectory(prefix="rgt-", dir=place, ignore_cleanup_errors=True)
+    return tempfile.TemporaryDirectory(prefix="rgt-ray-", dir=place, ignore_cleanup_errors=True)
 
 
 def _connect(ray: Any, arguments: dict[str, Any], devices: Devices) -> None:

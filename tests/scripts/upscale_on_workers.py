@@ -62,6 +62,8 @@ class Treacherous(Nearest):
         if x.shape[-1] == WIDTH:
             with (self.scratch / "log").open("a") as log:
                 log.write(f"{number} {os.getpid()}\n")
+            hoard = torch.ones(int(os.environ.get("STUB_HUNGER", "0")) // 4)
+            time.sleep(len(hoard) and 30)
         if first == DEADLY:
             os._exit(1)
         hung = self.scratch / "hung"

@@ -253,7 +253,7 @@ class Workers:
     def _lost(self, seat: _Seat, reason: str) -> Iterator[Outcome]:
         """Queue the work of a worker that died again, and start another worker in its place."""
         groups, seat.groups = list(seat.groups.values()), {}
-        logger.warning("a worker was lost: %s", reason)
+        logger.info("a worker was lost: %s", reason)
         if seat.member:
             self._context.warn(f"worker {seat.member.name} was lost and is replaced: {reason}")
             self._pool.kill(seat.member.actor)

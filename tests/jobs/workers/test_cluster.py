@@ -24,6 +24,7 @@ from tests.helpers.clusters import (
     NODE,
     Run,
     check_outputs,
+    kill_a_worker,
     make_folder,
     node_with,
     node_without,
@@ -38,6 +39,7 @@ from tests.scripts.upscale_on_workers import DEADLY, HANGING, SLOW, SLOWISH
 pytest.importorskip("ray", reason="Ray, of the extra `cluster`, is not installed")
 KILLS = int(os.environ.get("RGT_TEST_KILLS", "2"))
 """How often a worker is killed."""
+GIB = 1 << 30
 
 
 def test_workers_share_a_folder(cluster: Any, tmp_path: Path) -> None:
@@ -51,11 +53,11 @@ def test_workers_share_a_folder(cluster: Any, tmp_path: Path) -> None:
 
 def test_workers_that_are_killed(cluster: Any, tmp_path: Path) -> None:
     """Their jobs are done by others, and their outputs are the same."""
-    run = Run(make_folder(tmp_path, *[SLOW] * (3 * KILLS + 4)), cluster)
+    run = Run(make_folder(tmp_path, *[SLOW] * (6 * KILLS + 4)), cluster)
     run.wait_for(1)
     for _ in range(KILLS):
         time.sleep(random.random() / 2)
-        random.choice(workers_on_this_machine()).send_signal(signal.SIGKILL)
+        kill_a_worker()
         run.wait_for(3)  # no job may die three times
     assert set(run.end().values()) == {1}
     # One that was just starting had no job, and is replaced without a word.
@@ -92,6 +94,27 @@ def test_a_job_that_kills_its_worker(cluster: Any, tmp_path: Path) -> None:
     check_outputs(run, frozenset({"002.png"}))
 
 
+def test_a_worker_that_exhausts_the_memory(cluster: Any, tmp_path: Path) -> None:
+    """Ray ends it before the machine suffers; that is a death like any other."""
+    from ray._private import utils
+
+    memory: Any = utils  # its functions have no types
+    total, used = memory.get_system_memory(), memory.get_used_memory()
+    if total - used < 6 * GIB:
+        pytest.skip("less than 6 GiB of memory are free")
+    limits = {
+        "RAY_memory_usage_threshold": str((used + 2 * GIB) / total),
+        "RAY_memory_monitor_refresh_ms": "250",
+        "STUB_HUNGER": str(4 * GIB),
+    }
+    with node_with(cluster, **limits):
+        run = Run(make_folder(tmp_path, *[SLOW] * 8), cluster, 3)
+        assert set(run.end().values()) == {1}
+    assert any("low on memory" in warning for warning in run.warnings), run.warnings
+    print(json.dumps(run.warnings))
+    check_outputs(run)
+
+
 def test_a_video_whose_workers_are_killed(cluster: Any, tmp_path: Path) -> None:
     """Its segments are computed by others, and joined as if nothing had happened."""
     source = make_folder(tmp_path)
@@ -106,7 +129,7 @@ def test_a_video_whose_workers_are_killed(cluster: Any, tmp_path: Path) -> None:
         while not list(run.out.glob(pattern)):
             assert run.process.poll() is None
             time.sleep(0.02)
-        random.choice(workers_on_this_machine()).send_signal(signal.SIGKILL)
+        kill_a_worker()
     assert run.end() == Counter({"clip.mp4": 1})
     assert sum("was lost" in warning for warning in run.warnings) >= 1
     assert names_in(run.out) == {"clip_x2.mp4", JOURNAL}

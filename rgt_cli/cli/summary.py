@@ -21,6 +21,9 @@ from rgt_cli.jobs import Job, Outcome
 from rgt_cli.jobs.forecast import Forecast
 from rgt_cli.jobs.resume import Partition, Skipped
 from rgt_cli.jobs.sources import SourceScan
+from rgt_cli.pages.page import is_page
+from rgt_cli.pages.report import write_report
+from rgt_cli.pages.thumbnails import Thumbnails
 
 _PROGRESS_SECONDS = 1.0
 """Seconds between events of progress."""
@@ -56,6 +59,8 @@ class RunReport:
     """How long the segments of videos are."""
     files: list[dict[str, Any]] = field(default_factory=list)
     """What the report file lists of outcomes and forecasts."""
+    thumbnails: Thumbnails | None = None
+    """Makes the thumbnails of a report that is a page."""
     started: float = field(default_factory=time.monotonic)
     _progress_after: float = 0.0
     """When the next event of progress may be printed."""
@@ -81,7 +86,15 @@ class RunReport:
     def add(self, outcome: Outcome) -> None:
         """Add the outcome of a job."""
         self.outcomes.append(outcome)
+        if self.thumbnails:
+            self._add_thumbnails(self.thumbnails, outcome)
         self._add_file("failed" if outcome.error else "done", as_json(outcome))
+
+    def _add_thumbnails(self, thumbnails: Thumbnails, outcome: Outcome) -> None:
+        job = outcome.job
+        are_files = Path(job.name).is_file() and Path(job.target_name).is_file()  # not stdin or stdout
+        target = job.target if outcome.target_size else None
+        thumbnails.add(len(self.files), job.source, target, are_kept=are_files)
 
     def add_forecast(self, forecast: Forecast) -> None:
         """Add what a run would do with an input; its time is that of one worker."""
@@ -100,6 +113,8 @@ class RunReport:
 
     def end(self) -> None:
         """Report the end of the run."""
+        if self.thumbnails:
+            self.thumbnails.close()
         if self.workers:
             self._event("workers", workers=self.workers, seconds=round(sum(self.expected_seconds), 2))
         self._event("end", **self.summary())
@@ -135,7 +150,7 @@ class RunReport:
         }
 
     def write(self, path: Path) -> None:
-        """Write the report file.
+        """Write the report file, as a page or as JSON.
 
         Raises:
             OutputError: It cannot be written.
@@ -145,7 +160,10 @@ class RunReport:
             for job, reason in self.skipped
         ]
         report = self.summary() | {"files": self.files, "skipped_files": skipped}
-        write_text(path, json.dumps(report, indent=2) + "\n")
+        if is_page(path):
+            write_report(path, report, self.thumbnails.pairs() if self.thumbnails else {})
+        else:
+            write_text(path, json.dumps(report, indent=2) + "\n")
 
     def exit_code(self, stop: Stop) -> int:
         """Return the exit code of the run: that of its failures if they share one, else 1."""

@@ -9,7 +9,9 @@ from typing import IO, Any
 
 import click
 
+from rgt_cli.cli import candidates
 from rgt_cli.cli.command import group, option
+from rgt_cli.cli.configurable import profile_option
 from rgt_cli.cli.param_types import (
     ArgumentsType,
     BoxType,
@@ -31,7 +33,10 @@ from rgt_cli.jobs.options import (
 from rgt_cli.jobs.sources import SourceFilter, read_list
 from rgt_cli.jobs.workers.devices import Devices, parse_devices
 from rgt_cli.jobs.workers.session import import_ray
-from rgt_cli.media import MAX_PIXELS
+from rgt_cli.media import CONTAINERS, FORMATS, MAX_PIXELS
+from rgt_cli.media.video.codecs import CODECS
+from rgt_cli.pages.page import is_page
+from rgt_cli.pages.thumbnails import Thumbnails
 from rgt_cli.size import Dimensions, Size
 from rgt_cli.values import reject_several, requested_size
 
@@ -92,6 +97,11 @@ class RunOptions:
             import_ray(devices)
         return devices
 
+    def thumbnails(self) -> Thumbnails | None:
+        """Return what makes the thumbnails of the report; None if it has none."""
+        has_images = self.report and is_page(self.report) and not self.dry_run
+        return Thumbnails(self.report) if self.report and has_images else None
+
 
 def _existing(**flags: bool) -> Existing:
     chosen = [name for name, is_set in flags.items() if is_set]
@@ -143,6 +153,7 @@ output_group = group(
     ),
     option(
         "--format", type=FormatType(), metavar="NAME",
+        shell_complete=candidates.words([each.name for each in (*FORMATS, *CONTAINERS)]),
         help="Output format, like webp. [default: from the suffix of the output, else from the input]",
     ),
     option(
@@ -207,6 +218,7 @@ image_group = group(
     ),
     option(
         "--dpi", type=DPIType(), default="keep", show_default=True, metavar="N",
+        shell_complete=candidates.words(["keep", "scale"]),
         help="Pixels per inch: a number, keep, or scale to keep the print size of the input.",
     ),
 )  # fmt: skip
@@ -214,7 +226,7 @@ image_group = group(
 video_group = group(
     "Video", "video", VideoOptions,
     option(
-        "--codec", metavar="NAME",
+        "--codec", metavar="NAME", shell_complete=candidates.words(CODECS),
         help="x264, x265, av1, vp9, prores, ffv1, h264_nvenc, hevc_nvenc, av1_nvenc, or an encoder of "
         "ffmpeg. [default: x264 for 8 bits, x265 for more]",
     ),
@@ -268,7 +280,7 @@ run_group = group(
     option("--fail-fast", is_flag=True, help="Stop at the first failure."),
     option(
         "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-        help="Write the outcome of every file to FILE, as JSON.",
+        help="Write the outcome of every file to FILE: JSON, or a page with thumbnails for run.html.",
     ),
     option(
         "--cluster", metavar="ADDRESS",
@@ -281,4 +293,5 @@ run_group = group(
     option(
         "--json", "print_events", is_flag=True, help="Print events on stdout, one JSON object per line."
     ),
+    profile_option,
 )  # fmt: skip

@@ -16,6 +16,7 @@ from rgt_cli.jobs.job import RunContext
 from rgt_cli.jobs.workers.devices import Devices
 from rgt_cli.jobs.workers.session import reason_of
 from rgt_cli.jobs.workers.worker import Fitness, Place, Worker, WorkerSpec
+from rgt_cli.values import parse_device
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ class Pool:
             for name, place in places.items()
         ]
         limit = min([*limits, *([model.memory] if model.memory else [])], default=None)
-        is_mixed = len({devices[name] for name in places}) > 1
+        is_mixed = len({parse_device(devices[name])[0] for name in places}) > 1
         precision = "fp32" if is_mixed and model.precision == "auto" else model.precision
         for name, place in places.items():
             share = max(1, place.processors // on_cpu[place.host]) if devices[name] == "cpu" else None

@@ -28,7 +28,7 @@ ALLOWED = {
     "measure": {"inference", "media", "network"} | LEAVES,
     "jobs": {"media", "inference", "checkpoints"} | LEAVES,
     "api": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
-    "doctor": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
+    "doctor": {"jobs", "media", "inference", "checkpoints", ""} | LEAVES,
     "cli": {"doctor", "jobs", "pages", "media", "inference", "checkpoints", "network", "measure", ""}
     | LEAVES,
     "__main__": {"cli"},

@@ -57,14 +57,14 @@ def test_two_workers_have_the_results_of_one_device(
     arguments = ("upscale", folder, "-m", micro_checkpoint, "--threads", "1")
     alone = rgt(*arguments, "-o", tmp_path / "alone")
     assert alone.returncode == 0, alone.stderr
-    shared = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu", "--json", new=True)
+    shared = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu", "--json")
     assert shared.returncode == 0, shared.stderr
     assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
     done = [event for event in read_events(shared.stdout) if event["event"] == "done"]
     assert len(done) == 11
     assert {event["worker"].split(" ", 1)[1] for event in done} <= {"cpu #1", "cpu #2"}
     assert 0 < read_events(shared.stdout)[-1]["device_busy"] <= 1
-    again = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu", new=True)
+    again = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu")
     assert again.returncode == 0
     assert "0 upscaled" in again.stderr
 

@@ -100,9 +100,11 @@ def _devices() -> Iterator[torch.device]:
 
     from rgt_cli.inference.device import count_devices
 
-    for kind in (*GPUS_WITH_NUMBERS, "mps", "cpu"):
-        for number in range(count_devices(kind)):
-            yield torch.device(kind, number) if kind in GPUS_WITH_NUMBERS else torch.device(kind)
+    for kind in GPUS_WITH_NUMBERS:
+        yield from (torch.device(kind, number) for number in range(count_devices(kind)))
+    if count_devices("mps"):
+        yield torch.device("mps")
+    yield torch.device("cpu")
 
 
 def _device(device: torch.device) -> Check:

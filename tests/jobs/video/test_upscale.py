@@ -32,6 +32,7 @@ from tests.helpers.process import names_in
 from tests.helpers.videos import (
     CLIPS,
     COLORS,
+    HDR10,
     SMALL,
     TAGS,
     X264,
@@ -599,7 +600,7 @@ def test_gifs_have_delays_that_browsers_respect(tmp_path: Path, rate: str, fewes
 
 
 HDR_FILTERS = TAGS.format("bt2020", "smpte2084", "bt2020nc", "tv") + ",format=yuv420p10le"
-HDR_ENCODER = ("-t", "0.2", "-c:v", "libx265", "-x265-params", "log-level=error")
+HDR_ENCODER = ("-t", "0.2", "-c:v", "libx265", "-x265-params", HDR10)
 
 
 def test_images_of_hdr_frames(tmp_path: Path) -> None:
@@ -610,6 +611,7 @@ def test_images_of_hdr_frames(tmp_path: Path) -> None:
         (frame,) = container.decode(video=0)
         assert container.streams.video[0].sample_aspect_ratio == Fraction(64, 45)
     assert (int(frame.color_primaries), int(frame.color_trc)) == (9, 16)
+    assert facts(tmp_path / "3.png").side_data.keys() == facts(source).side_data.keys()
     assert frame.format.name == "rgb48be"
     (warning,) = upscale(source, tmp_path / "%d.jpg", 1).warnings
     assert "HDR color tags, the pixel aspect ratio (not supported by jpeg, but by png)" in warning
@@ -690,6 +692,8 @@ def test_numbered_images_in_hdr_return(tmp_path: Path) -> None:
     upscale_video(job, context)
     given, made = facts(source), facts(back)
     assert made.color_tags == given.color_tags
+    assert made.side_data == given.side_data
+    assert len(made.side_data) == 2
     assert abs(made.aspect / given.aspect - 1) < Fraction(1, 1000)  # in MKV, a ratio of whole pixels
     assert len(made.times) == 5
     difference = planes(source, "yuv420p10le").astype(int) - planes(back, "yuv420p10le")

@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from rgt_cli.errors import InputError
 from rgt_cli.jobs.job import Job, RunContext
 from rgt_cli.jobs.video.frames import frames_of, image_of
 from rgt_cli.jobs.video.plan import plan_video
@@ -45,7 +44,7 @@ def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
         with closing(frames_of(video, after)) as frames:
             frame = next(frames, None)
         if frame is None:
-            raise InputError(f"{job.name}: there is no frame to upscale")
+            raise plan.no_frames()
         pixels, alpha = context.upscaler.upscale(frame.pixels, frame.alpha)
         target = job.target.with_name(f"{job.target.stem}_preview{number}.png")
         images = image_of(Frame(frame.time, pixels, alpha), video, context.options.image.bits)

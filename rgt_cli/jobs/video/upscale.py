@@ -217,7 +217,7 @@ class VideoMaker:
 
     def _require_frames(self) -> None:
         if not self.done:
-            raise self.reader.damage or InputError(f"{self.plan.job.name}: there is no frame to upscale")
+            raise self.reader.damage or self.plan.no_frames()
 
     def _report_frame(self) -> None:
         self.done += 1

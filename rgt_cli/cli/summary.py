@@ -21,6 +21,9 @@ from rgt_cli.jobs import Job, Outcome
 from rgt_cli.jobs.forecast import Forecast
 from rgt_cli.jobs.resume import Partition, Skipped
 from rgt_cli.jobs.sources import SourceScan
+from rgt_cli.pages.page import is_page
+from rgt_cli.pages.report import write_report
+from rgt_cli.pages.thumbnails import Thumbnails
 
 _PROGRESS_SECONDS = 1.0
 """Seconds between events of progress."""
@@ -52,6 +55,8 @@ class RunReport:
     """What a run would do; for a dry run."""
     files: list[dict[str, Any]] = field(default_factory=list)
     """What the report file lists of outcomes and forecasts."""
+    thumbnails: Thumbnails | None = None
+    """Makes the thumbnails of a report that is a page."""
     started: float = field(default_factory=time.monotonic)
     _progress_after: float = 0.0
     """When the next event of progress may be printed."""
@@ -77,7 +82,15 @@ class RunReport:
     def add(self, outcome: Outcome) -> None:
         """Add the outcome of a job."""
         self.outcomes.append(outcome)
+        if self.thumbnails:
+            self._add_thumbnails(self.thumbnails, outcome)
         self._add_file("failed" if outcome.error else "done", as_json(outcome))
+
+    def _add_thumbnails(self, thumbnails: Thumbnails, outcome: Outcome) -> None:
+        job = outcome.job
+        are_files = Path(job.name).is_file() and Path(job.target_name).is_file()  # not stdin or stdout
+        target = job.target if outcome.target_size else None
+        thumbnails.add(len(self.files), job.source, target, are_kept=are_files)
 
     def add_forecast(self, forecast: Forecast) -> None:
         """Add what a run would do with an input."""
@@ -90,6 +103,8 @@ class RunReport:
 
     def end(self) -> None:
         """Report the end of the run."""
+        if self.thumbnails:
+            self.thumbnails.close()
         self._event("end", **self.summary())
 
     def _event(self, name: str, **facts: Any) -> None:
@@ -118,7 +133,7 @@ class RunReport:
         }
 
     def write(self, path: Path) -> None:
-        """Write the report file.
+        """Write the report file, as a page or as JSON.
 
         Raises:
             OutputError: It cannot be written.
@@ -128,7 +143,10 @@ class RunReport:
             for job, reason in self.skipped
         ]
         report = self.summary() | {"files": self.files, "skipped_files": skipped}
-        write_text(path, json.dumps(report, indent=2) + "\n")
+        if is_page(path):
+            write_report(path, report, self.thumbnails.pairs() if self.thumbnails else {})
+        else:
+            write_text(path, json.dumps(report, indent=2) + "\n")
 
     def exit_code(self, stop: Stop) -> int:
         """Return the exit code of the run: that of its failures if they share one, else 1."""

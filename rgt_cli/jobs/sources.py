@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rgt_cli.errors import NoInputError
 from rgt_cli.media import READABLE, VIDEO_READABLE
+from rgt_cli.pages.page import is_image_of_page
 
 RESULT = "written by earlier runs"
 """Why an output is not an input."""
@@ -39,7 +40,7 @@ class SourceScan:
     ignored: dict[str, int] = field(default_factory=dict)
     """Reason -> number of files in folders that are not inputs."""
     results: int = 0
-    """Number of files that have the name of an output of another file beside them."""
+    """Number of files that have the name of an output of a file beside them, or belong to a page."""
     subfolders: int = 0
     """Number of subfolders of the named folders that were not searched; hidden ones do not count."""
     in_subfolders: int = 0
@@ -92,7 +93,8 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
     Args:
         arguments: Files, folders, or glob patterns with `*`, `?` or `[...]`.
         selection: Which files of folders are inputs. Files that are named are inputs in any case. Those
-            of folders and patterns are not, if they have the name of an output of a file beside them.
+            of folders and patterns are not, if they have the name of an output of a file beside them, or
+            belong to a page.
 
     An argument that names nothing is an input that will fail, unless all of them do.
 
@@ -104,11 +106,12 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
     if not any(expanded):
         raise NoInputError(_names_nothing(arguments))
     selection = selection or SourceFilter()
-    scan, seen, results = SourceScan(), set(), _Results()
+    scan, seen, results, named = SourceScan(), set(), _Results(), set(arguments)
 
     def add(source: Source, *, is_named: bool) -> None:
         real = os.path.realpath(source.path)
-        if not is_named and results.contain(source.path):
+        is_of_page = source.path not in named and is_image_of_page(source.path)
+        if is_of_page or (not is_named and results.contain(source.path)):
             scan.results += 1
         elif real not in seen:
             seen.add(real)

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from rgt_cli.errors import InputError
 from rgt_cli.jobs.job import Job, RunContext
 from rgt_cli.jobs.options import VideoOptions
 from rgt_cli.jobs.video.frames import frames_of, image_of
@@ -14,7 +15,8 @@ from rgt_cli.jobs.video.plan import plan_video
 from rgt_cli.jobs.video.spans import expected_frames, span_of
 from rgt_cli.media import ImageFormat, format_named, write_images
 from rgt_cli.media.video.decode import Frame
-from rgt_cli.media.video.probe import Video
+from rgt_cli.media.video.probe import Span, Video
+from rgt_cli.media.video.resolution import check_size
 from rgt_cli.media.video.sampling import count_frames
 
 
@@ -62,6 +64,7 @@ def frame_at(video: Video, seconds: float) -> Frame:
     """
     start = span_of(video, VideoOptions(start=seconds)).start
     assert start is not None
+    video = check_size(video, Span(start, start + 1))
     with closing(frames_of(video, start - 1)) as frames:
         frame = next(frames, None)
     if frame is None:

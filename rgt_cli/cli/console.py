@@ -15,6 +15,8 @@ from rich.console import Console as RichConsole
 from rgt_cli.cli import tables
 
 if TYPE_CHECKING:  # `rgt --help` must not wait for what jobs need
+    from rich.progress import ProgressColumn
+
     from rgt_cli.jobs import Job
     from rgt_cli.jobs.job import WorkerActivity
     from rgt_cli.jobs.workload import Workload
@@ -143,7 +145,7 @@ class Console:
             progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
             progress.TextColumn("{task.fields[pace]}", markup=False),
-            progress.TimeRemainingColumn(),
+            _time_left(),
             console=self._rich,
             transient=True,
             speed_estimate_period=3600,  # or the remaining time jumps with every moment's speed
@@ -153,7 +155,7 @@ class Console:
             def update(title: str, done: float, total: float | None, pace: str | None = None) -> None:
                 title = printable(title)
                 if title not in tasks:  # what is done already, in an earlier run, is no speed
-                    task = bar.add_task(title, total=total, completed=done, pace="")  # type: ignore[arg-type]
+                    task = bar.add_task(title, total=total, completed=done, pace="", is_part=bool(pace))  # type: ignore[arg-type]
                     tasks[title] = task, _Speed(done)
                 task, speed = tasks[title]
                 words = bar_pace(done, total, speed.at(done)) if pace is None else printable(pace)
@@ -178,6 +180,13 @@ class JobProgress:
         self._is_computing = False
         self._parts: dict[Job, float] = {}
         """How much of each job in hand is done, from 0 to 1."""
+        self._frames_done = 0
+        """The images, and frames of others, of the jobs that are done."""
+        self._frames: dict[Job, int] = {}
+        """How many frames of each video in hand are done."""
+        self._frame_speed: _Speed | None = None
+        self._has_frames = False
+        """Whether an input with several frames was seen."""
 
     def read(self, job: Job, done: int, total: int) -> None:
         """Show that so many frames or pages of an input are decoded, unless another one is computed."""
@@ -197,11 +206,16 @@ class JobProgress:
             return
         self._current = f", {printable(job.name)}" + (f" {done}/{total}" if total > 1 else "")
         self._parts[job] = done / total if total else 0
+        if self._unit == "frames":
+            self._has_frames = True
+            self._frames[job] = done
         self._show()
 
-    def finished(self, job: Job) -> None:
-        """Show that a job is done."""
+    def finished(self, job: Job, frames: int) -> None:
+        """Show that a job is done, which had so many frames; 0 if it failed."""
         self.done += 1
+        self._frames_done += frames
+        self._frames.pop(job, None)
         self.work += self.workload.of(job)
         self._parts.pop(job, None)
         if self.total > 1:
@@ -211,12 +225,18 @@ class JobProgress:
         """Show what a worker does."""
         job, busy = activity.job, f"busy {activity.busy:.0%}"
         if job is None:
-            self.update(activity.worker, 0, 1, f"waiting, {busy}")
+            self.update(activity.worker, 0, 1, f"{busy}, waiting")
         else:
-            words = f"{job.name} {activity.done}/{activity.total}, {busy}"
-            self.update(activity.worker, activity.done, activity.total, words)
+            part = f" {activity.done}/{activity.total}" if activity.total > 1 else ""
+            self.update(activity.worker, activity.done, activity.total, f"{busy}, {job.name}{part}")
+
+    @property
+    def _all_frames(self) -> int:
+        return self._frames_done + sum(self._frames.values())
 
     def _show(self) -> None:
+        if self._frame_speed is None:
+            self._frame_speed = _Speed(self._all_frames)
         parts = sum(share * self.workload.of(job) for job, share in self._parts.items())
         self.update("files", self.work + parts, self.workload.total)
 
@@ -225,7 +245,10 @@ class JobProgress:
         if self.total == 1:
             return _counting(self._unit)(done, total, speed)
         rate = f", {speed / 3e6:.3f} MP/s" if speed else ""  # three bytes per pixel
-        return f"{self.done}/{self.total}{rate}{self._current}"
+        frames = self._frame_speed.at(self._all_frames) if self._frame_speed else 0
+        unit = "fps" if self._has_frames else "images/s"
+        images = f", {frames:.3g} {unit}" if frames else ""
+        return f"{self.done}/{self.total}{images}{rate}{self._current}"
 
 
 class _Speed:
@@ -271,6 +294,18 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.console.log(record.getMessage())
+
+
+def _time_left() -> ProgressColumn:
+    """Return a column with the remaining time of a task, unless it is one of several tasks."""
+    from rich import progress
+    from rich.text import Text
+
+    class TimeLeft(progress.TimeRemainingColumn):
+        def render(self, task: progress.Task) -> Text:
+            return Text() if task.fields["is_part"] else super().render(task)
+
+    return TimeLeft()
 
 
 def _fitted(title: str, pace: str, width: int) -> tuple[str, str]:

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.summary import RunReport
 from rgt_cli.errors import RGTError, UsageError
 from rgt_cli.jobs import Job, Outcome, RunContext
-from rgt_cli.jobs.forecast import Forecaster
+from rgt_cli.jobs.forecast import Forecaster, measured_speed
+
+if TYPE_CHECKING:
+    from rgt_cli.jobs.workers.cluster import Workers
 
 
-def forecast_jobs(console: Console, report: RunReport, jobs: list[Job], context: RunContext) -> None:
-    """Add to a report what a run would do with each job, and which of them would fail."""
+def forecast_jobs(
+    console: Console, report: RunReport, jobs: list[Job], context: RunContext, workers: Workers | None
+) -> None:
+    """Add to a report what a run would do with each job, where, and which of them would fail.
+
+    Raises:
+        WorkerError: There are workers, but none can take part.
+    """
     forecaster = Forecaster(context)
+    slowness = 1.0
+    if workers and jobs:
+        report.workers = workers.measure(jobs, context)
+        report.segment_seconds = context.options.video.segment_seconds
+        mean = sum(report.workers.values()) / len(report.workers)
+        slowness = measured_speed(context.upscaler) / mean
     with console.counting("checking", "files") as on_progress:
         for index, job in enumerate(jobs, 1):
             try:
-                report.add_forecast(forecaster.forecast(job))
+                forecast = forecaster.forecast(job)
+                seconds = forecast.seconds and forecast.seconds * slowness
+                report.add_forecast(replace(forecast, seconds=seconds))
             except RGTError as error:
                 report.add(Outcome(job=job, error=error))
             on_progress(index, len(jobs))

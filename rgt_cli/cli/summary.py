@@ -53,6 +53,10 @@ class RunReport:
     outcomes: list[Outcome] = field(default_factory=list)
     forecasts: list[Forecast] = field(default_factory=list)
     """What a run would do; for a dry run."""
+    workers: dict[str, float] = field(default_factory=dict)
+    """Worker -> pixels of an input that it computes per second; for a dry run."""
+    segment_seconds: float = 0.0
+    """How long the segments of videos are."""
     files: list[dict[str, Any]] = field(default_factory=list)
     """What the report file lists of outcomes and forecasts."""
     thumbnails: Thumbnails | None = None
@@ -93,7 +97,7 @@ class RunReport:
         thumbnails.add(len(self.files), job.source, target, are_kept=are_files)
 
     def add_forecast(self, forecast: Forecast) -> None:
-        """Add what a run would do with an input."""
+        """Add what a run would do with an input; its time is that of one worker."""
         self.forecasts.append(forecast)
         self._add_file("planned", forecast_as_json(forecast))
 
@@ -101,10 +105,18 @@ class RunReport:
         self.files.append(facts)
         self._event(event, **facts)
 
+    @property
+    def expected_seconds(self) -> list[float]:
+        """How long a run would take for each input of which that is known, on all workers together."""
+        count = len(self.workers) or 1
+        return [one.seconds / count for one in self.forecasts if one.seconds is not None]
+
     def end(self) -> None:
         """Report the end of the run."""
         if self.thumbnails:
             self.thumbnails.close()
+        if self.workers:
+            self._event("workers", workers=self.workers, seconds=round(sum(self.expected_seconds), 2))
         self._event("end", **self.summary())
 
     def _event(self, name: str, **facts: Any) -> None:
@@ -115,6 +127,11 @@ class RunReport:
     def failed(self) -> list[Outcome]:
         """The outcomes of the jobs that failed."""
         return [outcome for outcome in self.outcomes if outcome.error]
+
+    @property
+    def left(self) -> int:
+        """The number of jobs that were not begun, or not ended."""
+        return self.planned - len(self.outcomes)
 
     def summary(self) -> dict[str, Any]:
         """Return the run in figures."""
@@ -185,6 +202,7 @@ def forecast_as_json(forecast: Forecast) -> dict[str, Any]:
         "source_size": forecast.source_size,
         "target_size": forecast.target_size,
         "frames": forecast.frames,
+        "segments": forecast.segments or None,
         "seconds": None if forecast.seconds is None else round(forecast.seconds, 2),
         "bytes": None if forecast.bytes is None else round(forecast.bytes),
         "model": forecast.model,
@@ -206,9 +224,8 @@ def print_summary(console: Console, report: RunReport, stop: Stop) -> None:
     else:
         _print_failures(console, report.failed)
         _print_totals(console, report)
-    left = report.planned - len(report.outcomes)
-    if stop.is_set() and left:
-        console.warn(f"stopped with {left} left; to resume, repeat the command")
+    if stop.is_set() and report.left:
+        console.warn(f"stopped with {report.left} left; to resume, repeat the command")
 
 
 def print_round(console: Console, outcomes: list[Outcome]) -> None:
@@ -255,13 +272,33 @@ def print_forecasts(console: Console, report: RunReport) -> None:
     if not report.print_events and forecasts:
         columns = ["input", "output", "how", "time", "size"]
         console.table(columns, [_forecast_row(forecast) for forecast in forecasts])
+    if report.workers:
+        _print_workers(console, report)
     _print_failures(console, report.failed)
-    seconds = [forecast.seconds for forecast in forecasts if forecast.seconds is not None]
+    seconds = report.expected_seconds
     sizes = [forecast.bytes for forecast in forecasts if forecast.bytes is not None]
     unknown = " and more" * (min(len(seconds), len(sizes)) < len(forecasts))
-    estimate = f" in {_about(seconds)}, {_about_bytes(sizes)}{unknown}" if seconds else ""
+    on = f" on {len(report.workers)} worker{'s' * (len(report.workers) > 1)}" * bool(report.workers)
+    estimate = f"{on} in {_about(seconds)}, {_about_bytes(sizes)}{unknown}" if seconds else ""
     failing = f", {len(report.failed)} would fail" * bool(report.failed)
     console.info(f"{len(forecasts)} to upscale{estimate}{failing}{_skipped(report)}{_ignored(report)}")
+
+
+def _print_workers(console: Console, report: RunReport) -> None:
+    """Print the workers of a run, and what each of them is given at once."""
+    from rgt_cli.jobs.workers.queue import GROUP_SECONDS  # imports libraries that others do not need
+
+    rows = [[worker, f"{speed / 1e6:.3f} MP/s"] for worker, speed in report.workers.items()]
+    if not report.print_events:
+        console.table(["worker", "speed"], rows)
+    videos = [forecast for forecast in report.forecasts if forecast.segments]
+    parts = []
+    if len(videos) < len(report.forecasts):
+        parts.append(f"images in groups of about {GROUP_SECONDS:g} s")
+    if videos:
+        count, length = sum(forecast.segments for forecast in videos), f"{report.segment_seconds:g}"
+        parts.append(f"{len(videos)} video{'s' * (len(videos) > 1)} in {count} segments of {length} s")
+    console.info(f"the workers compute {' and '.join(parts)}; times of inputs are those of one worker")
 
 
 def _forecast_row(forecast: Forecast) -> list[str]:

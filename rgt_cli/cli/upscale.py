@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from rgt_cli.cli.signals import Stop, graceful_shutdown
 from rgt_cli.cli.stdio import Files, stdio_files
 from rgt_cli.cli.summary import RunReport, print_forecasts, print_round, print_summary
 from rgt_cli.cli.upscale_options import InputOptions, RunOptions
-from rgt_cli.errors import ExitCode, NoInputError, UsageError
+from rgt_cli.errors import ExitCode, NoInputError, UsageError, WorkerError
 from rgt_cli.files import exclusive
 from rgt_cli.jobs import (
     Existing,
@@ -33,7 +33,6 @@ from rgt_cli.jobs import (
     JobOptions,
     Journal,
     ModelOptions,
-    Outcome,
     OutputOptions,
     RunContext,
     VideoOptions,
@@ -56,10 +55,7 @@ from rgt_cli.size import Size
 
 if TYPE_CHECKING:
     from rgt_cli.inference import MultiPassUpscaler
-
-
-RunJobs = Callable[[list[Job], RunContext], Iterator[Outcome]]
-"""Does jobs, and yields the outcome of each as soon as it is known."""
+    from rgt_cli.jobs.workers.cluster import Workers
 
 
 @click.command(cls=ConfigurableCommand)
@@ -245,19 +241,17 @@ class _Command:
         return upscaler, chooser
 
     @contextmanager
-    def _run_jobs(self) -> Iterator[RunJobs]:
-        """Yield what runs jobs: on the device of this process, or on workers."""
-        if self.devices is None:
-            yield run_jobs
+    def _workers(self) -> Iterator[Workers | None]:
+        """Yield the workers that run jobs; None to run them on the device of this process."""
+        if self.devices is None or self.run.preview:
+            yield None
             return
         from rgt_cli.jobs.workers.cluster import Workers
         from rgt_cli.jobs.workers.worker import WorkerSpec
 
         spec = WorkerSpec(model=self.model, size=self.size, options=self.options)
-        with Workers.on(self.devices, spec) as workers:
-            if self._previews:
-                self.console.info(f"workers: {', '.join(workers.names)}")
-            yield workers.run_jobs
+        with closing(Workers(self.devices, spec)) as workers:
+            yield workers
 
     @contextmanager
     def _session(
@@ -269,11 +263,11 @@ class _Command:
         graceful: bool = True,
     ) -> Iterator[_Session]:
         with (
-            self._run_jobs() as run_jobs,
+            self._workers() as workers,
             graceful_shutdown(self.console) if graceful else nullcontext(Stop()) as stop,
         ):
             yield _Session(
-                run_jobs=run_jobs,
+                workers=workers,
                 console=self.console,
                 run_options=self.run,
                 report=RunReport(self.run.print_events, thumbnails=self.run.thumbnails()),
@@ -300,7 +294,8 @@ class _Session:
     chooser: AutomaticModels | None
     """Chooses another upscaler for some inputs."""
     journal: Journal | None
-    run_jobs: RunJobs
+    workers: Workers | None
+    """What runs the jobs; None to run them on the device of this process."""
 
     def preview(self, found: Partition) -> int:
         """Print what would be done, or write sample frames, and return the exit code."""
@@ -310,7 +305,7 @@ class _Session:
             return ExitCode.DONE
         self.report.plan(found)
         self._suggest_model(found.pending)
-        forecast_jobs(self.console, self.report, found.pending, context)
+        forecast_jobs(self.console, self.report, found.pending, context, self.workers)
         self._write_report()
         self.report.end()
         print_forecasts(self.console, self.report)
@@ -327,6 +322,11 @@ class _Session:
                 if self.run_options.watch:
                     self._write_report()
                     print_round(self.console, self.report.outcomes[before:])
+        except WorkerError:
+            if self.report.outcomes:
+                print_summary(self.console, self.report, self.stop)
+            self.console.warn(f"{self.report.left} left; to resume, repeat the command")
+            raise
         finally:
             self._write_report()
             self.report.end()
@@ -353,9 +353,10 @@ class _Session:
             context = dataclasses.replace(
                 self._context(on_progress), on_read=progress.read, on_worker=progress.worker
             )
-            for outcome in self.run_jobs(jobs, context):
+            run = self.workers.run_jobs if self.workers else run_jobs
+            for outcome in run(jobs, context):
                 self.report.add(outcome)
-                progress.finished(outcome.job)
+                progress.finished(outcome.job, 0 if outcome.error else outcome.frames)
                 for warning in () if outcome.job.is_video else outcome.warnings:
                     self.console.warn(warning)  # those of a video were printed before it started
                 if outcome.error and self.run_options.fail_fast:

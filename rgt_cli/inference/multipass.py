@@ -80,6 +80,10 @@ class MultiPassUpscaler:
             self._upscalers[factor] = self._load(factor)
         return self._upscalers[factor]
 
+    def first_upscaler(self) -> NetworkUpscaler:
+        """Return one of the upscalers; it is loaded if none is, as for sizes without a factor."""
+        return self.upscaler_for(next(iter(self._upscalers), self._native[0]))
+
     @property
     def upscalers(self) -> list[NetworkUpscaler]:
         """The upscalers that have been loaded."""

@@ -20,7 +20,7 @@ from rgt_cli.media import Container, Picture, shown_size, write_images
 from rgt_cli.size import Dimensions, Size
 
 if TYPE_CHECKING:  # images do not need the libraries of videos, and planning does not need torch
-    from rgt_cli.inference import NetworkUpscaler
+    from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +40,20 @@ class Forecast:
     """How it would be computed and encoded, in words."""
     frames: int | None = 1
     """None if that is unknown."""
+    segments: int = 0
+    """Number of segments of a video, which several workers compute side by side."""
     seconds: float | None = None
     """Time to compute it; None if that is unknown."""
     bytes: float | None = None
     """Size of the output; None if that is unknown."""
     warnings: tuple[str, ...] = ()
     """What would be lost or changed."""
+
+
+def measured_speed(upscaler: MultiPassUpscaler) -> float:
+    """Return how many pixels of an input are computed per second, measured on a sample."""
+    side = Dimensions(_SAMPLE_SIDE, _SAMPLE_SIDE)
+    return 1 / _seconds_per_pixel(upscaler.first_upscaler(), side)
 
 
 class Forecaster:
@@ -99,15 +107,10 @@ class Forecaster:
         )
 
     def _seconds_per_pixel(self, upscaler: NetworkUpscaler, tile: Dimensions) -> float:
-        """Upscale a tile twice, and measure the second time: the first one warms everything up."""
-        height, width = (min(side, _SAMPLE_SIDE) for side in (tile.height, tile.width))
-        key = upscaler.name, round(math.log2(height * width))
+        size = Dimensions(min(tile.width, _SAMPLE_SIDE), min(tile.height, _SAMPLE_SIDE))
+        key = upscaler.name, round(math.log2(math.prod(size)))
         if key not in self._pace:
-            sample = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-            upscaler.upscale(sample)
-            started = time.perf_counter()
-            upscaler.upscale(sample)
-            self._pace[key] = (time.perf_counter() - started) / (height * width)
+            self._pace[key] = _seconds_per_pixel(upscaler, size)
         return self._pace[key]
 
     def _growth_of(self, job: Job, context: RunContext, factor: float) -> float | None:
@@ -126,10 +129,12 @@ class Forecaster:
     def _of_video(self, job: Job, context: RunContext) -> Forecast:
         from rgt_cli.jobs.video.estimate import estimate_bytes, try_frames
         from rgt_cli.jobs.video.plan import plan_video
+        from rgt_cli.jobs.video.spans import SegmentGrid, is_segmented
 
         plan = plan_video(job, context)
         how = f"{plan.size}, {plan.codec.encoder} {plan.pix_fmt}, {plan.frames or '?'} frames"
         seconds = size = None
+        grid = SegmentGrid.of(plan.video, plan.span, context.options.video.segment_seconds)
         if plan.frames:
             trial = try_frames(plan, context)
             seconds = trial.seconds * plan.frames
@@ -141,10 +146,20 @@ class Forecaster:
             target_size=plan.size,
             how=how,
             frames=plan.frames,
+            segments=grid.count(plan.video, plan.frames) if is_segmented(job) else 0,
             seconds=seconds,
             bytes=size,
             warnings=plan.warnings,
         )
+
+
+def _seconds_per_pixel(upscaler: NetworkUpscaler, size: Dimensions) -> float:
+    """Upscale an image twice, and measure the second time: the first one warms everything up."""
+    sample = np.random.default_rng(0).integers(0, 256, (size.height, size.width, 3), np.uint8)
+    upscaler.upscale(sample)
+    started = time.perf_counter()
+    upscaler.upscale(sample)
+    return (time.perf_counter() - started) / math.prod(size)
 
 
 def _encoded_growth(job: Job, context: RunContext, factor: float) -> float:

@@ -7,7 +7,7 @@
 
 It takes less than 9 minutes on an H100. Nothing is downloaded: weights are random, or bundled. Each
 section runs in a process of its own with a time limit, and whatever fails, crashes or hangs, the others
-follow. DIR receives `results.json`, the events and the log of each section, and a trace of the profiler.
+follow. DIR receives `results.json`, `log.txt` with what the sections print, and traces of the profiler.
 
 The exit code is 1 if a goal is missed or a step fails. `--device cpu --quick` tries the program itself:
 it runs what needs no CUDA, in tiny sizes.
@@ -65,6 +65,7 @@ def run_all(modules: Sequence[str], options: Options) -> int:
         modules: The modules of the sections.
         options: How to run them.
     """
+    options.log.unlink(missing_ok=True)
     started = time.monotonic()
     results: list[StepResult] = []
     goals: list[GoalResult] = []

@@ -49,7 +49,8 @@ def test_it_goes_on_after_steps_that_fail_hang_or_crash(
     assert code == 1
     printed = capsys.readouterr().out
     assert "5 goals, 1 missed; 8 steps, 3 failed" in printed
-    assert "Traceback" in (tmp_path / "failing.log").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"log.txt", "results.json"}
+    assert "Traceback" in (tmp_path / "log.txt").read_text()
 
 
 def test_a_section_ends_when_the_time_is_over(tmp_path: Path) -> None:

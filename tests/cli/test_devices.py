@@ -1,14 +1,18 @@
-"""`rgt upscale` on several devices: real Ray on this machine."""
+"""`rgt upscale` on several devices and on a cluster: real Ray on this machine."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import time
+import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -16,13 +20,16 @@ import pytest
 from PIL import Image
 
 from rgt_cli.jobs.journal import JOURNAL
-from tests.helpers.process import RunRGT, command, names_in
+from tests.helpers.process import RunRGT, command, names_in, wait_until
 from tests.helpers.report import read_events
+from tests.helpers.terminal import on_terminal
 from tests.helpers.videos import X264, ffmpeg, lavfi
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray, of the extra `cluster`, is not installed"
 )
+MARK = "RGT_TEST_MARK"
+"""A variable by whose value all processes of a run are found, whoever their parents are."""
 
 
 @pytest.fixture
@@ -48,39 +55,54 @@ def test_two_workers_have_the_results_of_one_device(
     rgt: RunRGT, folder: Path, tmp_path: Path, micro_checkpoint: Path
 ) -> None:
     arguments = ("upscale", folder, "-m", micro_checkpoint, "--threads", "1")
-    alone = rgt(*arguments, "-o", tmp_path / "alone", new=True)
+    alone = rgt(*arguments, "-o", tmp_path / "alone")
     assert alone.returncode == 0, alone.stderr
-    shared = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu", "--json", new=True)
+    shared = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu", "--json")
     assert shared.returncode == 0, shared.stderr
     assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
     done = [event for event in read_events(shared.stdout) if event["event"] == "done"]
     assert len(done) == 11
     assert {event["worker"].split(" ", 1)[1] for event in done} <= {"cpu #1", "cpu #2"}
     assert 0 < read_events(shared.stdout)[-1]["device_busy"] <= 1
-    again = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu", new=True)
+    again = rgt(*arguments, "-o", tmp_path / "shared", "--device", "cpu,cpu")
     assert again.returncode == 0
     assert "0 upscaled" in again.stderr
 
 
-def start(
-    folder: Path, out: Path, checkpoint: Path
-) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    """Return a run on two workers that has just written its first outputs, and its processes."""
+def processes_of(mark: str) -> Iterator[psutil.Process]:
+    """Yield the processes whose environment has a mark."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+
+
+def start(folder: Path, out: Path, checkpoint: Path) -> tuple[subprocess.Popen[str], str]:
+    """Return a run on two workers that has just written its first outputs, and its mark."""
+    mark = uuid.uuid4().hex
     arguments = command("upscale", folder, "-m", checkpoint, "-o", out, "--device", "cpu,cpu")
     process = subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    while not (out.is_dir() and len(names_in(out)) > 2):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    return process, psutil.Process(process.pid).children(recursive=True)
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env=os.environ | {MARK: mark},
+    )  # fmt: skip
+    wait_until(lambda: out.is_dir() and len(names_in(out)) > 2, process)
+    return process, mark
 
 
-def is_agent(process: psutil.Process) -> bool:
-    """Return whether a process is one of Ray's agents, which do no work."""
-    with suppress(psutil.NoSuchProcess):
-        return "Agent" in process.name()
-    return False
+def check_security(processes: list[psutil.Process]) -> None:
+    """Check that Ray serves this machine alone, asks for a token, and reports nothing to its authors."""
+    listening = [
+        connection.laddr
+        for process in processes
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening
+    assert {address.ip for address in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    (raylet,) = (process for process in processes if process.name() == "raylet")
+    assert raylet.environ()["RAY_AUTH_MODE"] == "token"
+    assert raylet.environ()["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert not any("dashboard-port" in " ".join(process.cmdline()) for process in processes)
 
 
 @needs_ray
@@ -88,23 +110,31 @@ def is_agent(process: psutil.Process) -> bool:
 def test_a_run_that_is_stopped(
     rgt: RunRGT, folder: Path, tmp_path: Path, micro_checkpoint: Path, presses: int, kill: bool
 ) -> None:
-    """No process outlives it, nothing half is left, and the same command goes on."""
+    """No process and no file outlives it, nothing half is left, and the same command goes on."""
     out = tmp_path / "out"
     for number in range(10, 200):
         (folder / f"{number}.png").write_bytes((folder / "00.png").read_bytes())
-    process, children = start(folder, out, micro_checkpoint)
-    agents = [child for child in children if is_agent(child)]
+    process, mark = start(folder, out, micro_checkpoint)
+    running = list(processes_of(mark))
+    temporary = {Path(path).parent for one in running for path in re.findall(
+        r"/\S*rgt-ray-\w+/session_\w+", " ".join(one.cmdline()))}  # fmt: skip
+    assert temporary
     if kill:
         process.kill()
+    else:
+        check_security(running)
     for _ in range(presses):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         time.sleep(0.2)
-    printed, _ = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if kill else 130), printed
-    # Ray's agents notice that it was killed only after a while.
-    working = [child for child in children if not (kill and child in agents)]
-    _, alive = psutil.wait_procs(working, timeout=60)
-    assert not alive
+    deadline = time.monotonic() + 60
+    while left := list(processes_of(mark)):
+        # After a kill, nobody waits for Ray, which notices it by itself.
+        assert kill, left
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
+    assert kill or not any(path.exists() for path in temporary)
     result = rgt("upscale", folder, "-m", micro_checkpoint, "-o", out)
     assert result.returncode == 0, result.stderr
     assert names_in(out) == {f"{number:02}_x2.png" for number in range(200)} | {"clip_x2.mp4", JOURNAL}
@@ -114,14 +144,89 @@ def test_a_run_that_is_stopped(
 
 
 @needs_ray
-def test_a_missing_input_fails_alone(rgt: RunRGT, folder: Path, micro_checkpoint: Path) -> None:
-    names = ("00.png", "missing.png", "01.png")
-    options = ("-m", micro_checkpoint, "-o", "out", "--device", "cpu,cpu")
-    result = rgt("upscale", *names, *options, cwd=folder)
-    assert result.returncode == 1
-    assert "2 upscaled, 1 failed" in result.stderr
-    assert "left out" not in result.stderr
-    assert str(folder) not in result.stderr, "inputs are named as they were given"
+def test_progress(cluster: Any, folder: Path, micro_checkpoint: Path) -> None:
+    """A terminal shows a line for each worker, and the images per second of all.
+
+    An input that is missing fails alone, and inputs are named as they were given.
+    """
+    names = ("missing.png", *sorted(names_in(folder)))
+    options = ("-m", micro_checkpoint, "-o", "out", "--fit", "60x60", "--workers", "2")
+    environment = os.environ | {"RAY_ADDRESS": cluster.address}
+    with on_terminal(command("upscale", *names, *options), folder, environment) as terminal:
+        shown = terminal.wait_for("11 upscaled, 1 failed", 120)
+    assert re.search(r"cpu #1 .* busy \d+%, .*\d\d.png", shown)
+    assert re.search(r"cpu #2 .* busy \d+%, ", shown)
+    assert re.search(r"files .* \d+/12, [\d.]+ (images/s|fps)", shown)
+    assert "left out" not in shown
+    assert str(folder) not in shown
+
+
+@needs_ray
+def test_workers_share_a_video(
+    cluster: Any, rgt: RunRGT, tmp_path: Path, micro_checkpoint: Path
+) -> None:
+    """Its segments are computed by both, and the output is that of one device."""
+    source = tmp_path / "clip.mp4"
+    ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=32x24:rate=10:duration=4", "-f", "lavfi", "-i",
+        "sine=duration=4", *X264, "-g", "15", "-c:a", "aac", source,
+    )  # fmt: skip
+    arguments = ("upscale", source, "-m", micro_checkpoint, "--threads", "1", "--segment-seconds", "0.5")
+    alone = rgt(*arguments, "-o", tmp_path / "alone.mp4")
+    assert alone.returncode == 0, alone.stderr
+    on = ("--cluster", cluster.address, "--workers", "2")
+    shared = rgt(*arguments, *on, "-o", tmp_path / "shared.mp4", "--json")
+    assert shared.returncode == 0, shared.stderr
+    assert (tmp_path / "shared.mp4").read_bytes() == (tmp_path / "alone.mp4").read_bytes()
+    (done,) = (event for event in read_events(shared.stdout) if event["event"] == "done")
+    assert done["frames"] == 40
+    assert done["worker"].count("#") == 2
+    assert names_in(tmp_path) == {"clip.mp4", "alone.mp4", "shared.mp4", micro_checkpoint.name}
+
+
+@needs_ray
+def test_dry_run(cluster: Any, rgt: RunRGT, folder: Path, micro_checkpoint: Path) -> None:
+    """It reports the workers, what they are given, and the time of all; it writes nothing."""
+    on = ("--cluster", cluster.address, "--workers", "2", "--segment-seconds", "0.1")
+    result = rgt("upscale", ".", "-m", micro_checkpoint, *on, "--dry-run", "--json", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "images in groups of about 1 s and 1 video in 5 segments of 0.1 s" in result.stderr
+    assert re.search(r"11 to upscale on 2 workers in (about|less than) ", result.stderr)
+    *planned, workers, _ = read_events(result.stdout)
+    assert [event["segments"] for event in planned[1:]] == [None] * 10 + [5]
+    assert [name.split(" ", 1)[1] for name in workers["workers"]] == ["cpu #1", "cpu #2"]
+    assert all(speed > 0 for speed in workers["workers"].values())
+    on_one = sum(event["seconds"] for event in planned[1:])
+    assert workers["seconds"] == pytest.approx(on_one / 2, abs=0.1)
+    assert names_in(folder.parent) == {"in", micro_checkpoint.name}
+
+
+@needs_ray
+def test_no_worker_is_left(cluster: Any, rgt: RunRGT, folder: Path, micro_checkpoint: Path) -> None:
+    """The run says what is missing, and the same command goes on."""
+    from tests.helpers.clusters import workers_on_this_machine
+
+    for number in range(10, 200):
+        (folder / f"{number}.png").write_bytes((folder / "00.png").read_bytes())
+    out = folder.parent / "out"
+    arguments = ("upscale", folder, "-m", micro_checkpoint, "-o", out, "--workers", "2")
+    line = command(*arguments, "--cluster", cluster.address)
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: out.is_dir() and len(names_in(out)) > 2, process)
+    hidden = micro_checkpoint.rename(micro_checkpoint.with_suffix(".hidden"))
+    for worker in workers_on_this_machine():
+        worker.kill()
+    _, printed = process.communicate(timeout=120)
+    assert process.returncode == 1, printed
+    assert "rgt: error: no worker is left" in printed
+    assert printed.count("is not replaced") == 2
+    (left,) = map(int, re.findall(r"^rgt: (\d+) left; to resume", printed, re.MULTILINE))
+    hidden.rename(micro_checkpoint)
+    again = rgt("upscale", folder, "-m", micro_checkpoint, "-o", out)
+    assert again.returncode == 0, again.stderr
+    (upscaled,) = map(int, re.findall(r"(\d+) upscaled", again.stderr))
+    assert 0 < upscaled <= left
+    assert len(names_in(out)) == 202
 
 
 def test_without_ray(rgt: RunRGT, folder: Path, tmp_path: Path) -> None:
@@ -130,6 +235,7 @@ def test_without_ray(rgt: RunRGT, folder: Path, tmp_path: Path) -> None:
     result = rgt("upscale", folder, "-o", tmp_path / "out", "--device", "cpu,cpu", env=environment)
     assert result.returncode == 2
     assert 'pip install "rgt-cli[cluster]"' in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -144,34 +250,16 @@ def test_misuse(rgt: RunRGT, folder: Path, options: tuple[str, ...], reason: str
 
 
 @needs_ray
-def test_ray_listens_on_this_machine_alone(folder: Path, tmp_path: Path, micro_checkpoint: Path) -> None:
-    process, children = start(folder, tmp_path / "out", micro_checkpoint)
-    ports = []
-    for child in children:
-        with suppress(psutil.NoSuchProcess):
-            connections = child.net_connections()
-            ports += [c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN]
-    assert ports
-    assert set(ports) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-    process.communicate(timeout=60)
-    assert process.returncode == 0
-
-
-@needs_ray
-def test_workers_share_a_video(rgt: RunRGT, tmp_path: Path, micro_checkpoint: Path) -> None:
-    """Its segments are computed by both, and the output is that of one device."""
-    source = tmp_path / "clip.mp4"
-    ffmpeg(
-        "-f", "lavfi", "-i", "testsrc2=size=32x24:rate=10:duration=4", "-f", "lavfi", "-i",
-        "sine=duration=4", *X264, "-g", "15", "-c:a", "aac", source,
-    )  # fmt: skip
-    arguments = ("upscale", source, "-m", micro_checkpoint, "--threads", "1", "--segment-seconds", "0.5")
-    alone = rgt(*arguments, "-o", tmp_path / "alone.mp4")
-    assert alone.returncode == 0, alone.stderr
-    shared = rgt(*arguments, "-o", tmp_path / "shared.mp4", "--device", "cpu,cpu", "--json", new=True)
-    assert shared.returncode == 0, shared.stderr
-    assert (tmp_path / "shared.mp4").read_bytes() == (tmp_path / "alone.mp4").read_bytes()
-    (done,) = (event for event in read_events(shared.stdout) if event["event"] == "done")
-    assert done["frames"] == 40
-    assert done["worker"].count("#") == 2
-    assert names_in(tmp_path) == {"clip.mp4", "alone.mp4", "shared.mp4", micro_checkpoint.name}
+@pytest.mark.parametrize(
+    ("address", "reason"), [("127.0.0.1:1", "no Ray cluster at"), ("ray://host:1", "HOST:PORT")]
+)
+def test_no_cluster_at_an_address(
+    rgt: RunRGT, folder: Path, micro_checkpoint: Path, address: str, reason: str
+) -> None:
+    """It is refused at once; a device of this machine that is given overrules the variable."""
+    environment = os.environ | {"RAY_ADDRESS": address}
+    arguments = ("upscale", folder / "00.png", "-m", micro_checkpoint)
+    result = rgt(*arguments, env=environment)
+    assert result.returncode == 2
+    assert reason in result.stderr
+    assert rgt(*arguments, "--device", "cpu", env=environment).returncode == 0

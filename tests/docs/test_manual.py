@@ -161,6 +161,10 @@ def test_json_of_progress_has_the_documented_fields(capsys: pytest.CaptureFixtur
     report.progress(job, 2, 9)  # within the same second
     (event,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert list(event) == documented_fields("`rgt upscale --json`", 4)
+    report.workers = {"host cpu #1": 1e6}
+    report.end()
+    workers, _ = map(json.loads, capsys.readouterr().out.splitlines())
+    assert list(workers) == documented_fields("`rgt upscale --json`", 5)
 
 
 def test_json_of_models_has_the_documented_fields(shell: Shell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -175,6 +176,15 @@ def workers_on_this_machine() -> list[psutil.Process]:
             if "ray::Worker" in " ".join(child.cmdline()):
                 found.append(child)
     return found
+
+
+def kill_a_worker() -> None:
+    """Kill one at random; wait for one, if all have just been killed."""
+    deadline = time.monotonic() + 60
+    while not (found := workers_on_this_machine()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    random.choice(found).send_signal(signal.SIGKILL)
 
 
 def check_outputs(run: Run, failed: frozenset[str] = frozenset()) -> None:

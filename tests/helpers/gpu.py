@@ -27,7 +27,9 @@ from torch.utils._pytree import tree_flatten, tree_map
 from rgt_cli.inference import selfcheck
 
 GIB = 1 << 30
-_NEEDING_A_GUARD = (Tensor.__getitem__, Tensor.__setitem__, Tensor.copy_, torch.where)
+_NEEDING_A_GUARD = (
+    Tensor.__getitem__, Tensor.__setitem__, Tensor.contiguous, Tensor.copy_, Tensor.detach, torch.where
+)  # fmt: skip
 """Functions that PyTorch implements with more of CUDA than a build for the CPU has."""
 SYNCHRONIZING = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select")
 """Operations for which the processor waits, because their result or its size is needed there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from rgt_cli.inference.memory import free_memory, is_out_of_memory, peak_memory
 from rgt_cli.measure import benchmark, psnr
 from rgt_cli.size import Dimensions
 from tests.helpers.gpu import GIB, SimulatedGPU, Stream
-from tests.helpers.networks import Nearest, NeverFinite, random_rgt, repeated
+from tests.helpers.networks import MICRO, Nearest, NeverFinite, random_rgt, repeated
 
 
 @pytest.fixture(params=["cuda", "xpu"])
@@ -56,6 +57,33 @@ def test_results_are_those_of_the_processor(gpu: SimulatedGPU, photo: np.ndarray
         for one, result in zip((image, turned), half.upscale_batch([image, turned]), strict=True):
             assert psnr(result, half.upscale(one)) > least
         assert psnr(half.upscale(image), expected) > least
+
+
+@pytest.mark.parametrize("gpu", ["cuda"], indirect=True)
+def test_all_parts_of_a_network(gpu: SimulatedGPU, photo: np.ndarray) -> None:
+    """The tail that is folded, an image that is extended, gray and 16-bit images, and self-ensemble."""
+    config = dataclasses.replace(MICRO, upsampler="pixelshuffle", resi_connection="3conv")
+    network, image = random_rgt(config, spread=0.02), photo[100:116, 150:155]
+    on_cpu = NetworkUpscaler(network, device="cpu")
+    inputs = [image, image[..., 0], image.astype(np.uint16) * 257, image / np.float32(255)]
+    expected = [on_cpu.upscale(one) for one in inputs]
+    averaged = NetworkUpscaler(network, device="cpu", self_ensemble=True).upscale(image)
+    upscaler = upscaler_on(gpu, network, precision="fp32")
+    for one, wanted in zip(inputs, expected, strict=True):
+        assert psnr(upscaler.upscale(one), wanted) > 60
+    assert (
+        psnr(upscaler_on(gpu, network, precision="fp32", self_ensemble=True).upscale(image), averaged)
+        > 60
+    )
+
+
+@pytest.mark.parametrize("gpu", ["cuda"], indirect=True)
+def test_bundled_model(gpu: SimulatedGPU, photo: np.ndarray) -> None:
+    tile = photo[100:132, 150:182]
+    expected = NetworkUpscaler("tiny", 2, device="cpu").upscale(tile)
+    upscaler = upscaler_on(gpu, "tiny", scale=2)
+    assert (upscaler.dtype, upscaler.fastest_tile) == (torch.float16, None)
+    assert psnr(upscaler.upscale(tile), expected) > 55
 
 
 def test_a_gpu_is_checked_once(gpu: SimulatedGPU, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,3 +281,6 @@ def test_apple_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     with contextlib.suppress(OSError):
         device.release_memory(mps)
     assert calls == ["synchronize", "empty_cache"]
+    upscaler = NetworkUpscaler(Nearest(2), device="cpu")
+    upscaler.device = mps
+    assert upscaler.batch_size_for(Dimensions(16, 16)) == 1

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,12 @@ from rgt_cli.jobs import (
 from rgt_cli.jobs.workers import cluster
 from rgt_cli.jobs.workers.cluster import Workers
 from rgt_cli.jobs.workers.devices import parse_devices
-from rgt_cli.jobs.workers.worker import VERSION, WorkerSpec
+from rgt_cli.jobs.workers.worker import WorkerSpec
 from rgt_cli.size import Size
 from tests.helpers.networks import Nearest, nearest_upscaler
 
 DEADLY, SLOW, SLOWISH, HANGING = 201, 77, 78, 79
-"""Values of the first pixel of an image: it ends the process, takes a second, or takes a tenth of it, or
+"""Values of the first pixel of an image: it ends the process, takes half a second or a tenth of it, or
 does not end when it is computed for the first time."""
 WIDTH = 9
 """The width of the images whose computations are logged."""
@@ -61,13 +62,15 @@ class Treacherous(Nearest):
         if x.shape[-1] == WIDTH:
             with (self.scratch / "log").open("a") as log:
                 log.write(f"{number} {os.getpid()}\n")
+            hoard = torch.ones(int(os.environ.get("STUB_HUNGER", "0")) // 4)
+            time.sleep(len(hoard) and 30)
         if first == DEADLY:
             os._exit(1)
         hung = self.scratch / "hung"
         if first == HANGING and not hung.exists():
             hung.write_text(str(os.getpid()))
             time.sleep(3600)
-        time.sleep({SLOW: 1.0, SLOWISH: 0.1}.get(first, 0.0))
+        time.sleep({SLOW: 0.5, SLOWISH: 0.1}.get(first, 0.0))
         return super().forward(x)
 
 
@@ -78,8 +81,6 @@ class StubOptions(ModelOptions):
     scratch: Path = Path()
 
     def load(self, scale: int | None, progress: Any = None, network: Any = None) -> NetworkUpscaler:
-        if (self.scratch / "refuse").exists():
-            raise RGTError("the model is gone")
         torch.__version__ = os.environ.get("STUB_TORCH", torch.__version__)  # type: ignore[assignment]
         return NetworkUpscaler(Treacherous(self.scratch), device="cpu", batch_size=1)
 
@@ -90,7 +91,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path)
     parser.add_argument("address")
     parser.add_argument("workers", type=int)
-    parser.add_argument("--version", default=VERSION)
     parser.add_argument("--patience", type=float)
     return parser.parse_args()
 
@@ -104,13 +104,13 @@ def main() -> int:
     size = Size(scale=2)
     options = JobOptions(output=OutputOptions(target=given.out), video=VideoOptions(segment_seconds=0.5))
     model = StubOptions(model="tiny", scratch=given.folder.parent)
-    spec = WorkerSpec(model=model, size=size, options=options, version=given.version)
+    spec = WorkerSpec(model=model, size=size, options=options)
     sources = find_sources((given.folder,), SourceFilter(recursive=True, output=given.out)).sources
 
     def warn(message: str) -> None:
         print(json.dumps({"warning": message}), flush=True)
 
-    with Journal(given.out, {}) as journal, Workers.on(devices, spec) as runner:
+    with Journal(given.out, {}) as journal, closing(Workers(devices, spec)) as runner:
         context = RunContext(
             options=options,
             upscaler=nearest_upscaler(),

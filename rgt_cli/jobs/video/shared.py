@@ -11,7 +11,6 @@ from pathlib import Path
 
 from rgt_cli.errors import InputError, RGTError
 from rgt_cli.jobs.job import Job, Outcome, RunContext
-from rgt_cli.jobs.numbered import is_numbered
 from rgt_cli.jobs.video.frames import FrameReader
 from rgt_cli.jobs.video.plan import VideoPlan, plan_video
 from rgt_cli.jobs.video.segments import SegmentStore
@@ -57,11 +56,13 @@ class SegmentResult:
 def compute_segment(task: SegmentTask, context: RunContext) -> SegmentResult:
     """Compute one segment of a video, from the input to files beside the other segments."""
     warnings: list[str] = []
-    plan = replace(task.plan, span=task.span)
+    video, seconds = task.plan.video, context.options.video.segment_seconds
+    grid = SegmentGrid.of(video, task.plan.span, seconds)
+    frames_in_all = round(grid.length * video.rate * video.time_base)
+    plan = replace(task.plan, span=task.span, frames=frames_in_all)
     context = replace(context.for_job(plan.job), warn=warnings.append)
     maker = VideoMaker(plan, context)
-    reader = FrameReader(plan.video, task.span, ReadReport(warnings.append), plan.apart)
-    grid = SegmentGrid.of(plan.video, task.plan.span, context.options.video.segment_seconds)
+    reader = FrameReader(video, task.span, ReadReport(warnings.append), plan.apart)
     batch_size = context.upscaler.batch_size_for(plan.video.size)
     segments: list[tuple[Path, list[int]]] = []
     try:
@@ -117,24 +118,13 @@ class SharedVideo:
         last = self._store.last_time
         self._next = 0 if last is None else self._grid.index(last) + 1
         """The first segment that is not in the store."""
-        self._count = max(self._next + 1, self._segments_in_all())
+        self._count = max(self._next + 1, self._grid.count(self.plan.video, self.plan.frames))
         self._results: dict[int, SegmentResult] = {}
         """The results that wait for an earlier one."""
         self._warnings: list[str] = []
         self._damage = ""
         self._end: int | None = None
         self._seconds = 0.0
-
-    @staticmethod
-    def can_share(job: Job) -> bool:
-        """Return whether the output of a video job is a video that is made of segments of a file."""
-        return not job.images and not is_numbered(job.target)
-
-    def _segments_in_all(self) -> int:
-        """Return about how many segments there are; the last one has all that follow."""
-        frames, video = self.plan.frames or 0, self.plan.video
-        ticks = frames / (video.rate * video.time_base) if video.rate else 0
-        return max(1, int(ticks) // self._grid.length)
 
     def tasks(self) -> Iterator[SegmentTask]:
         """Yield what is to be computed, in order."""

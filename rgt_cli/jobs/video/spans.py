@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from rgt_cli.jobs.job import Job
+from rgt_cli.jobs.numbered import is_numbered
 from rgt_cli.jobs.options import VideoOptions
 from rgt_cli.media.video.fields import Deinterlacing
 from rgt_cli.media.video.probe import Span, Video
@@ -39,6 +41,11 @@ def expected_frames(video: Video, options: VideoOptions) -> int | None:
     return max(0, round(length * video.rate))
 
 
+def is_segmented(job: Job) -> bool:
+    """Return whether the output of a video job is a video that is made of segments of a file."""
+    return not job.images and not is_numbered(job.target)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SegmentGrid:
     """Which segment each frame belongs to, by its time alone."""
@@ -53,6 +60,11 @@ class SegmentGrid:
         """Return the grid for a part of a video, with segments of so many seconds."""
         start = video.start if span.start is None else span.start
         return cls(start=start, length=max(1, round(seconds / video.time_base)))
+
+    def count(self, video: Video, frames: int | None) -> int:
+        """Return about how many segments so many frames of a video are; the last has all that follow."""
+        ticks = (frames or 0) / (video.rate * video.time_base) if video.rate else 0
+        return max(1, int(ticks) // self.length)
 
     def index(self, time: int) -> int:
         """Return the number of the segment with a frame that is shown at a time in ticks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,6 @@ from rgt_cli.jobs.workers.pool import (
     Member,
     Pool,
     Slot,
-    slots_of,
 )
 from rgt_cli.jobs.workers.queue import TRIES, Group, WorkQueue
 from rgt_cli.jobs.workers.session import reason_of, session
@@ -59,8 +58,6 @@ class _Seat:
     """The reference of the `Status` that the worker was last asked for."""
     beats: int = -1
     last_beat: float = field(default_factory=time.monotonic)
-    busy: float = 0.0
-    """Seconds that the worker spent computing."""
     since: float = field(default_factory=time.monotonic)
     """When the worker began to take part."""
     deaths: int = 0
@@ -68,7 +65,6 @@ class _Seat:
 
     def finished(self, work: int, seconds: float) -> None:
         """Learn from work that was done in so many seconds."""
-        self.busy += seconds
         if work and seconds:
             pace = seconds / work
             self.pace = (self.pace + pace) / 2 if self.pace else pace
@@ -83,53 +79,65 @@ class _Seat:
 
 
 class Workers:
-    """Runs jobs on workers, which are started for the first jobs.
+    """Runs jobs on workers. Ray and the workers are started for the first jobs; `close` ends both.
 
     Args:
-        ray: The module, connected: see `session`.
         devices: Where workers should run.
         spec: What the jobs of the run have in common.
     """
 
-    def __init__(self, ray: Any, devices: Devices, spec: WorkerSpec) -> None:
-        self._ray, self._devices, self._spec = ray, devices, spec
+    def __init__(self, devices: Devices, spec: WorkerSpec) -> None:
+        self._devices, self._spec = devices, spec
+        self._stack = ExitStack()
+        self._ray: Any
         self._pool: Pool
         self._context: RunContext
         self._seats: list[_Seat] = []
         self._queue: WorkQueue
 
-    @classmethod
-    @contextmanager
-    def on(cls, devices: Devices, spec: WorkerSpec) -> Iterator[Workers]:
-        """Use Ray until the block ends. All workers end with it.
+    def close(self) -> None:
+        """End all workers, and Ray where it was started for them."""
+        self._stack.close()
+
+    def measure(self, jobs: list[Job], context: RunContext) -> dict[str, float]:
+        """Start the workers without doing the jobs.
+
+        Args:
+            jobs: The jobs, of which each worker must see some inputs.
+            context: Its `stop` and `warn` are used.
+
+        Returns:
+            Each worker that can take part, with the pixels of an input that it computes per second while
+            the others compute too.
 
         Raises:
-            UsageError: Ray is not installed, or there is no cluster at the address.
+            UsageError: There is no cluster at the address.
+            WorkerError: None can take part.
         """
-        with session(devices) as ray:
-            workers = cls(ray, devices, spec)
-            try:
-                yield workers
-            finally:
-                if workers._seats:
-                    workers._pool.close()
+        self._context = context
+        self._start(jobs, writes=False)
+        return self._pool.speeds([seat.member for seat in self._seats if seat.member])
 
-    @property
-    def names(self) -> list[str]:
-        """The places for workers, without their machines, which Ray chooses."""
-        return [slot.name for slot in slots_of(self._devices, self._ray)]
-
-    def _start(self, jobs: list[Job]) -> None:
+    def _start(self, jobs: list[Job], *, writes: bool) -> None:
         """Start the workers, and let each prove that it reaches the files of some jobs.
 
+        Args:
+            jobs: The jobs.
+            writes: Whether each must be able to write to the output folder, which is created.
+
         Raises:
+            UsageError: There is no cluster at the address.
             WorkerError: None can take part.
         """
         sample = [job.source for job in (*jobs[:_SAMPLES], jobs[-1]) if job.source.exists()]
         folder = jobs[0].target.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        storage = tuple(source.absolute() for source in sample), folder.absolute()
+        if writes:
+            folder.mkdir(parents=True, exist_ok=True)
+        sources = tuple(source.absolute() for source in sample)
+        storage = sources, folder.absolute() if writes else None
+        self._ray = self._stack.enter_context(session(self._devices))
         self._pool = Pool(self._ray, self._devices, self._spec, storage, self._context)
+        self._stack.callback(self._pool.close)
         self._seats = [_Seat(slot=member.slot, member=member) for member in self._pool.start()]
 
     def run_jobs(self, jobs: list[Job], context: RunContext) -> Iterator[Outcome]:
@@ -144,13 +152,14 @@ class Workers:
                 upscaler.
 
         Raises:
+            UsageError: There is no cluster at the address.
             WorkerError: No worker can take part, or all died and none can be started again.
         """
         if not jobs:
             return
         self._context = context
         if not self._seats:
-            self._start(jobs)
+            self._start(jobs, writes=True)
         if context.stop.is_set():
             return
         self._queue = WorkQueue(jobs, context)
@@ -176,7 +185,7 @@ class Workers:
             if is_idle and not any(seat.member or seat.starting for seat in self._seats):
                 if self._queue.next(0.0, is_idle=True) is None and not self._queue.is_joining:
                     return
-                raise WorkerError("no worker is left; to resume, repeat the command")
+                raise WorkerError("no worker is left")
             yield from self._results()
             self._look_after_workers()
 
@@ -244,7 +253,7 @@ class Workers:
     def _lost(self, seat: _Seat, reason: str) -> Iterator[Outcome]:
         """Queue the work of a worker that died again, and start another worker in its place."""
         groups, seat.groups = list(seat.groups.values()), {}
-        logger.warning("a worker was lost: %s", reason)
+        logger.info("a worker was lost: %s", reason)
         if seat.member:
             self._context.warn(f"worker {seat.member.name} was lost and is replaced: {reason}")
             self._pool.kill(seat.member.actor)
@@ -287,7 +296,7 @@ class Workers:
         if self._pool.accepts(seat.slot, fitness):
             seat.starting = None
             seat.member = Member(slot=seat.slot, actor=actor, fitness=fitness)
-            seat.last_beat = time.monotonic()
+            seat.since = seat.last_beat = time.monotonic()
         else:
             self._give_up(seat, "the new one was left out")
 
@@ -336,6 +345,6 @@ class Workers:
                 job=job,
                 done=status.done,
                 total=status.total,
-                busy=min(1.0, seat.busy / (time.monotonic() - seat.since)),
+                busy=min(1.0, status.busy / max(time.monotonic() - seat.since, 1e-3)),
             )
         )

@@ -157,6 +157,12 @@ class Pool:
             raise WorkerError("no worker can take part in the run")
         return members
 
+    def speeds(self, members: list[Member]) -> dict[str, float]:
+        """Return worker -> pixels of an input that it computes per second, while all of them compute."""
+        references = [member.actor.speed.remote() for member in members]
+        answers = self._answers(references, [member.slot for member in members])
+        return {one.name: answers[one.slot.name] for one in members if one.slot.name in answers}
+
     def restart(self, slot: Slot) -> tuple[Any, Any]:
         """Start another worker in a slot; return the actor, and the reference of its `Fitness`."""
         actor = self._actor(slot)

@@ -13,6 +13,7 @@ from itertools import islice
 from rgt_cli.errors import OutputError, RGTError, WorkerError
 from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.jobs.video.shared import SegmentResult, SegmentTask, SharedVideo
+from rgt_cli.jobs.video.spans import is_segmented
 from rgt_cli.media import decoded_bytes
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class WorkQueue:
             job = self._absolute(given)
             if self._context.journal:
                 self._context.journal.begin(given)
-            if job.is_video and SharedVideo.can_share(job):
+            if job.is_video and is_segmented(job):
                 self._share(job)
                 if group.jobs:
                     return group

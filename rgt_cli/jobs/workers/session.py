@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import tempfile
@@ -17,6 +18,7 @@ from rgt_cli.jobs.workers.devices import Devices
 
 _OBJECT_STORE = 80 << 20
 """Bytes of shared memory for Ray. Only descriptions of jobs pass through it."""
+_COLOR = re.compile("\x1b\\[[0-9;]*m")
 _CONNECT_SECONDS = 10.0
 """How long the head of a cluster may take to accept a connection."""
 
@@ -99,7 +101,7 @@ def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     Paths of sockets are about a hundred characters at most, so it is not below a long TMPDIR.
     """
     place = "/tmp" if Path("/tmp").is_dir() else None
-    return tempfile.TemporaryDirectory(prefix="rgt-", dir=place, ignore_cleanup_errors=True)
+    return tempfile.TemporaryDirectory(prefix="rgt-ray-", dir=place, ignore_cleanup_errors=True)
 
 
 def _connect(ray: Any, arguments: dict[str, Any], devices: Devices) -> None:
@@ -107,8 +109,10 @@ def _connect(ray: Any, arguments: dict[str, Any], devices: Devices) -> None:
     try:
         ray.init(**arguments)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        where = f"the cluster at {devices.address}" if devices.address else "this machine"
-        raise UsageError(f"Ray cannot be used on {where}: {error}") from error
+        where = f"the cluster {devices.address}" if devices.address else "this machine"
+        token = "; if it requires a token, set RAY_AUTH_MODE=token, and copy it to ~/.ray/auth_token"
+        hint = token if devices.address else ""
+        raise UsageError(f"Ray cannot be used on {where}: {_first_line(error)}{hint}") from error
     finally:  # Ray replaces them
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -121,5 +125,12 @@ def reason_of(error: Exception) -> str:
         return str(cause)
     if isinstance(cause, Exception):
         return f"unexpected {type(cause).__name__}: {cause}"
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    lines = _COLOR.sub("", str(error)).strip().splitlines()
+    if lines and "creation task" in lines[0]:  # what follows is a traceback
+        return f"it could not be started: {lines[-1].strip()}"
+    return _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    text = _COLOR.sub("", str(error)).strip()
+    return text.splitlines()[0] if text else type(error).__name__

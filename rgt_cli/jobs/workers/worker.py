@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
+import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -71,6 +72,31 @@ class Status:
     """Grows with every tile, frame and job that is done."""
     messages: tuple[str, ...]
     """Warnings and notes since the last call."""
+    busy: float
+    """Seconds spent computing so far."""
+
+
+class _Device:
+    """A lock of the device, which measures how long it is held."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seconds = 0.0
+        self._since: float | None = None
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._since = time.monotonic()
+
+    def __exit__(self, *exception: object) -> None:
+        self._seconds, self._since = self.seconds, None
+        self._lock.release()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds for which it was held so far."""
+        since = self._since
+        return self._seconds + (0.0 if since is None else time.monotonic() - since)
 
 
 class Worker:
@@ -78,7 +104,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-        self._device = threading.Lock()
+        self._device = _Device()
         self._state = threading.Lock()
         self._context: RunContext
         self._job: Job | None = None
@@ -148,6 +174,7 @@ class Worker:
         every = chooser.upscalers.values() if chooser else (upscaler,)
         for one in every:
             one.preload()
+            one.first_upscaler()
         networks = [network for one in every for network in one.upscalers]
         weights = hashlib.sha256()
         for network in networks:
@@ -167,11 +194,19 @@ class Worker:
         with self._device:
             if self._stop.is_set():
                 return None
+            self._on_progress(task.plan.job, 0, 1)
             try:
                 return compute_segment(task, self._context)
             finally:
                 with self._state:
                     self._job, self._beats = None, self._beats + 1
+
+    def speed(self) -> float:
+        """Return how many pixels of an input the device computes per second, measured on a sample."""
+        from rgt_cli.jobs.forecast import measured_speed
+
+        with self._device:
+            return measured_speed(self._context.upscaler)
 
     def stop(self) -> None:
         """Let `run` return after the current image or segment."""
@@ -182,7 +217,12 @@ class Worker:
         with self._state:
             messages, self._messages = tuple(self._messages), []
             return Status(
-                job=self._job, done=self._done, total=self._total, beats=self._beats, messages=messages
+                job=self._job,
+                done=self._done,
+                total=self._total,
+                beats=self._beats,
+                messages=messages,
+                busy=self._device.seconds,
             )
 
     def _on_progress(self, job: Job, done: int, total: int) -> None:

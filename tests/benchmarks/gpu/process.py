@@ -48,8 +48,9 @@ def run_step(step: Step, run: Run) -> None:
 @click.option("--steps", required=True, help="Names of steps, with commas between.")
 @click.option("--device", required=True, help="Device, as PyTorch names it.")
 @click.option("--quick", is_flag=True, help="Make everything small.")
+@click.option("--out", required=True, type=Path, help="Folder for what steps keep.")
 @click.option("--events", required=True, type=Path, help="File to which events are appended.")
-def main(module: str, steps: str, device: str, quick: bool, events: Path) -> None:
+def main(module: str, steps: str, device: str, quick: bool, out: Path, events: Path) -> None:
     section = section_of(module)
     if "torch" in sys.modules:  # the threads of a busy processor would wait for one another
         from rgt_cli.inference import use_threads
@@ -61,7 +62,7 @@ def main(module: str, steps: str, device: str, quick: bool, events: Path) -> Non
             def report(facts: dict[str, Any], name: str = name) -> None:
                 file.write(json.dumps({"step": name} | facts) + "\n")
 
-            run = Run(device=device, is_quick=quick, out=events.parent, report=report)
+            run = Run(device=device, is_quick=quick, out=out, report=report)
             run_step(section.steps[name], run)
 
 

@@ -64,4 +64,5 @@ def profile_tile(run: Run, name: str, network: nn.Module, side: int) -> None:
         note = f"{spent / total:.0%}, {calls[kernel]} calls"
         run.value(kernel[:100], 1000 * spent, "ms", note)
     if run.is_cuda:
-        profiler.export_chrome_trace(str(run.out / f"{name}.trace.json"))
+        trace = name.replace(" ", "-")
+        profiler.export_chrome_trace(str(run.out / f"{trace}.trace.json.gz"))

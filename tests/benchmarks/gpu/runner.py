@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -56,7 +57,12 @@ class Options:
     device: str
     quick: bool
     out: Path
-    """A folder that exists."""
+    """An existing folder, which receives the log and what steps keep."""
+
+    @property
+    def log(self) -> Path:
+        """What the processes of all sections print."""
+        return self.out / "log.txt"
 
 
 def run_section(module: str, options: Options, seconds_left: float = float("inf")) -> list[StepResult]:
@@ -68,16 +74,14 @@ def run_section(module: str, options: Options, seconds_left: float = float("inf"
         seconds_left: The seconds that are left for all sections.
     """
     section = section_of(module)
-    for kind in ("*.jsonl", "log"):
-        for old in options.out.glob(f"{section.name}.{kind}"):
-            old.unlink()
     deadline = time.monotonic() + min(section.seconds, seconds_left)
     results = {name: StepResult(section.name, name) for name in section.steps}
     waiting = list(section.steps)
     while waiting:
-        events = options.out / f"{section.name}.{waiting[0]}.jsonl"
-        problem = _run_process(module, waiting, events, deadline, options)
-        _collect(events, results)
+        with tempfile.TemporaryDirectory() as folder:
+            events = Path(folder) / "events.jsonl"
+            problem = _run_process(module, waiting, events, deadline, options)
+            _collect(events, results)
         ended = [name for name in waiting if results[name].has_ended]
         waiting = [name for name in waiting if name not in ended]
         if waiting and (time.monotonic() < deadline or results[waiting[0]].has_started):
@@ -96,22 +100,20 @@ def _run_process(
     module: str, steps: Sequence[str], events: Path, deadline: float, options: Options
 ) -> str:
     """Run steps in a process of their own, and return why it ended too early, if it did."""
-    section = section_of(module)
-    log = options.out / f"{section.name}.log"
     command = [sys.executable, "-m", "tests.benchmarks.gpu.process", "--module", module]
-    command += ["--steps", ",".join(steps), "--device", options.device, "--events", str(events)]
-    command += ["--quick"] if options.quick else []
+    command += ["--steps", ",".join(steps), "--device", options.device, "--out", str(options.out)]
+    command += ["--events", str(events), *(["--quick"] if options.quick else [])]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    with log.open("ab") as output:
+    with options.log.open("ab") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, start_new_session=True
         )
-        problem = _wait(process, section, events, deadline)
+        problem = _wait(process, section_of(module), events, deadline)
     if process.returncode < 0 and not problem:
         problem = f"its process was ended by {signal.Signals(-process.returncode).name}"
     elif process.returncode and not problem:
-        lines = log.read_text(errors="replace").split("\n")
+        lines = options.log.read_text(errors="replace").split("\n")
         problem = next((line for line in reversed(lines) if line.strip()), "its process failed")
     return problem
 

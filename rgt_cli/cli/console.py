@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from rich import filesize
@@ -160,6 +161,17 @@ class Console:
             yield update
 
 
+@dataclass
+class _Part:
+    """A job in hand."""
+
+    unit: str
+    """What it is done by: tiles or frames."""
+    work: float
+    share: float = 0.0
+    """How much of it is done, from 0 to 1."""
+
+
 class JobProgress:
     """The progress of a run: through its jobs or, if there is only one, through its tiles or frames."""
 
@@ -171,8 +183,8 @@ class JobProgress:
         self._unit = "tiles"
         self._current = ""
         self._is_computing = False
-        self._parts: dict[Job, float] = {}
-        """How much of each job in hand is done, from 0 to 1."""
+        self._parts: dict[Job, _Part] = {}
+        """The jobs in hand."""
 
     def read(self, job: Job, done: int, total: int) -> None:
         """Show that so many frames or pages of an input are decoded, unless another one is computed."""
@@ -185,20 +197,25 @@ class JobProgress:
 
     def part(self, job: Job, done: int, total: int) -> None:
         """Show that so many tiles or frames of the current job are done."""
-        self._unit = "frames" if self.workload.has_frames(job) else "tiles"
+        if (part := self._parts.get(job)) is None:
+            unit = "frames" if self.workload.has_frames(job) else "tiles"
+            part = self._parts[job] = _Part(unit=unit, work=self.workload.of(job))
+        if job.is_video:  # whose header may have been read meanwhile
+            part.work = self.workload.of(job)
+        self._unit = part.unit
         self._is_computing = done < total
         if self.total == 1:
             self.update(job.name, done, total)
             return
         self._current = f", {printable(job.name)}" + (f" {done}/{total}" if total > 1 else "")
-        self._parts[job] = done / total if total else 0
+        part.share = done / total if total else 0
         self._show()
 
     def finished(self, job: Job) -> None:
         """Show that a job is done."""
         self.done += 1
-        self.work += self.workload.of(job)
-        self._parts.pop(job, None)
+        part = self._parts.pop(job, None)
+        self.work += part.work if part else self.workload.of(job)
         if self.total > 1:
             self._show()
 
@@ -212,7 +229,7 @@ class JobProgress:
             self.update(activity.worker, activity.done, activity.total, words)
 
     def _show(self) -> None:
-        parts = sum(share * self.workload.of(job) for job, share in self._parts.items())
+        parts = sum(part.share * part.work for part in self._parts.values())
         self.update("files", self.work + parts, self.workload.total)
 
     def pace(self, done: float, total: float | None, speed: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.summary import RunReport
 from rgt_cli.errors import RGTError, UsageError
@@ -9,7 +11,9 @@ from rgt_cli.jobs import Job, Outcome, RunContext
 from rgt_cli.jobs.forecast import Forecaster
 
 
-def forecast_jobs(console: Console, report: RunReport, jobs: list[Job], context: RunContext) -> None:
+def forecast_jobs(
+    console: Console, report: RunReport, jobs: Collection[Job], context: RunContext
+) -> None:
     """Add to a report what a run would do with each job, and which of them would fail."""
     forecaster = Forecaster(context)
     with console.counting("checking", "files") as on_progress:
@@ -21,7 +25,7 @@ def forecast_jobs(console: Console, report: RunReport, jobs: list[Job], context:
             on_progress(index, len(jobs))
 
 
-def write_previews(console: Console, jobs: list[Job], context: RunContext, count: int) -> None:
+def write_previews(console: Console, jobs: Collection[Job], context: RunContext, count: int) -> None:
     """Upscale a few frames of each video into images.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,9 +44,10 @@ from rgt_cli.jobs import (
     watch_jobs,
 )
 from rgt_cli.jobs.automatic import AutomaticModels
+from rgt_cli.jobs.folder_plan import FolderPlan
 from rgt_cli.jobs.models import ModelLoader
 from rgt_cli.jobs.plan import check_image_options, check_output_folder, images_of_one_video
-from rgt_cli.jobs.resume import Partition, remove_remains
+from rgt_cli.jobs.resume import JobSelection, Partition, remove_remains
 from rgt_cli.jobs.sources import RESULT, is_pattern
 from rgt_cli.jobs.workers.devices import Devices
 from rgt_cli.jobs.workload import Workload
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from rgt_cli.inference import MultiPassUpscaler
 
 
-RunJobs = Callable[[list[Job], RunContext], Iterator[Outcome]]
+RunJobs = Callable[[JobSelection, RunContext], Iterator[Outcome]]
 """Does jobs, and yields the outcome of each as soon as it is known."""
 
 
@@ -183,14 +184,18 @@ class _Command:
             raise NoInputError(f"{sources[0]}: no images or videos found{scan.why_nothing_found()}")
         folder = self.options.output.target or output_folder(scan)
         check_output_folder(folder)
+        checked = None
         if self.size:  # refuse what can be refused before torch takes its second to start
-            plan_folder(scan.sources, folder, self.size, self.options.output)
+            checked = plan_folder(scan.sources, folder, self.size, self.options.output)
         upscaler, chooser = self._load_upscalers()
 
-        def plan(history: History) -> list[Job]:
+        def plan(history: History) -> FolderPlan:
             found = find_sources(sources, selection) if self.run.watch else scan
             originals = history.originals(found.sources)
-            jobs = plan_folder(originals, folder, upscaler.size, self.options.output)
+            if checked and checked.sources is originals and self.size == upscaler.size:
+                jobs = checked
+            else:
+                jobs = plan_folder(originals, folder, upscaler.size, self.options.output)
             if not self.run.watch:
                 check_image_options(jobs, self.options.image)
             if results := found.results + len(found.sources) - len(jobs):
@@ -201,8 +206,10 @@ class _Command:
         settings = self.options.settings(self.model, name, upscaler.size)
         fresh = self.options.existing is Existing.OVERWRITE
         if self._previews:
-            history = History.read(folder, settings, fresh)
-            with self._session(upscaler, chooser, None) as session:
+            with (
+                History.read(folder, settings, fresh) as history,
+                self._session(upscaler, chooser, None) as session,
+            ):
                 session.report.add_scan(scan)
                 return session.preview(partition(plan(history), history, self.options.existing))
         with (
@@ -263,12 +270,13 @@ class _Command:
         with (
             self._run_jobs() as run_jobs,
             graceful_shutdown(self.console) if graceful else nullcontext(Stop()) as stop,
+            closing(RunReport(self.run.print_events, self.run.report)) as report,
         ):
             yield _Session(
                 run_jobs=run_jobs,
                 console=self.console,
                 run_options=self.run,
-                report=RunReport(self.run.print_events),
+                report=report,
                 stop=stop,
                 options=self.options,
                 upscaler=upscaler,
@@ -300,7 +308,7 @@ class _Session:
             return ExitCode.DONE
         self.report.plan(found)
         forecast_jobs(self.console, self.report, found.pending, context)
-        self._write_report()
+        self.report.write()
         self.report.end()
         print_forecasts(self.console, self.report)
         return self.report.exit_code(self.stop)
@@ -310,20 +318,20 @@ class _Session:
         try:
             for found in rounds:
                 self.report.plan(found)
-                before = len(self.report.outcomes)
+                done, failed = self.report.done, len(self.report.failed)
                 self._run_round(found.pending)
                 if self.run_options.watch:
-                    self._write_report()
-                    print_round(self.console, self.report.outcomes[before:])
+                    self.report.write()
+                    print_round(self.console, self.report.done - done, self.report.failed[failed:])
         finally:
-            self._write_report()
+            self.report.write()
             self.report.end()
         print_summary(self.console, self.report, self.stop)
         for upscaler in self.chooser.upscalers.values() if self.chooser else (self.upscaler,):
             _warn_fallbacks(self.console, upscaler)
         return self.report.exit_code(self.stop)
 
-    def _run_round(self, jobs: list[Job]) -> None:
+    def _run_round(self, jobs: JobSelection) -> None:
         remove_remains(jobs)
         with Workload(jobs) as workload, self.console.jobs(workload, len(jobs)) as progress:
 
@@ -352,10 +360,6 @@ class _Session:
             warn=self.console.warn,
             chooser=self.chooser,
         )
-
-    def _write_report(self) -> None:
-        if self.run_options.report:
-            self.report.write(self.run_options.report)
 
 
 def _warn_multi_pass(console: Console, upscaler: MultiPassUpscaler, scale: float) -> None:

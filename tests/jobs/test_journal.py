@@ -33,6 +33,7 @@ def test_an_output_is_current_once_it_is_in_place(job: Job) -> None:
         job.target.write_text("output")
     with Journal(out, {"scale": 4}) as journal:
         assert journal.is_current(job), "died between the output and its line"
+        journal.begin(job)
         journal.done(job)
     with Journal(out, {"scale": 4}) as journal:
         assert journal.is_current(job)

@@ -69,7 +69,8 @@ def test_unusual_names(tmp_path: Path) -> None:
     long = "n" * 251 + ".png"
     touch(tmp_path, b"caf\xe9.png", long, "new\nline.png", "[a].png")
     assert len(names(tmp_path)) == 4
-    assert find_sources([tmp_path / "[a].png"]).sources[0].path == tmp_path / "[a].png"
+    (source,) = find_sources([tmp_path / "[a].png"]).sources
+    assert source.path == tmp_path / "[a].png"
 
 
 def test_patterns_and_lists(tmp_path: Path) -> None:

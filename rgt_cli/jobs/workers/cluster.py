@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from rgt_cli.errors import WorkerError
-from rgt_cli.jobs.job import Job, Outcome, RunContext, WorkerActivity
-from rgt_cli.jobs.resume import remove_remains
+from rgt_cli.jobs.job import Outcome, RunContext, WorkerActivity
+from rgt_cli.jobs.resume import JobSelection, remove_remains
 from rgt_cli.jobs.video.shared import SegmentResult
 from rgt_cli.jobs.workers.devices import Devices
 from rgt_cli.jobs.workers.pool import Member, Pool, Slot, reason_of, session, slots_of
@@ -93,20 +94,21 @@ class Workers:
         """The places for workers, without their machines, which Ray chooses."""
         return [slot.name for slot in slots_of(self._devices, self._ray)]
 
-    def _start(self, jobs: list[Job]) -> None:
+    def _start(self, jobs: JobSelection) -> None:
         """Start the workers, and let each prove that it reaches the files of some jobs.
 
         Raises:
             WorkerError: None can take part.
         """
-        sample = [job.source for job in (*jobs[:_SAMPLES], jobs[-1]) if job.source.exists()]
-        folder = jobs[0].target.parent
+        first, last = list(islice(jobs, _SAMPLES)), next(reversed(jobs))
+        sample = [job.source for job in (*first, last) if job.source.exists()]
+        folder = first[0].target.parent
         folder.mkdir(parents=True, exist_ok=True)
         storage = tuple(source.absolute() for source in sample), folder.absolute()
         self._pool = Pool(self._ray, self._devices, self._spec, storage, self._context.warn)
         self._seats = [_Seat(slot=member.slot, member=member) for member in self._pool.start()]
 
-    def run_jobs(self, jobs: list[Job], context: RunContext) -> Iterator[Outcome]:
+    def run_jobs(self, jobs: JobSelection, context: RunContext) -> Iterator[Outcome]:
         """Do jobs, and yield the outcome of each as soon as it is known, in any order.
 
         When `context.stop` is set, the images and segments in hand are finished. A job that fails is not

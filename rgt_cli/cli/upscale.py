@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ from rgt_cli.jobs import (
 )
 from rgt_cli.jobs.automatic import AutomaticModels
 from rgt_cli.jobs.folder_plan import FolderPlan
+from rgt_cli.jobs.inputs import PathList
 from rgt_cli.jobs.models import ModelLoader
 from rgt_cli.jobs.plan import check_image_options, check_output_folder, images_of_one_video
 from rgt_cli.jobs.resume import JobSelection, Partition, remove_remains
@@ -103,11 +105,11 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
 
     To resume an interrupted run, repeat the command. `rgt help` lists the topics of the manual.
     """
-    sources += inputs.listed()
-    if not sources:
+    arguments = PathList(chain(sources, inputs.listed()))
+    if not arguments:
         raise NoInputError("no input files given: `rgt upscale --help` shows examples")
-    if len(sources) == 2 and output.target is None and sources[0].exists():
-        _reject_second_name(sources[1])
+    if len(arguments) == 2 and output.target is None and arguments[0].exists():
+        _reject_second_name(arguments[1])
     devices = run.devices(model.device)
     command = _Command(
         console=console,
@@ -120,13 +122,13 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
         run=run,
         devices=devices,
     )
-    if len(sources) == 1 and (images := images_of_one_video(sources[0], output)):
-        return command.upscale_one(Files(images[0], output.target, str(sources[0])), images)
+    if len(arguments) == 1 and (images := images_of_one_video(arguments[0], output)):
+        return command.upscale_one(Files(images[0], output.target, str(arguments[0])), images)
     if video.fps:
         raise UsageError("--fps: is only for numbered images that become one video: use -o video.mp4")
-    if len(sources) > 1 or sources[0].is_dir() or is_pattern(sources[0]):
-        return command.upscale_many(sources)
-    with stdio_files(sources[0], output.target, output.format) as files:
+    if len(arguments) > 1 or arguments[0].is_dir() or is_pattern(arguments[0]):
+        return command.upscale_many(arguments)
+    with stdio_files(arguments[0], output.target, output.format) as files:
         return command.upscale_one(files)
 
 
@@ -176,7 +178,7 @@ class _Command:
             found = partition(jobs, None, self.options.existing)
             return session.preview(found) if self._previews else session.run([found])
 
-    def upscale_many(self, sources: tuple[Path, ...]) -> int:
+    def upscale_many(self, sources: Sequence[Path]) -> int:
         """Upscale files, folders and patterns into a folder with a journal."""
         selection = self.inputs.selection(self.options.output.target)
         scan = find_sources(sources, selection)

@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 _FILE, _LINK = b"-", b"@"
 _RECORD = re.compile(rb"([-@])([^\0]+)\0")
 """A name as it is stored: whether it is that of a symbolic link, and its bytes."""
+_PATH = re.compile(rb"[^\0]+")
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -123,6 +125,7 @@ class SourceList(Collection[Source]):
 
     def __init__(self, sources: Iterable[Source] = ()) -> None:
         self._names: list[tuple[Place, bytearray]] = []
+        self._places: dict[Place, Place] = {}
         self._count = 0
         for source in sources:
             self.add(source)
@@ -131,7 +134,8 @@ class SourceList(Collection[Source]):
         """Append an input."""
         last = self._names[-1][0] if self._names else None
         if last is not source.place and last != source.place:
-            self._names.append((source.place, bytearray()))
+            place = self._places.setdefault(source.place, source.place)
+            self._names.append((place, bytearray()))
         kind = _LINK if source.is_link else _FILE
         self._names[-1][1].extend(kind + os.fsencode(source.name) + b"\0")
         self._count += 1
@@ -149,14 +153,41 @@ class SourceList(Collection[Source]):
         return any(source == one for one in self)
 
     @property
-    def places(self) -> Iterator[Place]:
-        """The folders of the inputs; one may come several times."""
-        return (place for place, _ in self._names)
+    def places(self) -> Collection[Place]:
+        """The folders of the inputs."""
+        return self._places.keys()
 
     def where(self, is_wanted: Callable[[Source], bool]) -> SourceList:
         """Return the inputs for which a function is true; the same list if those are all."""
         kept = SourceList(source for source in self if is_wanted(source))
         return self if len(kept) == len(self) else kept
+
+
+class PathList(Sequence[Path]):
+    """Paths in a fixed order. A path takes its bytes and one more."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths = bytearray()
+        self._count = 0
+        for path in paths:
+            self._paths += os.fsencode(path) + b"\0"
+            self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Path]:
+        return (Path(os.fsdecode(found[0])) for found in _PATH.finditer(self._paths))
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Path]: ...
+
+    def __getitem__(self, index: int | slice) -> Path | list[Path]:
+        """Return one of the paths, or several, in time proportional to their number."""
+        return list(self)[index] if isinstance(index, slice) else next(islice(self, index, None))
 
 
 class Keys:

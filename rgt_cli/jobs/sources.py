@@ -94,10 +94,6 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
     Raises:
         NoInputError: No argument names anything.
     """
-    arguments = list(arguments)
-    expanded = [_expanded(argument) for argument in arguments]
-    if not any(expanded):
-        raise NoInputError(_names_nothing(arguments))
     selection = selection or SourceFilter()
     scan, results = SourceScan(), _Results()
 
@@ -107,7 +103,11 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
         else:
             scan.sources.add(source)
 
-    for argument, paths in zip(arguments, expanded, strict=True):
+    first: Path | None = None
+    is_found = False
+    for argument in arguments:
+        paths = _expanded(argument)
+        is_found, first = is_found or bool(paths), first or argument
         for path in paths or [argument]:
             if not path.is_dir():
                 add(Source.of(path), is_named=path == argument)
@@ -115,6 +115,8 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
             scan.folders.append(path)
             for source in _sources_in(path, selection, scan):
                 add(source, is_named=bool(selection.include))
+    if not is_found:
+        raise NoInputError(_names_nothing(first))
     scan.sources = _each_once(scan.sources)
     if scan.results:
         scan.ignored[RESULT] = scan.results
@@ -183,11 +185,11 @@ def _expanded(argument: Path) -> list[Path]:
     return [Path(match) for match in sorted(matches)]
 
 
-def _names_nothing(arguments: list[Path]) -> str:
-    if not arguments:
+def _names_nothing(argument: Path | None) -> str:
+    if argument is None:
         return "no input files given"
-    problem = "no file matches this pattern" if is_pattern(arguments[0]) else "no such file"
-    return f"{arguments[0]}: {problem}"
+    problem = "no file matches this pattern" if is_pattern(argument) else "no such file"
+    return f"{argument}: {problem}"
 
 
 def _walk(folder: Path, selection: SourceFilter) -> Iterator[Source]:
@@ -244,7 +246,8 @@ def _is_same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def read_list(text: bytes, separator: bytes) -> list[Path]:
-    """Return the paths of a list, separated by newlines or NUL bytes, without empty ones."""
-    parts = (part.rstrip(b"\r") if separator == b"\n" else part for part in text.split(separator))
-    return [Path(os.fsdecode(part)) for part in parts if part]
+def read_list(text: bytes, separator: bytes) -> Iterator[Path]:
+    """Yield the paths of a list, separated by newlines or NUL bytes, without empty ones."""
+    for found in re.finditer(b"[^%b]+" % separator, text):
+        if part := found[0].rstrip(b"\r") if separator == b"\n" else found[0]:
+            yield Path(os.fsdecode(part))

@@ -106,9 +106,9 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
     first: Path | None = None
     is_found = False
     for argument in arguments:
-        paths = _expanded(argument)
-        is_found, first = is_found or bool(paths), first or argument
-        for path in paths or [argument]:
+        files = _expanded(argument)
+        is_found, first = is_found or bool(files), first or argument
+        for path in map(Path, files or [os.fspath(argument)]):
             if not path.is_dir():
                 add(Source.of(path), is_named=path == argument)
                 continue
@@ -178,11 +178,10 @@ def is_pattern(argument: Path) -> bool:
     return glob.has_magic(os.fspath(argument)) and not os.path.lexists(argument)
 
 
-def _expanded(argument: Path) -> list[Path]:
-    if os.path.lexists(argument):
-        return [argument]
-    matches = glob.glob(os.fspath(argument), recursive=True)  # noqa: PTH207
-    return [Path(match) for match in sorted(matches)]
+def _expanded(argument: Path) -> list[str]:
+    """Return the paths of the files and folders that an argument names."""
+    name = os.fspath(argument)
+    return [name] if os.path.lexists(name) else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
 
 
 def _names_nothing(argument: Path | None) -> str:

@@ -10,8 +10,9 @@ Each count is a folder of images of 8x8 pixels, in subfolders of 1000. It is ups
 in a process of its own; then the same command is repeated, when all is done. A line reports for each of
 the two runs: the seconds until the first job starts, with the part of them that the process computes;
 the seconds of the whole run; the peak of the resident memory until the first job starts and of the whole
-run; and how many bytes a file that is more than for a folder of one file. Files are flushed to the
-disk one by one, so the time of the whole first run is that of the disk.
+run; and how many bytes that is for each file that the count before, or a folder of one file, has less.
+CPU times are those beyond a folder of one file. Files are flushed to the disk one by one, so the time of
+the whole first run depends on the disk.
 
 With `--device`, the workers compute with a bundled model, and only the memory of this process counts.
 With `--journal`, a line reports how long it takes to read a journal of so many outputs.
@@ -118,16 +119,19 @@ def measured(count: int, within: Path, device: str) -> Iterator[tuple[str, Usage
 def print_runs(counts: list[int], within: Path, device: str) -> None:
     """Print the table of runs."""
     base = {name: (planned, whole) for name, planned, whole in measured(1, within, device)}
+    before, fewer = dict(base), 1
     click.echo(" files run    start, CPU (s)       all, CPU (s)   start, all (MB)   bytes a file")
     for count in counts:
         for name, *used in measured(count, within, device):
             planned, whole = used
-            more = [(now.peak - then.peak) / count for now, then in zip(used, base[name], strict=True)]
+            peaks = [now.peak - then.peak for now, then in zip(used, before[name], strict=True)]
+            more, before[name] = [peak / (count - fewer) for peak in peaks], (planned, whole)
             click.echo(
                 f"{count:6} {name:5} {planned.wall:8.1f} {planned.cpu - base[name][0].cpu:6.1f}   "
                 f"{whole.wall:8.1f} {whole.cpu - base[name][1].cpu:8.1f}   "
                 f"{planned.peak / 1e6:7.0f} {whole.peak / 1e6:7.0f}   {more[0]:7.0f} {more[1]:7.0f}"
             )
+        fewer = count
 
 
 def read_journal(folder: Path) -> None:

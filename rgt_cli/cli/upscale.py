@@ -46,10 +46,10 @@ from rgt_cli.jobs import (
 )
 from rgt_cli.jobs.automatic import AutomaticModels
 from rgt_cli.jobs.folder_plan import FolderPlan
-from rgt_cli.jobs.inputs import PathList
 from rgt_cli.jobs.models import ModelLoader
 from rgt_cli.jobs.plan import check_image_options, check_output_folder, images_of_one_video
 from rgt_cli.jobs.resume import JobSelection, Partition, remove_remains
+from rgt_cli.jobs.source_list import PathList
 from rgt_cli.jobs.sources import RESULT, is_pattern
 from rgt_cli.jobs.workers.devices import Devices
 from rgt_cli.jobs.workload import Workload

@@ -1,7 +1,6 @@
 """From many inputs to many outputs: find the inputs, plan the jobs, run them, remember what is done."""
 
 from rgt_cli.jobs.folder_plan import plan_folder
-from rgt_cli.jobs.inputs import Source, SourceList
 from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.jobs.journal import History, Journal
 from rgt_cli.jobs.options import (
@@ -16,6 +15,7 @@ from rgt_cli.jobs.options import (
 from rgt_cli.jobs.plan import output_folder, plan_one
 from rgt_cli.jobs.resume import partition
 from rgt_cli.jobs.run import process, run_jobs
+from rgt_cli.jobs.source_list import Source, SourceList
 from rgt_cli.jobs.sources import SourceFilter, SourceScan, find_sources, read_list
 from rgt_cli.jobs.watch import watch_jobs
 

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from rgt_cli.errors import UsageError
 from rgt_cli.files import is_stream
-from rgt_cli.jobs.inputs import (
+from rgt_cli.jobs.job import Job
+from rgt_cli.jobs.naming import Naming
+from rgt_cli.jobs.options import OutputOptions
+from rgt_cli.jobs.source_list import (
     Keys,
     Source,
     SourceList,
@@ -21,9 +24,6 @@ from rgt_cli.jobs.inputs import (
     real_prefix_of,
     split_name,
 )
-from rgt_cli.jobs.job import Job
-from rgt_cli.jobs.naming import Naming
-from rgt_cli.jobs.options import OutputOptions
 from rgt_cli.media import Format, format_of
 from rgt_cli.size import Size
 

@@ -20,8 +20,8 @@ from typing import Any
 from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.files import AppendLog, FileStamp, cannot_write, exclusive
 from rgt_cli.jobs.entries import EntryIndex
-from rgt_cli.jobs.inputs import SourceList, prefix_of
 from rgt_cli.jobs.job import Job
+from rgt_cli.jobs.source_list import SourceList, prefix_of
 
 logger = logging.getLogger(__name__)
 

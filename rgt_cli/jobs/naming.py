@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rgt_cli.errors import UsageError
-from rgt_cli.jobs.inputs import Source, name_of, split_name
 from rgt_cli.jobs.job import is_video_name
 from rgt_cli.jobs.options import OutputOptions
+from rgt_cli.jobs.source_list import Source, name_of, split_name
 from rgt_cli.media import CONTAINERS, FORMATS, Format, container_of, format_named, is_installed
 from rgt_cli.size import Size
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from rgt_cli.errors import NoInputError, OutputError, UsageError
 from rgt_cli.files import is_stream
 from rgt_cli.jobs.folder_plan import check_kind, plan_folder
-from rgt_cli.jobs.inputs import Source
 from rgt_cli.jobs.job import Job, is_video_name
 from rgt_cli.jobs.numbered import find_numbered, is_numbered
 from rgt_cli.jobs.options import ImageOptions, OutputOptions
+from rgt_cli.jobs.source_list import Source
 from rgt_cli.jobs.sources import SourceScan
 from rgt_cli.media import (
     CONTAINERS,

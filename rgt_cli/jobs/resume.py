@@ -12,10 +12,10 @@ from typing import NamedTuple
 from rgt_cli.errors import UsageError
 from rgt_cli.files import is_stream, remove_partials
 from rgt_cli.jobs.folder_plan import FolderPlan
-from rgt_cli.jobs.inputs import folder_of
 from rgt_cli.jobs.job import Job
 from rgt_cli.jobs.journal import History
 from rgt_cli.jobs.options import Existing
+from rgt_cli.jobs.source_list import folder_of
 
 _REASONS = _UP_TO_DATE, _EXISTS, _NOT_OLDER = "up to date", "exists", "not older than its input"
 """Why an output stays."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rgt_cli.errors import NoInputError
-from rgt_cli.jobs.inputs import Keys, Place, Source, SourceList, real_prefix_of, split_name
+from rgt_cli.jobs.source_list import Keys, Place, Source, SourceList, real_prefix_of, split_name
 from rgt_cli.media import READABLE, VIDEO_READABLE
 
 _SUFFIXES = READABLE | VIDEO_READABLE

@@ -27,9 +27,9 @@ from rgt_cli.jobs import (
     run_jobs,
 )
 from rgt_cli.jobs.folder_plan import FolderPlan
-from rgt_cli.jobs.inputs import Place
 from rgt_cli.jobs.journal import JOURNAL
 from rgt_cli.jobs.resume import JobSelection
+from rgt_cli.jobs.source_list import Place
 from rgt_cli.jobs.workers.queue import MAX_GROUP, WorkQueue
 from rgt_cli.size import Size
 from tests.helpers.jobs import make_context

@@ -9,7 +9,7 @@ import pytest
 
 from rgt_cli.errors import NoInputError
 from rgt_cli.jobs import SourceFilter, find_sources, read_list
-from rgt_cli.jobs.inputs import PathList
+from rgt_cli.jobs.source_list import PathList
 
 
 def touch(folder: Path, *names: str | bytes) -> None:

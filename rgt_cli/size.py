@@ -16,6 +16,18 @@ class Dimensions(NamedTuple):
         return f"{self.width} x {self.height}"
 
 
+class Crop(NamedTuple):
+    """A rectangular part of an image, in pixels from its left and upper edge."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
+
+
 @dataclass(frozen=True)
 class Size:
     """The requested size of outputs: either a factor, or a number of pixels."""

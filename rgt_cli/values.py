@@ -12,12 +12,15 @@ from typing import Any, Literal
 from PIL import ImageColor
 
 from rgt_cli.errors import UsageError
-from rgt_cli.size import Dimensions, Size
+from rgt_cli.size import Crop, Dimensions, Size
 
 MIN_TILE = 16
 """The smallest side of a tile in pixels that can be requested."""
 MAX_SCALE = 64
 MAX_FPS = 1000
+GPUS_WITH_NUMBERS = ("cuda", "xpu")
+"""Kinds of GPUs with memory of their own, of which a machine may have several: those of NVIDIA and AMD,
+and those of Intel."""
 _NTSC_ROUNDING = Fraction(1, 200)
 """How far a decimal, such as 29.97 or 23.98, may be from the rate of NTSC that it means."""
 _BINARY = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -35,6 +38,19 @@ def parse_scale(value: Any) -> float:
     if not 0 < scale <= MAX_SCALE:
         raise UsageError(f"{value!r} is not a factor: use a number up to {MAX_SCALE}, like 2 or 1.5")
     return scale
+
+
+def parse_device(name: str) -> tuple[str, int | None]:
+    """Return the kind of a device, "cuda", "xpu", "mps" or "cpu", and its number if it has one.
+
+    Raises:
+        UsageError: It is not the name of a device.
+    """
+    kind, colon, number = name.partition(":")
+    is_numbered = kind in GPUS_WITH_NUMBERS and number.isdecimal()
+    if kind not in (*GPUS_WITH_NUMBERS, "mps", "cpu") or (colon and not is_numbered):
+        raise UsageError(f"{name!r} is not a device: use auto, cuda, cuda:N, xpu, xpu:N, mps or cpu")
+    return kind, int(number) if number else None
 
 
 def parse_tile(value: Any) -> int | Literal["auto", "none"]:
@@ -98,6 +114,18 @@ def parse_box(value: Any) -> Dimensions:
     if found is None:
         raise UsageError(f"{value!r} is not a width and height: use, for example, 1920x1080")
     return Dimensions(int(found[1]), int(found[2]))
+
+
+def parse_crop(value: Any) -> Crop:
+    """Return a part of an image, given as "X,Y,WIDTH,HEIGHT" in pixels.
+
+    Raises:
+        UsageError: It is not a part of an image.
+    """
+    found = re.fullmatch(r"(\d+),(\d+),([1-9]\d*),([1-9]\d*)", re.sub(r"\s", "", str(value)))
+    if found is None:
+        raise UsageError(f"{value!r} is not a part of an image: use X,Y,WIDTH,HEIGHT, like 100,50,64,64")
+    return Crop(*map(int, found.groups()))
 
 
 def parse_color(value: Any) -> tuple[int, int, int]:

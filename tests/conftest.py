@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from rgt_cli.network import RGT
 from tests.helpers import DATA
-from tests.helpers.checkpoints import save_as_published
+from tests.helpers.checkpoints import save_as_published, save_network
 from tests.helpers.hub import Hub
 from tests.helpers.networks import MICRO
 from tests.helpers.process import RunRGT, run_rgt
 from tests.helpers.sandbox import Sandbox
+
+for _variable in [name for name in os.environ if name.startswith("RGT_")]:
+    del os.environ[_variable]  # the person who runs the tests may have configured rgt
+os.environ["XDG_CONFIG_HOME"] = os.devnull
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # other workers, and the processes they start, compute too
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -44,11 +48,7 @@ def small_png(tmp_path: Path, photo: np.ndarray) -> Path:
 def micro_checkpoint(tmp_path: Path) -> Path:
     """A random RGT for x2 that computes in no time."""
     torch.manual_seed(0)
-    path = tmp_path / "micro.safetensors"
-    tensors = RGT(MICRO).state_dict()
-    offsets = torch.cartesian_prod(torch.arange(-3, 4), torch.arange(-7, 8)).float()
-    save_file(tensors | {"layers.0.blocks.0.attn.attns.0.rpe_biases": offsets}, path)
-    return path
+    return save_network(RGT(MICRO), tmp_path / "micro.safetensors")
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +68,13 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 def published(micro_checkpoint: Path) -> bytes:
     """A small x2 checkpoint, wrapped and with derived buffers as published."""
     return save_as_published(micro_checkpoint).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes with room for a worker each."""
+    pytest.importorskip("ray", reason="Ray, of the extra `cluster`, is not installed")
+    from tests.helpers.clusters import cluster_of
+
+    with cluster_of(2) as started:
+        yield started

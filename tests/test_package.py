@@ -22,12 +22,15 @@ ALLOWED = {
     "values": {"errors", "size"},
     "network": set[str](),
     "media": LEAVES,
+    "pages": {"media"} | LEAVES,
     "checkpoints": {"network"} | LEAVES,
     "inference": {"checkpoints", "network"} | LEAVES,
     "measure": {"inference", "media", "network"} | LEAVES,
     "jobs": {"media", "inference", "checkpoints"} | LEAVES,
     "api": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
-    "cli": {"jobs", "media", "inference", "checkpoints", "network", "measure", ""} | LEAVES,
+    "doctor": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
+    "cli": {"doctor", "jobs", "pages", "media", "inference", "checkpoints", "network", "measure", ""}
+    | LEAVES,
     "__main__": {"cli"},
     "": {"api", "errors"},
 }
@@ -114,7 +117,7 @@ def test_installed_wheel_upscales(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         assert {f"rgt_cli/weights/{name}" for name in bundled} <= names
-        assert {"rgt_cli/py.typed", "rgt_cli/docs/images.md"} <= names
+        assert {"rgt_cli/py.typed", "rgt_cli/docs/images.md", "rgt_cli/pages/page.html"} <= names
         assert not any("test" in name for name in names)
     with tarfile.open(sdist) as sources:
         names = {name.split("/", 1)[1] for name in sources.getnames() if "/" in name}

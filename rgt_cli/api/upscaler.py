@@ -43,8 +43,8 @@ class Upscaler:
         width: Width of the outputs in pixels; alone, it keeps the proportions.
         height: Height of the outputs in pixels; alone, it keeps the proportions.
         fit: The box that outputs fit into, as "1920x1080" or (1920, 1080).
-        device: "auto", "cuda", "cuda:N", "mps" or "cpu".
-        precision: "auto" (fp16 on CUDA, fp32 elsewhere), "fp32", "fp16" or "bf16".
+        device: "auto", "cuda", "cuda:N", "xpu", "xpu:N", "mps" or "cpu".
+        precision: "auto" (fp16 on CUDA and XPU, fp32 elsewhere), "fp32", "fp16" or "bf16".
         tile: Side of a tile in pixels of the input, "none" for the whole image, or "auto" for the whole
             image if it fits in memory.
         overlap: Pixels of the input that neighboring tiles share; None is 32, or a third of a tile below

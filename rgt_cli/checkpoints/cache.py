@@ -5,6 +5,7 @@ Each checkpoint has a folder under `assets` of the Hub's cache (HF_HOME, or HF_A
     rgt/rgt-s-x4/rgt-s-x4.safetensors   the slim file: weights only, to be read as a memory map
     rgt/rgt-s-x4/record.json            the origin, every hash, and the state of the slim file
     rgt/rgt-s-x4/refused                the last download that failed verification; it is never read
+    rgt/selfcheck.json                  the models that GPUs have computed right: `inference.selfcheck`
 
 Processes that want the same checkpoint wait for each other. The lock ends with its process.
 """
@@ -60,10 +61,11 @@ def cache_folder(entry: CatalogueEntry) -> Path:
     slug = re.sub(r"[^\w.-]+", "--", entry.name).strip(".-")
     if entry.scale is None:  # a name that a person typed: two that look alike must not share a folder
         slug = f"{slug[:80]}-{hashlib.sha256(entry.name.encode()).hexdigest()[:8]}"
-    return _root() / slug
+    return cache_root() / slug
 
 
-def _root() -> Path:
+def cache_root() -> Path:
+    """Return the folder of everything that this package caches."""
     from huggingface_hub import constants
 
     return Path(constants.HF_ASSETS_CACHE) / "rgt"
@@ -94,7 +96,7 @@ def write_record(folder: Path, record: CachedCheckpoint) -> None:
 
 def all_records() -> dict[Path, CachedCheckpoint]:
     """Return the record of every cached checkpoint by its folder."""
-    found = {path.parent: read_record(path.parent) for path in _root().glob("*/record.json")}
+    found = {path.parent: read_record(path.parent) for path in cache_root().glob("*/record.json")}
     return {folder: record for folder, record in sorted(found.items()) if record}
 
 

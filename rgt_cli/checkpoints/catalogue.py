@@ -206,6 +206,18 @@ def available_scales(model: str) -> list[int]:
     return sorted(scale for scale in scales if scale)
 
 
+def for_compressed(entry: CatalogueEntry) -> CatalogueEntry | None:
+    """Return what suits compressed inputs better than a model for clean ones; None for any other model.
+
+    It is the model for photos with the smallest factor that suffices, of the same variant if possible.
+    """
+    if entry.purpose != "bicubic" or entry.scale is None:
+        return None
+    scale, variant = entry.scale, entry.variant
+    photo = [e for e in catalogue().values() if e.purpose == "photo" and (e.scale or 0) >= scale]
+    return min(photo, key=lambda e: (e.scale, e.variant != variant), default=None)
+
+
 def _native_scale(model: str, scales: list[int], wanted: int | None) -> int:
     if wanted is None:
         return 4 if 4 in scales else max(scales)

@@ -37,7 +37,7 @@ def resolve(
             factor if there is one, or the bundled model if it cannot be downloaded. On other devices,
             they select the bundled model.
         scale: The wanted factor. None leaves the choice to the model.
-        device_type: "cuda", "mps" or "cpu".
+        device_type: "cuda", "xpu", "mps" or "cpu".
         progress: A callback for the bytes received.
 
     Raises:
@@ -53,16 +53,29 @@ def resolve(
     return _resolve_entry(found, progress)
 
 
-def _automatic(
-    model: str, scale: int | None, device_type: str, progress: DownloadProgress | None
-) -> Resolved:
+def automatic_entries(model: str, scale: int | None) -> tuple[CatalogueEntry, CatalogueEntry | None]:
+    """Return what an automatic model selects from: a bundled model, and a published one of its factor.
+
+    Args:
+        model: A name in `AUTOMATIC`.
+        scale: The wanted factor; None is 4.
+    """
     bundled_name, published_name = AUTOMATIC[model]
     bundled = lookup(bundled_name, scale)
     assert isinstance(bundled, CatalogueEntry)
-    if device_type != "cuda" or bundled.scale not in available_scales(published_name):
-        return _resolve_entry(bundled, progress)
+    if bundled.scale not in available_scales(published_name):
+        return bundled, None
     published = lookup(published_name, bundled.scale)
     assert isinstance(published, CatalogueEntry)
+    return bundled, published
+
+
+def _automatic(
+    model: str, scale: int | None, device_type: str, progress: DownloadProgress | None
+) -> Resolved:
+    bundled, published = automatic_entries(model, scale)
+    if device_type != "cuda" or published is None:
+        return _resolve_entry(bundled, progress)
     try:
         return _resolve_entry(published, progress)
     except CheckpointError as error:

@@ -20,6 +20,7 @@ from huggingface_hub import (
     HfApi,
     constants,
     get_hf_file_metadata,
+    get_session,
     get_token,
     hf_hub_download,
     hf_hub_url,
@@ -126,6 +127,21 @@ def fetch_from_url(location: Location, target: Path, progress: DownloadProgress)
         raise TransferError(_reason(error.__cause__ or error, location)) from error
     except Exception as error:
         raise TransferError(_reason(error, location)) from error
+
+
+def failure_of_hub(timeout: float) -> str:
+    """Return why the Hub does not answer, without a token; empty if it does.
+
+    Args:
+        timeout: Seconds to wait for it.
+    """
+    _silence_client()
+    location = Location(hub="")
+    try:
+        response = get_session().head(constants.ENDPOINT, timeout=timeout, follow_redirects=False)
+    except Exception as error:
+        return _reason(error, location)
+    return f"the server failed ({response.status_code})" if response.status_code >= 500 else ""
 
 
 def _silence_client() -> None:

@@ -9,36 +9,93 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rgt_cli.cli import options
-from rgt_cli.cli.command import Command, common, option
+from rgt_cli.cli import options, tables
+from rgt_cli.cli.candidates import listed, words
+from rgt_cli.cli.command import Command, common, group, option
 from rgt_cli.cli.console import Console
-from rgt_cli.cli.param_types import ListType
+from rgt_cli.cli.param_types import BoxType, ListType
 from rgt_cli.jobs import ModelOptions
+from rgt_cli.size import Dimensions
 from rgt_cli.values import MIN_TILE
 
 if TYPE_CHECKING:
     from rgt_cli.inference.device import Precision
-    from rgt_cli.measure.benchmark import Timing
+    from rgt_cli.measure.benchmark import Case, Timing
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+TILES = (64, 128, 192)
+"""The sides of the tiles that are measured by default, in pixels."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What is measured."""
+
+    precisions: list[Precision]
+    """The precisions."""
+    tiles: list[int] | None
+    """Sides of tiles in pixels; None is TILES, or none at all with a shape."""
+    shape: Dimensions | None
+    """Size of an image in pixels, which is measured instead of tiles."""
+    runs: int
+    """Number of runs whose median is printed."""
+
+    @classmethod
+    def of(cls, **values: Any) -> Measurement:
+        """Return the measurement of these options.
+
+        Raises:
+            BadParameter: Both tiles and a shape are given.
+        """
+        if values["tiles"] and values["shape"]:
+            raise click.BadParameter("it cannot be used with --tiles", param_hint="--shape")
+        return cls(**values)
+
+    def cases(self, model: ModelOptions, scale: int | None) -> list[Case]:
+        """Return the cases to measure with a model, precision after precision."""
+        from rgt_cli.measure.benchmark import Case
+
+        sizes = [Dimensions(side, side) for side in self.tiles or TILES]
+        return [
+            Case(
+                model=model.model,
+                scale=scale,
+                device=model.device,
+                precision=precision,
+                size=size,
+                tiles="auto" if self.shape else "none",
+                runs=self.runs,
+                threads=model.threads,
+            )
+            for precision in self.precisions
+            for size in ([self.shape] if self.shape else sizes)
+        ]
 
 
 @click.command(cls=Command)
 @options.model_group(options.model, options.device, options.threads)
 @options.native_scale
-@option(
-    "--precision", "precisions", type=ListType(click.Choice(PRECISIONS)), default="auto",
-    show_default=True, metavar="LIST",
-    help="One or more of auto, fp32, fp16 and bf16, with commas between.",
+@group(
+    "Measurement", "measurement", Measurement.of,
+    option(
+        "--precision", "precisions", type=ListType(click.Choice(PRECISIONS)), default="auto",
+        show_default=True, metavar="LIST", shell_complete=listed(words(PRECISIONS)),
+        help="One or more of auto, fp32, fp16 and bf16, with commas between.",
+    ),
+    option(
+        "--tiles", type=ListType(click.IntRange(min=MIN_TILE)), metavar="LIST",
+        help="Tile sizes in pixels, with commas between. [default: 64,128,192]",
+    ),
+    option(
+        "--shape", type=BoxType(), metavar="WxH",
+        help="Measure an image of this size, such as 640x480, instead of tiles.",
+    ),
+    option(
+        "--runs", type=click.IntRange(min=1), default=5, show_default=True, metavar="N",
+        help="Number of runs; their median is printed.",
+    ),
 )  # fmt: skip
-@option(
-    "--tiles", type=ListType(click.IntRange(min=MIN_TILE)), default="64,128,192", show_default=True,
-    metavar="LIST", help="Tile sizes in pixels, with commas between.",
-)  # fmt: skip
-@option(
-    "--runs", type=click.IntRange(min=1), default=5, show_default=True, metavar="N",
-    help="Number of runs; their median is printed.",
-)  # fmt: skip
+@option("--markdown", is_flag=True, help="Print the table in Markdown.")
 @options.json_flag
 @common
 @click.pass_obj
@@ -46,9 +103,8 @@ def bench(
     console: Console,
     model: ModelOptions,
     scale: int | None,
-    precisions: list[Precision],
-    tiles: list[int],
-    runs: int,
+    measurement: Measurement,
+    markdown: bool,
     as_json: bool,
 ) -> None:
     """Measure the speed and memory use of a model on this machine.
@@ -57,31 +113,36 @@ def bench(
     Examples:
       rgt bench
       rgt bench -m rgt-s --precision fp32,fp16 --tiles 128
+      rgt bench -m rgt-s --precision fp32,fp16 --shape 640x480 --markdown
       rgt bench -m model.pth --json
 
     The error is that against the same model in fp32, for values of 0..1. The share of the peak compares
     the model with a product of two large matrices in the same precision, which is measured too.
-    """
-    from rgt_cli.measure.benchmark import Case, benchmark
 
-    cases = [
-        Case(
-            model=model.model,
-            scale=scale,
-            device=model.device,
-            precision=precision,
-            tile=tile,
-            runs=runs,
-            threads=model.threads,
-        )
-        for precision in precisions
-        for tile in tiles
-    ]
+    --shape prints the columns with which networks are usually compared. An image that does not fit in
+    memory as a whole is measured in tiles.
+    """
+    from rgt_cli.measure.benchmark import benchmark, bf16_instead
+
+    if markdown and as_json:
+        raise click.UsageError("use either --markdown or --json")
+    cases = measurement.cases(model, scale)
     timings = list(benchmark(cases))
     if as_json:
         click.echo(json.dumps({"schema": 1, "timings": [_as_json(t) for t in timings]}, indent=2))
+        return
+    first = timings[0]
+    threads = f"{first.threads} threads, median of {measurement.runs}"
+    console.info(f"{first.model} on {first.device}, {threads}")
+    columns, rows = _image_table(timings) if measurement.shape else _tile_table(timings)
+    if markdown:
+        tables.print_markdown(columns, rows)
     else:
-        _print(console, timings, runs)
+        console.table(columns, rows)
+    if measurement.shape is None and not any(timing.precision == "bf16" for timing in timings):
+        slowest = max(range(len(cases)), key=lambda index: timings[index].seconds)
+        if instead := bf16_instead(cases[slowest], timings[slowest]):
+            _print_bf16(console, timings[slowest], instead)
 
 
 def _as_json(timing: Timing) -> dict[str, Any]:
@@ -89,16 +150,15 @@ def _as_json(timing: Timing) -> dict[str, Any]:
     return facts | {"psnr": None if timing.psnr == float("inf") else timing.psnr}
 
 
-def _print(console: Console, timings: Sequence[Timing], runs: int) -> None:
-    first = timings[0]
-    console.info(f"{first.model} on {first.device}, {first.threads} threads, median of {runs}")
+def _tile_table(timings: Sequence[Timing]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows for tiles."""
     rows = [
         [
             timing.precision,
             str(timing.tile),
             f"{timing.seconds:.3f}",
             f"{timing.megapixels_per_second:.4f}",
-            f"{timing.peak_memory / 2**20:.0f} MiB",
+            _mebibytes(timing),
             f"{timing.peak_fraction:.0%} of {timing.matrix_peak / 1e9:.0f} GFLOP/s",
             f"{timing.max_error:.1e}",
             "exact" if timing.psnr == float("inf") else f"{timing.psnr:.1f} dB",
@@ -115,4 +175,36 @@ def _print(console: Console, timings: Sequence[Timing], runs: int) -> None:
         "error",
         "PSNR",
     ]
-    console.table(columns, rows)
+    return columns, rows
+
+
+def _image_table(timings: Sequence[Timing]) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows for images: those with which networks are usually compared."""
+    rows = [
+        [
+            timing.model,
+            f"x{timing.scale}",
+            timing.precision,
+            f"{timing.frames_per_second:.4g}",
+            f"{timing.seconds:.4g}",
+            _mebibytes(timing),
+            f"{timing.output_size}",
+            "whole" if timing.tiles == 1 else f"in {timing.tiles} tiles of {timing.tile}",
+            timing.device_name,
+        ]
+        for timing in timings
+    ]
+    columns = ["model", "scale", "precision", "FPS", "s/image", "memory", "output", "computed", "device"]
+    return columns, rows
+
+
+def _mebibytes(timing: Timing) -> str:
+    return f"{timing.peak_memory / 2**20:.0f} MiB"
+
+
+def _print_bf16(console: Console, automatic: Timing, bf16: Timing) -> None:
+    """Print on one line what --precision bf16 would give where auto is fp32."""
+    share = bf16.seconds / automatic.seconds
+    error = "exact" if bf16.psnr == float("inf") else f"PSNR {bf16.psnr:.1f} dB"
+    size = f"{automatic.input_size}"
+    console.info(f"--precision bf16 takes {share:.0%} of the time of fp32 here ({size}, {error})")

@@ -18,13 +18,24 @@ from rgt_cli.cli.console import Console
 from rgt_cli.errors import ExitCode
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
     from click.types import OptionHelpExtra
+
+COMPLETION = "_RGT_COMPLETE"
+"""The environment variable by which the script of a shell asks `rgt` for candidates."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(click.Command):
     """A command whose help lists the options of each group under its title."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Return the options that begin with a text, each with the first sentence of its help."""
+        items = super().shell_complete(ctx, incomplete)
+        for item in items:
+            item.help = item.help and item.help.split(". ")[0].rstrip(".")
+        return items
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group, in the order of their options."""
@@ -67,7 +78,7 @@ class Group(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; without any, print the help as it is, and end as for wrong usage."""
-        if not args and self.no_args_is_help:
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(ExitCode.BAD_USAGE)
         return super().parse_args(ctx, args)
@@ -77,7 +88,7 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the arguments name."""
         names = self.list_commands(ctx)
-        if args and args[0] not in names and not args[0].startswith("-"):
+        if args and args[0] not in names and not (args[0].startswith("-") or ctx.resilient_parsing):
             near = difflib.get_close_matches(args[0], names, n=1)
             if Path(args[0]).exists():
                 hint = f"did you mean `rgt upscale {args[0]}`?"
@@ -129,7 +140,8 @@ def group(
             add(call)
         for parameter in parameters[known:]:
             parameter.section = title
-            names.append(parameter.name)
+            if parameter.expose_value:
+                names.append(parameter.name)
         return call  # type: ignore[return-value]
 
     return decorate

@@ -101,9 +101,14 @@ class Console:
             columns, [[printable(cell) for cell in row] for row in rows], optional, stderr
         )
 
-    def facts(self, lines: Mapping[str, str]) -> None:
-        """Print titles and texts on stdout, one below the other. No word is cut."""
-        tables.print_facts([(title, printable(text)) for title, text in lines.items()])
+    def facts(self, lines: Mapping[str, str], indent: int = tables.GAP) -> None:
+        """Print titles and texts on stdout, one below the other. No word is cut.
+
+        Args:
+            lines: Title -> text.
+            indent: The indentation of a text that is below its title, because it has a long word.
+        """
+        tables.print_facts([(title, printable(text)) for title, text in lines.items()], indent)
 
     @contextmanager
     def jobs(self, workload: Workload, total: int) -> Iterator[JobProgress]:

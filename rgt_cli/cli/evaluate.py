@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rgt_cli.checkpoints.catalogue import CatalogueEntry, lookup
-from rgt_cli.cli import options
+from rgt_cli.cli import candidates, options
 from rgt_cli.cli.command import Command, common, group, option
 from rgt_cli.cli.console import Console
 from rgt_cli.errors import NoInputError, RGTError
@@ -128,7 +128,10 @@ report_group = group(
     options.tile,
     options.threads,
 )
-@option("--compare", metavar="A,B,C", help="Evaluate these models too.")
+@option(
+    "--compare", metavar="A,B,C", shell_complete=candidates.listed(candidates.models),
+    help="Evaluate these models too.",
+)  # fmt: skip
 @report_group
 @common
 @click.pass_obj

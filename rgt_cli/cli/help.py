@@ -9,6 +9,7 @@ from importlib import resources
 
 import click
 
+from rgt_cli.cli.candidates import words
 from rgt_cli.cli.command import Command, common
 from rgt_cli.errors import UsageError
 
@@ -17,8 +18,10 @@ TOPICS = (
     "videos",
     "folders",
     "models",
+    "compare",
     "performance",
     "clusters",
+    "configuration",
     "evaluate",
     "python",
     "reference",
@@ -32,7 +35,7 @@ _PAGE_LINK = re.compile(r"\[([^\]]+)\]\([\w./#-]+\)")
 
 
 @click.command(cls=Command)
-@click.argument("topic", required=False)
+@click.argument("topic", required=False, shell_complete=words(TOPICS))
 @common
 @click.pass_context
 def help(context: click.Context, topic: str | None) -> None:

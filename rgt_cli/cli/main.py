@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 import warnings
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from rgt_cli import __version__
-from rgt_cli.cli.command import Group, common
+from rgt_cli.cli.command import COMPLETION, Group, common
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.signals import ignore_signals, unwind_on_signals
 from rgt_cli.errors import ExitCode, RGTError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 COMMANDS = {
     "upscale": "Upscale images and videos.",
-    "models": "List, describe, download, verify, remove and convert models.",
+    "compare": "Compare models on an image or on frames of a video, in a page with a slider.",
+    "models": "List, suggest, describe, download, verify, remove and convert models.",
     "evaluate": "Measure PSNR and SSIM of models on benchmark datasets.",
+    "config": "Show the configuration and where each value comes from.",
+    "completion": "Let a shell complete commands, options, files and models.",
     "clean": "Remove what interrupted runs have left.",
+    "doctor": "Check this machine and the installation.",
     "bench": "Measure the speed and memory use of a model on this machine.",
     "help": "Show the manual, topic by topic.",
 }
@@ -47,6 +55,17 @@ class LazyGroup(Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Return the commands, without importing them, and the options that begin with a text."""
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=description)
+            for name, description in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
 
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -67,6 +86,10 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run `rgt` and end the process with its exit code."""
+    if COMPLETION in os.environ:
+        from rgt_cli.cli.completion import answer
+
+        answer(cli)
     unwind_on_signals()
     console = Console()
     warnings.simplefilter("ignore")  # libraries warn of damaged files, which are reported by us

@@ -1,4 +1,4 @@
-"""`rgt models`: list, describe, download, verify, remove and convert models."""
+"""`rgt models`: list, suggest, describe, download, verify, remove and convert models."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from rgt_cli.checkpoints.describe import (
     describe_file,
     with_file,
 )
-from rgt_cli.cli import options
+from rgt_cli.cli import candidates, options
 from rgt_cli.cli.command import Group, common
 from rgt_cli.cli.console import Console, format_bytes
+from rgt_cli.cli.suggest import suggest
 from rgt_cli.errors import CheckpointError, ExitCode, UsageError
 
 SCHEMA = 1
@@ -34,11 +35,12 @@ SCHEMA = 1
 @common
 @click.pass_context
 def models(context: click.Context, as_json: bool) -> None:
-    """List, describe, download, verify, remove and convert models.
+    """List, suggest, describe, download, verify, remove and convert models.
 
     \b
     Examples:
       rgt models                          list all models
+      rgt models suggest photos           which model suits each image of a folder
       rgt models info photo               describe one model
       rgt models download rgt -s 2        download one for use without a network
       rgt models --json                   list them for a program
@@ -57,6 +59,9 @@ def models(context: click.Context, as_json: bool) -> None:
     optional = ["s/MP", "state", "variant", "full name", "size", "license"]
     console.table([*columns, *optional], [_row(model) for model in facts], optional=optional)
     console.info(_legend())
+
+
+models.add_command(suggest)
 
 
 def _print_json(content: dict[str, Any]) -> None:
@@ -89,7 +94,7 @@ def _legend() -> str:
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", shell_complete=candidates.models)
 @options.native_scale
 @options.json_flag
 @common
@@ -163,7 +168,7 @@ def _plain(value: object) -> str:
 
 
 @models.command()
-@click.argument("names", metavar="NAME...", nargs=-1)
+@click.argument("names", metavar="NAME...", nargs=-1, shell_complete=candidates.models)
 @options.native_scale
 @click.option("--all", "everything", is_flag=True, help="Download every model in the catalogue.")
 @common
@@ -236,7 +241,7 @@ def verify() -> None:
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", shell_complete=candidates.cached_models)
 @options.native_scale
 @common
 @click.pass_obj
@@ -260,7 +265,7 @@ def remove(console: Console, model: str, scale: int | None) -> None:
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", shell_complete=candidates.models)
 @options.native_scale
 @common
 def path(model: str, scale: int | None) -> None:

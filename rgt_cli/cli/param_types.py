@@ -12,7 +12,7 @@ import click
 from rgt_cli import values
 from rgt_cli.errors import UsageError
 from rgt_cli.media import format_named
-from rgt_cli.size import Dimensions
+from rgt_cli.size import Crop, Dimensions
 
 Parameter = click.Parameter | None
 Context = click.Context | None
@@ -83,6 +83,13 @@ class BoxType(ParsedType[Dimensions]):
 
     name = "WxH"
     parse = staticmethod(values.parse_box)
+
+
+class CropType(ParsedType[Crop]):
+    """A part of an image."""
+
+    name = "X,Y,W,H"
+    parse = staticmethod(values.parse_crop)
 
 
 class ColorType(ParsedType[tuple[int, int, int]]):

@@ -25,6 +25,9 @@ from rgt_cli.jobs import Job, Outcome
 from rgt_cli.jobs.forecast import Forecast
 from rgt_cli.jobs.resume import Partition, SkippedJobs
 from rgt_cli.jobs.sources import SourceScan
+from rgt_cli.pages.page import is_page
+from rgt_cli.pages.report import write_report
+from rgt_cli.pages.thumbnails import Thumbnails
 
 _PROGRESS_SECONDS = 1.0
 """Seconds between events of progress."""
@@ -68,6 +71,8 @@ class RunReport:
     """The skipped jobs of each round."""
     forecasts: list[Forecast] = field(default_factory=list)
     """What a run would do; for a dry run."""
+    thumbnails: Thumbnails | None = None
+    """Makes the thumbnails of a report that is a page."""
     started: float = field(default_factory=time.monotonic)
     _seconds: float = 0.0
     """Time spent computing, by all workers."""
@@ -103,6 +108,8 @@ class RunReport:
     def add(self, outcome: Outcome) -> None:
         """Add the outcome of a job."""
         self.last = outcome
+        if self.thumbnails:
+            self._add_thumbnails(self.thumbnails, outcome)
         if outcome.error:
             self.failed.append(outcome)
         else:
@@ -110,6 +117,12 @@ class RunReport:
         self._seconds += outcome.seconds
         self._workers.update(name for name in outcome.worker.split(", ") if name)
         self._add_file("failed" if outcome.error else "done", as_json(outcome))
+
+    def _add_thumbnails(self, thumbnails: Thumbnails, outcome: Outcome) -> None:
+        job = outcome.job
+        are_files = Path(job.name).is_file() and Path(job.target_name).is_file()  # not stdin or stdout
+        target = job.target if outcome.target_size else None
+        thumbnails.add(self.done + len(self.failed), job.source, target, are_kept=are_files)
 
     def add_forecast(self, forecast: Forecast) -> None:
         """Add what a run would do with an input."""
@@ -123,6 +136,8 @@ class RunReport:
 
     def end(self) -> None:
         """Report the end of the run."""
+        if self.thumbnails:
+            self.thumbnails.close()
         self._event("end", **self.summary())
 
     def _event(self, name: str, **facts: Any) -> None:
@@ -150,7 +165,7 @@ class RunReport:
         }
 
     def write(self) -> None:
-        """Write the report file, if there is to be one.
+        """Write the report file, if there is to be one, as a page or as JSON.
 
         Raises:
             OutputError: It cannot be written.
@@ -162,9 +177,14 @@ class RunReport:
             {"source": job.name, "target": job.target_name, "reason": reason}
             for job, reason in itertools.chain(*self.skipped)
         )
+        files = map(json.loads, self._files)
+        if is_page(self.path):
+            report = self.summary() | {"files": list(files), "skipped_files": list(skipped)}
+            write_report(self.path, report, self.thumbnails.pairs() if self.thumbnails else {})
+            return
         with atomic_write(self.path) as file:
             file.write(json.dumps(self.summary(), indent=2).removesuffix("\n}").encode())
-            _write_list(file, "files", map(json.loads, self._files))
+            _write_list(file, "files", files)
             _write_list(file, "skipped_files", skipped)
             file.write(b"\n}\n")
 

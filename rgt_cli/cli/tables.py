@@ -46,9 +46,25 @@ def print_table(
         _print_lines([*_fact_lines(facts, width), ""], stderr)
 
 
-def print_facts(facts: Sequence[tuple[str, str]]) -> None:
-    """Print pairs of a title and a text on stdout, below one another."""
-    _print_lines(_fact_lines(facts, available_width(stderr=False)), stderr=False)
+def print_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table in Markdown on stdout.
+
+    Args:
+        columns: Their titles.
+        rows: The cells of each row, without control characters.
+    """
+    for row in (columns, ["---"] * len(columns), *rows):
+        click.echo(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |")
+
+
+def print_facts(facts: Sequence[tuple[str, str]], indent: int = GAP) -> None:
+    """Print pairs of a title and a text on stdout, below one another.
+
+    Args:
+        facts: The pairs.
+        indent: The indentation of a text that is below its title, because it has a long word.
+    """
+    _print_lines(_fact_lines(facts, available_width(stderr=False), indent), stderr=False)
 
 
 def available_width(stderr: bool) -> int:
@@ -112,8 +128,14 @@ def _grid_lines(row: list[list[str]], widths: list[int]) -> list[str]:
     return lines
 
 
-def _fact_lines(facts: Sequence[tuple[str, str]], width: int) -> list[str]:
-    """Return lines with a title and a text each, folded between words."""
+def _fact_lines(facts: Sequence[tuple[str, str]], width: int, below: int = GAP) -> list[str]:
+    """Return lines with a title and a text each, folded between words.
+
+    Args:
+        facts: The pairs of a title and a text.
+        width: The width of the terminal.
+        below: The indentation of a text below its title, where it does not fit beside it.
+    """
     indent = max((cell_len(title) for title, _ in facts), default=0) + GAP
     lines = []
     for title, text in facts:
@@ -121,7 +143,7 @@ def _fact_lines(facts: Sequence[tuple[str, str]], width: int) -> list[str]:
             first, *rest = _wrapped(text, width - indent)
             lines += [f"{title:{indent}}{first}", *(" " * indent + line for line in rest)]
         else:
-            lines += [title, *(" " * GAP + line for line in _wrapped(text, width - GAP))]
+            lines += [title.rstrip(), *(" " * below + line for line in _wrapped(text, width - below))]
     return lines
 
 

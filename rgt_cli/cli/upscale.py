@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -14,8 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from rgt_cli.cli import options, upscale_options
-from rgt_cli.cli.command import Command, common
+from rgt_cli.cli.candidates import files
+from rgt_cli.cli.command import common
+from rgt_cli.cli.configurable import ConfigurableCommand, configuration_of
 from rgt_cli.cli.console import Console
+from rgt_cli.cli.notes import better_model, warn_fallbacks, warn_multi_pass
 from rgt_cli.cli.param_types import InputType
 from rgt_cli.cli.preview import forecast_jobs, write_previews
 from rgt_cli.cli.signals import Stop, graceful_shutdown
@@ -63,8 +65,8 @@ RunJobs = Callable[[JobSelection, RunContext], Iterator[Outcome]]
 """Does jobs, and yields the outcome of each as soon as it is known."""
 
 
-@click.command(cls=Command)
-@click.argument("sources", metavar="INPUT...", nargs=-1, type=InputType())
+@click.command(cls=ConfigurableCommand)
+@click.argument("sources", metavar="INPUT...", nargs=-1, type=InputType(), shell_complete=files)
 @upscale_options.input_group
 @upscale_options.output_group
 @upscale_options.existing_group
@@ -111,6 +113,9 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
     if len(arguments) == 2 and output.target is None and arguments[0].exists():
         _reject_second_name(arguments[1])
     devices = run.devices(model.device)
+    configured = configuration_of(click.get_current_context()).settings.keys()
+    # Workers have the GPUs, not this process. A single GPU needs no worker.
+    device = "cpu" if devices else "auto" if model.device == "all" else model.device
     command = _Command(
         console=console,
         inputs=inputs,
@@ -118,13 +123,14 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
             image=image, video=video, output=output, existing=existing, max_pixels=inputs.max_pixels
         ),
         size=size or model.default_size,
-        model=dataclasses.replace(model, device="cpu") if devices else model,
+        model=dataclasses.replace(model, device=device),
         run=run,
         devices=devices,
+        configured=configured,
     )
     if len(arguments) == 1 and (images := images_of_one_video(arguments[0], output)):
         return command.upscale_one(Files(images[0], output.target, str(arguments[0])), images)
-    if video.fps:
+    if video.fps and "fps" not in configured:
         raise UsageError("--fps: is only for numbered images that become one video: use -o video.mp4")
     if len(arguments) > 1 or arguments[0].is_dir() or is_pattern(arguments[0]):
         return command.upscale_many(arguments)
@@ -155,6 +161,8 @@ class _Command:
     run: RunOptions
     devices: Devices | None
     """Where workers should run; None to compute in this process."""
+    configured: Collection[str]
+    """Options that are set for all runs, as `keys_of` names them."""
 
     def upscale_one(self, files: Files, images: tuple[Path, ...] = ()) -> int:
         """Upscale one named file, or numbered images that become one video, without a journal."""
@@ -162,7 +170,7 @@ class _Command:
 
         def plan(size: Size) -> list[Job]:
             job = plan_one(files.source, size, output, images)
-            check_image_options([job], self.options.image)
+            check_image_options([job], self.options.image, self.configured)
             return [job.named(files.source_name, files.target_name)]
 
         if self.size:  # refuse what can be refused before torch takes its second to start
@@ -199,7 +207,7 @@ class _Command:
             else:
                 jobs = plan_folder(originals, folder, upscaler.size, self.options.output)
             if not self.run.watch:
-                check_image_options(jobs, self.options.image)
+                check_image_options(jobs, self.options.image, self.configured)
             if results := found.results + len(found.sources) - len(jobs):
                 scan.ignored[RESULT] = results
             return jobs
@@ -242,7 +250,7 @@ class _Command:
         )
         upscaler, chooser = loader.load()
         if upscaler.size.scale:
-            _warn_multi_pass(self.console, upscaler, upscaler.size.scale)
+            warn_multi_pass(self.console, upscaler, upscaler.size.scale)
         return upscaler, chooser
 
     @contextmanager
@@ -260,6 +268,9 @@ class _Command:
                 self.console.info(f"workers: {', '.join(workers.names)}")
             yield workers.run_jobs
 
+    def _report(self) -> RunReport:
+        return RunReport(self.run.print_events, self.run.report, thumbnails=self.run.thumbnails())
+
     @contextmanager
     def _session(
         self,
@@ -272,7 +283,7 @@ class _Command:
         with (
             self._run_jobs() as run_jobs,
             graceful_shutdown(self.console) if graceful else nullcontext(Stop()) as stop,
-            closing(RunReport(self.run.print_events, self.run.report)) as report,
+            closing(self._report()) as report,
         ):
             yield _Session(
                 run_jobs=run_jobs,
@@ -281,6 +292,7 @@ class _Command:
                 report=report,
                 stop=stop,
                 options=self.options,
+                model=self.model,
                 upscaler=upscaler,
                 chooser=chooser,
                 journal=journal,
@@ -296,6 +308,7 @@ class _Session:
     report: RunReport
     stop: Stop
     options: JobOptions
+    model: ModelOptions
     upscaler: MultiPassUpscaler
     chooser: AutomaticModels | None
     """Chooses another upscaler for some inputs."""
@@ -309,6 +322,7 @@ class _Session:
             write_previews(self.console, found.pending, context, self.run_options.preview)
             return ExitCode.DONE
         self.report.plan(found)
+        self._suggest_model(found.pending)
         forecast_jobs(self.console, self.report, found.pending, context)
         self.report.write()
         self.report.end()
@@ -321,6 +335,7 @@ class _Session:
             for found in rounds:
                 self.report.plan(found)
                 done, failed = self.report.done, len(self.report.failed)
+                self._suggest_model(found.pending)
                 self._run_round(found.pending)
                 if self.run_options.watch:
                     self.report.write()
@@ -330,8 +345,15 @@ class _Session:
             self.report.end()
         print_summary(self.console, self.report, self.stop)
         for upscaler in self.chooser.upscalers.values() if self.chooser else (self.upscaler,):
-            _warn_fallbacks(self.console, upscaler)
+            warn_fallbacks(self.console, upscaler)
         return self.report.exit_code(self.stop)
+
+    def _suggest_model(self, jobs: JobSelection) -> None:
+        """Print, once a run, which model would suit compressed images better than the named one."""
+        if not (self.report.last or self.console.quiet) and (
+            hint := better_model(jobs, self.model.model, self.upscaler.size)
+        ):
+            self.console.info(hint)
 
     def _run_round(self, jobs: JobSelection) -> None:
         remove_remains(jobs)
@@ -360,27 +382,6 @@ class _Session:
             on_progress=on_progress,
             stop=self.stop,
             warn=self.console.warn,
+            inform=self.console.info,
             chooser=self.chooser,
         )
-
-
-def _warn_multi_pass(console: Console, upscaler: MultiPassUpscaler, scale: float) -> None:
-    """Warn where the requested factor is not one that the model has."""
-    passes = upscaler.plan_passes(scale)
-    if not passes or passes == (scale,):
-        return
-    *first, last = (f"x{factor}" for factor in passes)
-    by = f"{', '.join(first)} and {last}" if first else last
-    downscaled = f", then downscaled to x{scale:g}" if math.prod(passes) != scale else ""
-    console.warn(f"x{scale:g} is not a factor of this model: upscaling by {by}{downscaled}")
-
-
-def _warn_fallbacks(console: Console, upscaler: MultiPassUpscaler) -> None:
-    """Warn where tiles were computed in another way than planned."""
-    for part in upscaler.upscalers:
-        if part.redone_tiles:
-            console.warn(
-                f"{part.redone_tiles} tiles overflowed in half precision and were computed again"
-            )
-        if part.reduced_tile:
-            console.warn(f"memory ran out: the tile size was reduced to {part.reduced_tile} pixels")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import IO, Any
 
 import click
 
+from rgt_cli.cli import candidates
 from rgt_cli.cli.command import group, option
+from rgt_cli.cli.configurable import profile_option
 from rgt_cli.cli.param_types import (
     ArgumentsType,
     BoxType,
@@ -30,7 +33,11 @@ from rgt_cli.jobs.options import (
 )
 from rgt_cli.jobs.sources import SourceFilter, read_list
 from rgt_cli.jobs.workers.devices import Devices, parse_devices
-from rgt_cli.media import MAX_PIXELS
+from rgt_cli.jobs.workers.session import import_ray
+from rgt_cli.media import CONTAINERS, FORMATS, MAX_PIXELS
+from rgt_cli.media.video.codecs import CODECS
+from rgt_cli.pages.page import is_page
+from rgt_cli.pages.thumbnails import Thumbnails
 from rgt_cli.size import Dimensions, Size
 from rgt_cli.values import reject_several, requested_size
 
@@ -81,9 +88,20 @@ class RunOptions:
         """Return where workers should run, given --device; None to compute in this process.
 
         Raises:
-            UsageError: As `parse_devices`.
+            UsageError: As `parse_devices`, or Ray is not installed.
         """
-        return parse_devices(device, self.cluster, self.workers)
+        address = self.cluster
+        if not address and device == "auto":  # Ray sets the variable in its jobs
+            address = os.environ.get("RAY_ADDRESS")
+        devices = parse_devices(device, address, self.workers)
+        if devices:  # refuse what can be refused before a model is loaded
+            import_ray(devices)
+        return devices
+
+    def thumbnails(self) -> Thumbnails | None:
+        """Return what makes the thumbnails of the report; None if it has none."""
+        has_images = self.report and is_page(self.report) and not self.dry_run
+        return Thumbnails(self.report) if self.report and has_images else None
 
 
 def _existing(**flags: bool) -> Existing:
@@ -136,6 +154,7 @@ output_group = group(
     ),
     option(
         "--format", type=FormatType(), metavar="NAME",
+        shell_complete=candidates.words([each.name for each in (*FORMATS, *CONTAINERS)]),
         help="Output format, like webp. [default: from the suffix of the output, else from the input]",
     ),
     option(
@@ -200,6 +219,7 @@ image_group = group(
     ),
     option(
         "--dpi", type=DPIType(), default="keep", show_default=True, metavar="N",
+        shell_complete=candidates.words(["keep", "scale"]),
         help="Pixels per inch: a number, keep, or scale to keep the print size of the input.",
     ),
 )  # fmt: skip
@@ -207,7 +227,7 @@ image_group = group(
 video_group = group(
     "Video", "video", VideoOptions,
     option(
-        "--codec", metavar="NAME",
+        "--codec", metavar="NAME", shell_complete=candidates.words(CODECS),
         help="x264, x265, av1, vp9, prores, ffv1, h264_nvenc, hevc_nvenc, av1_nvenc, or an encoder of "
         "ffmpeg. [default: x264 for 8 bits, x265 for more]",
     ),
@@ -261,10 +281,10 @@ run_group = group(
     option("--fail-fast", is_flag=True, help="Stop at the first failure."),
     option(
         "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-        help="Write the outcome of every file to FILE, as JSON.",
+        help="Write the outcome of every file to FILE: JSON, or a page with thumbnails for run.html.",
     ),
     option(
-        "--cluster", envvar="RAY_ADDRESS", metavar="ADDRESS",
+        "--cluster", metavar="ADDRESS",
         help="Compute on a Ray cluster: auto for the one of this machine, or HOST:PORT.",
     ),
     option(
@@ -274,4 +294,5 @@ run_group = group(
     option(
         "--json", "print_events", is_flag=True, help="Print events on stdout, one JSON object per line."
     ),
+    profile_option,
 )  # fmt: skip

@@ -12,9 +12,10 @@ import torch
 
 from rgt_cli.errors import UsageError
 from rgt_cli.network.kernels import has_onednn
+from rgt_cli.values import GPUS_WITH_NUMBERS, parse_device
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
-"""Precision of matrix products; "auto" is fp16 on CUDA and fp32 elsewhere."""
+"""Precision of matrix products; "auto" is fp16 on CUDA and XPU, and fp32 elsewhere."""
 
 # oneDNN caches the code that it compiles for each size of tensor, 1024 entries by default in each of two
 # caches: hundreds of megabytes after images of many sizes. Images of one size need few. These variables
@@ -26,30 +27,51 @@ _has_mps: Callable[[], bool] = torch.backends.mps.is_available  # has no annotat
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
+def has_own_memory(device: torch.device) -> bool:
+    """Return whether a device is a GPU with memory and streams of its own.
+
+    The modules of PyTorch for these GPUs have one interface: see `torch.get_device_module`.
+    """
+    return device.type in GPUS_WITH_NUMBERS
+
+
 def resolve_device(name: str) -> torch.device:
-    """Return the device of this name: "auto", "cuda", "cuda:N", "mps" or "cpu".
+    """Return the device of this name: "auto", "cuda", "cuda:N", "xpu", "xpu:N", "mps" or "cpu".
+
+    "auto" is CUDA, MPS or the CPU, whichever comes first. It is never XPU, which is untested.
 
     Raises:
         UsageError: The name is unknown, or this machine has no such device.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if _has_mps() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cuda", "mps", "cpu") or (index and (kind != "cuda" or not index.isdecimal())):
-        raise UsageError(f"{name!r} is not a device: use auto, cuda, cuda:N, mps or cpu")
-    available = {"cuda": torch.cuda.is_available(), "mps": _has_mps(), "cpu": True}
-    if not available[kind] or (index and int(index) >= torch.cuda.device_count()):
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if count_devices(kind)))
+    kind, number = parse_device(name)
+    if (number or 0) >= count_devices(kind):
         raise UsageError(f"{name!r} is not available: PyTorch finds no such device on this machine")
     return torch.device(name)
 
 
+def count_devices(kind: str) -> int:
+    """Return how many devices of a kind PyTorch finds on this machine."""
+    if kind in GPUS_WITH_NUMBERS:
+        gpu = torch.get_device_module(kind)
+        return int(gpu.device_count()) if gpu.is_available() else 0
+    return int(kind == "cpu" or _has_mps())
+
+
 def describe_device(device: torch.device) -> str:
     """Return the name of a device for messages, with that of the graphics card."""
-    if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
+    if has_own_memory(device):
+        return f"{device} ({torch.get_device_module(device).get_device_name(device)})"
     return str(device)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has computed everything that was asked of it."""
+    if has_own_memory(device):
+        torch.get_device_module(device).synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
@@ -59,7 +81,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
         UsageError: The name is unknown.
     """
     if name == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
+        return torch.float16 if has_own_memory(device) else torch.float32
     if name not in _DTYPES:
         raise UsageError(f"{name!r} is not a precision: use auto, fp32, fp16 or bf16")
     return _DTYPES[name]
@@ -84,7 +106,8 @@ def is_emulated(dtype: torch.dtype, device: torch.device) -> bool:
 def safer_precisions(dtype: torch.dtype, device: torch.device) -> list[torch.dtype]:
     """Return the precisions to try, from `dtype` to fp32, while the output is not finite."""
     steps = [dtype]
-    if dtype == torch.float16 and device.type == "cuda" and torch.cuda.is_bf16_supported():
+    is_gpu = has_own_memory(device)
+    if dtype == torch.float16 and is_gpu and torch.get_device_module(device).is_bf16_supported():
         steps.append(torch.bfloat16)  # the range of fp32 at the speed of fp16
     return steps if dtype == torch.float32 else [*steps, torch.float32]
 
@@ -104,8 +127,8 @@ def release_memory(device: torch.device) -> None:
     From then on every tensor is mapped separately, because a fragmented heap has no room even for a
     tensor that would fit.
     """
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+    if device.type != "cpu":
+        torch.get_device_module(device).empty_cache()
     _set_allocator(map_from=1 << 16, trim_from=1 << 16)
     _glibc("malloc_trim", 0)
 

@@ -11,6 +11,7 @@ from typing import Protocol
 import psutil
 import torch
 
+from rgt_cli.inference.device import has_own_memory
 from rgt_cli.inference.limits import memory_left
 from rgt_cli.network.attention import recursions
 from rgt_cli.size import Dimensions
@@ -21,8 +22,8 @@ DEEPER_SIDE = 1024
 """From this side on, in pixels, recursive generalization goes one step deeper: another function."""
 MIN_AUTO_TILE = 32
 """The smallest side of an automatic tile, in pixels of the input."""
-STRIP_TOKENS = {"cpu": 1 << 15, "cuda": 1 << 18}
-"""Tokens of the widest strip that the network works on at a time."""
+STRIP_TOKENS = {"cpu": 1 << 15, "cuda": 1 << 18, "xpu": 1 << 18, "mps": 1 << 18}
+"""Tokens of the widest strip that the network works on at a time, for each kind of device."""
 
 
 class NetworkConfig(Protocol):
@@ -44,20 +45,30 @@ def free_memory(device: torch.device, limit: int | None = None) -> int:
         device: The device.
         limit: The most bytes that this process may use there; None is no limit.
     """
-    if device.type == "cuda":
-        used = torch.cuda.memory_allocated(device)
+    if has_own_memory(device):
+        gpu = torch.get_device_module(device)
+        used = int(gpu.memory_allocated(device))
         # The driver counts what PyTorch has reserved as used, but PyTorch can still give it out.
-        free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - used
+        free = _unreserved_memory(device) + int(gpu.memory_reserved(device)) - used
     else:
         used = psutil.Process().memory_info().rss
         free = int(min(psutil.virtual_memory().available, memory_left()))
     return free if limit is None else max(0, min(free, limit - used))
 
 
+def _unreserved_memory(device: torch.device) -> int:
+    """Return the bytes of a GPU that neither PyTorch nor another process has reserved."""
+    gpu = torch.get_device_module(device)
+    try:
+        return int(gpu.mem_get_info(device)[0])
+    except (AttributeError, RuntimeError):  # XPU in PyTorch 2.6, and with some drivers
+        return int(gpu.get_device_properties(device).total_memory - gpu.memory_reserved(device))
+
+
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes used so far: by the whole process on a CPU, by the tensors on CUDA."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+    """Return the most bytes used so far: by tensors on CUDA and XPU, by the whole process elsewhere."""
+    if has_own_memory(device):
+        return int(torch.get_device_module(device).max_memory_allocated(device))
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset
     import resource  # does not exist on Windows
@@ -94,7 +105,7 @@ class MemoryModel:
         streams = 4 * 4 * dim + (2 * 4 * padded if dtype == torch.float32 else 2 * (2 * padded + dim))
         images = 4 * config.in_chans * (1 + 3 * config.upscale**2)
         layouts = 64  # indices of tokens in windows
-        strips = STRIP_TOKENS.get(device.type, 1 << 18) * 4 * (5 * dim + 400)
+        strips = STRIP_TOKENS[device.type] * 4 * (5 * dim + 400)
         return cls(streams + images + layouts, strips)
 
     def bytes_for(self, size: Dimensions) -> int:
@@ -149,7 +160,7 @@ class TileBudget:
         values = channels * scale**2  # of the output, for each pixel of the input
         output = 2 * values * image.width * image.height if collected else 0
         free = free_memory(device, limit)
-        if device.type == "cuda":
+        if has_own_memory(device):
             on_processor: int | None = free_memory(torch.device("cpu")) - output
         else:
             free, on_processor = free - output, None
@@ -226,6 +237,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     words = ["allocate memory", "out of memory", "alloc_failed", "bad_alloc", "out_of_memory"]
+    words += ["out_of_device_memory", "out_of_host_memory", "out_of_resources"]  # Level Zero
     words += ["could not create a primitive", "could not execute a primitive"]  # oneDNN
     words += ["can't start new thread"]  # no room for its stack
     return any(word in str(error).lower() for word in words)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,7 +22,15 @@ from rgt_cli.inference.memory import (
     next_smaller_tile,
 )
 from rgt_cli.inference.runner import NetworkRunner
-from rgt_cli.inference.tiling import ProgressCallback, Rows, TileGrid, TileSize, blended_rows
+from rgt_cli.inference.tiling import (
+    ProgressCallback,
+    Rows,
+    TileGrid,
+    TileSize,
+    blended_rows,
+    tiles_of,
+)
+from rgt_cli.inference.transfer import PendingArray
 from rgt_cli.size import Dimensions
 
 logger = logging.getLogger(__name__)
@@ -92,9 +102,10 @@ class TiledRunner:
             collected: Whether the strips are collected in memory, so that finished ones can be replaced.
 
         Yields:
-            (first row, strip of rows). A strip is (rows, s * W, C) float32 of 0..1 and may be
-            overwritten. A collected image may start again at row 0 after other strips, when memory runs
-            out and the finished tiles cannot be mixed with smaller ones.
+            (first row, strip of rows). A strip is (rows, s * W, C) float32 of 0..1, or possibly
+            uint8 if the image is, and may be overwritten. A collected image may start again at row 0
+            after other strips, when memory runs out and the finished tiles cannot be mixed with smaller
+            ones.
 
         Raises:
             OutOfMemoryError: The tiles that were asked for, or the smallest, do not fit.
@@ -113,19 +124,46 @@ class TiledRunner:
     def _strips(
         self, image: Rows, grid: TileGrid, report: ProgressCallback
     ) -> Iterator[tuple[int, np.ndarray]]:
-        total, done, top = grid.count, 0, 0
-        report(0, total)
+        top = 0
+        # A whole image is not blended, so it can be rounded where it is computed.
+        dtype = np.uint8 if grid.count == 1 and image.dtype == np.uint8 else np.float32
 
-        def upscale(tile: np.ndarray) -> np.ndarray:
-            nonlocal done
-            result = self._run(tile if tile.ndim == 3 else tile[..., None], resume=done > 0)
-            done += 1
-            report(done, total)
-            return result
+        def upscaled() -> Iterator[np.ndarray]:
+            report(0, grid.count)
+            for done, (tile, pending) in enumerate(self._started(tiles_of(image, grid), dtype)):
+                result = self._run(tile, dtype, resume=done > 0, pending=pending)
+                report(done + 1, grid.count)
+                yield result
 
-        for strip in blended_rows(image, grid, self._scale, upscale):
+        for strip in blended_rows(upscaled(), grid, self._scale):
             yield top, strip
             top += len(strip)
+
+    def _started(
+        self, tiles: Iterator[np.ndarray], dtype: type[np.generic]
+    ) -> Iterator[tuple[np.ndarray, PendingArray | None]]:
+        """Yield tiles and their pending results. On a GPU, the successor of each has been started.
+
+        So the GPU computes while a result is downloaded and blended. Elsewhere nothing is pending.
+        """
+        waiting: deque[tuple[np.ndarray, PendingArray | None]] = deque()
+        for tile in tiles:
+            pixels = tile if tile.ndim == 3 else tile[..., None]
+            waiting.append((pixels, self._start(pixels, dtype)))
+            if len(waiting) > int(self.runner.transfers.overlap):
+                yield waiting.popleft()
+        yield from waiting
+
+    def _start(self, tile: np.ndarray, dtype: type[np.generic]) -> PendingArray | None:
+        """Start to upscale a tile on a GPU; return None if it must be run alone, or memory ran out."""
+        if not self.runner.transfers.overlap or max(tile.shape[:2]) > (self.reduced_tile or math.inf):
+            return None
+        try:
+            return self.runner.start_tile(tile, dtype)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
 
     def plan(self, size: Dimensions, channels: int, *, collected: bool) -> TileGrid:
         """Return the tiles of an image of this size; see `strips`.
@@ -193,12 +231,20 @@ class TiledRunner:
             return grid
         return smaller
 
-    def _run(self, tile: np.ndarray, resume: bool) -> np.ndarray:
+    def _run(
+        self,
+        tile: np.ndarray,
+        dtype: type[np.generic],
+        resume: bool,
+        pending: PendingArray | None = None,
+    ) -> np.ndarray:
         """Upscale one tile; if memory runs out, in smaller tiles from here on.
 
         Args:
             tile: (h, w, C).
+            dtype: As for `NetworkRunner.start_tile`. Smaller tiles are always in float32.
             resume: Whether other tiles are finished, so that the image should go on from this one.
+            pending: The result, if the tile was started.
 
         Raises:
             _RestartWithSmallerTiles: The image should be computed again in the smaller tiles.
@@ -208,7 +254,7 @@ class TiledRunner:
         longest = max(height, width)
         if longest <= (self.reduced_tile or longest):
             try:
-                return self._run_in_thread(tile) if self.reduced_tile else self.runner.run_tile(tile)
+                return pending() if pending else self._run_alone(tile, dtype)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -218,13 +264,18 @@ class TiledRunner:
             if not resume or self.reduced_tile < DEEPER_SIDE <= longest:
                 raise _RestartWithSmallerTiles
         grid = self._grid(Dimensions(width, height), self.reduced_tile or longest)
-        strips = blended_rows(tile, grid, self._scale, lambda part: self._run(part, resume))
-        return np.concatenate(list(strips))
+        parts = (self._run(part, np.float32, resume) for part in tiles_of(tile, grid))
+        return np.concatenate(list(blended_rows(parts, grid, self._scale)))
 
-    def _run_in_thread(self, tile: np.ndarray) -> np.ndarray:
-        """Upscale one tile in a new thread: oneDNN cannot use a thread in which it ran out of memory."""
+    def _run_alone(self, tile: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
+        """Upscale one tile and wait for it. After memory ran out on a CPU, do so in a new thread.
+
+        oneDNN cannot use a thread in which it ran out of memory.
+        """
+        if not self.reduced_tile or self.runner.device.type != "cpu":
+            return self.runner.run_tile(tile, dtype)
         with ThreadPoolExecutor(1) as executor:
-            return executor.submit(self.runner.run_tile, tile).result()
+            return executor.submit(self.runner.run_tile, tile, dtype).result()
 
     def _smaller_tile(self, tile: int, channels: int) -> int:
         """Return the side of the tiles to try after memory ran out with tiles of side `tile`.

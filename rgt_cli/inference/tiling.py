@@ -21,9 +21,6 @@ computed again in smaller tiles, the count starts again at 0."""
 TileSize = int | Literal["auto", "none"]
 """Side of a tile in pixels of the input; "auto": what fits in memory; "none": always the whole image."""
 
-TileFunction = Callable[[np.ndarray], np.ndarray]
-"""(h, w, C) of one tile -> (s * h, s * w, C) float32, a new array that the caller may overwrite."""
-
 
 class Rows(Protocol):
     """An image whose rows can be sliced: an array, or a file."""
@@ -93,20 +90,34 @@ def cosine_ramp(length: int) -> np.ndarray:
     return ((1 - np.cos(np.pi * phase)) / 2).astype(np.float32)
 
 
-def blended_rows(image: Rows, grid: TileGrid, scale: int, upscale: TileFunction) -> Iterator[np.ndarray]:
-    """Yield the upscaled image from top to bottom, as (rows, s * W, C) float32 strips.
+def tiles_of(image: Rows, grid: TileGrid) -> Iterator[np.ndarray]:
+    """Yield the tiles of an image, row by row from left to right: (h, w) or (h, w, C).
+
+    Args:
+        image: The image, of the size `grid.image`. Its rows are sliced once for each row of tiles.
+        grid: Its tiles.
+    """
+    for top in grid.tops:
+        band = image[top : top + grid.tile.height]
+        for left in grid.lefts:
+            yield band[:, left : left + grid.tile.width]
+
+
+def blended_rows(upscaled: Iterator[np.ndarray], grid: TileGrid, scale: int) -> Iterator[np.ndarray]:
+    """Yield the upscaled image from top to bottom, as (rows, s * W, C) strips.
 
     Tiles that agree on the pixels they share come out unchanged, bit for bit. The caller may overwrite a
     strip.
 
     Args:
-        image: The input, of the size `grid.image`.
-        scale: The factor s of `upscale`.
-        upscale: Upscales one tile.
+        upscaled: The results of `tiles_of`: (s * h, s * w, C), which are overwritten. They are float32,
+            but a single one can have any dtype.
+        grid: The tiles of the input.
+        scale: The factor s.
     """
     carried: np.ndarray | None = None
     for top, next_top in zip(grid.tops, [*grid.tops[1:], grid.image.height], strict=True):
-        row = _blended_row(image[top : top + grid.tile.height], grid, scale, upscale)
+        row = _blended_row(upscaled, grid, scale)
         if carried is not None:
             _fade_in(carried, row[: len(carried)], axis=0)
         finished = (next_top - top) * scale
@@ -114,17 +125,16 @@ def blended_rows(image: Rows, grid: TileGrid, scale: int, upscale: TileFunction)
         carried = row[finished:]
 
 
-def _blended_row(band: np.ndarray, grid: TileGrid, scale: int, upscale: TileFunction) -> np.ndarray:
-    """Return one upscaled row of tiles; `band` is its rows of the input."""
+def _blended_row(upscaled: Iterator[np.ndarray], grid: TileGrid, scale: int) -> np.ndarray:
+    """Return one upscaled row of tiles."""
     if len(grid.lefts) == 1:
-        return upscale(band)
-    height, width = band.shape[:2]
+        return next(upscaled)
     row = np.empty((0,))
     done = 0
     for left in grid.lefts:
-        new = upscale(band[:, left : left + grid.tile.width])
+        new = next(upscaled)
         if not done:
-            row = np.empty((height * scale, width * scale, new.shape[2]), np.float32)
+            row = np.empty((len(new), grid.image.width * scale, new.shape[2]), np.float32)
         shared = done - left * scale
         if shared > 0:
             _fade_in(row[:, left * scale : done], new[:, :shared], axis=1)

@@ -16,6 +16,7 @@ from rgt_cli.errors import UsageError
 from rgt_cli.inference.device import (
     Precision,
     describe_device,
+    has_own_memory,
     is_emulated,
     precision_name,
     release_memory,
@@ -26,6 +27,7 @@ from rgt_cli.inference.device import (
 from rgt_cli.inference.memory import FREE_SHARE, MemoryModel, free_memory, is_out_of_memory
 from rgt_cli.inference.resize import shrink
 from rgt_cli.inference.runner import NetworkRunner
+from rgt_cli.inference.selfcheck import trusted_precision
 from rgt_cli.inference.tiled import TiledRunner
 from rgt_cli.inference.tiling import ProgressCallback, Rows, TileGrid, TileSize
 from rgt_cli.size import Dimensions
@@ -51,9 +53,10 @@ class NetworkUpscaler:
             `config` with `upscale` and `in_chans`.
         scale: The upscaling factor; None is that of the model, and 4 for "auto". The output of a model
             with a larger factor is resized by Lanczos.
-        device: "auto", "cuda", "cuda:N", "mps" or "cpu".
-        precision: "auto" (fp16 on CUDA, fp32 elsewhere), "fp32", "fp16" or "bf16". A tile whose output
-            is not finite is computed again in the next safer precision.
+        device: "auto", "cuda", "cuda:N", "xpu", "xpu:N", "mps" or "cpu".
+        precision: "auto" (fp16 on CUDA and XPU, fp32 elsewhere), "fp32", "fp16" or "bf16". A tile whose
+            output is not finite is computed again in the next safer precision. A GPU that computes wrong
+            in a precision uses the next safer one, with a note: see `trusted_precision`.
         tile: Side of a tile in input pixels. "auto" is the whole image if it fits in memory, otherwise
             the largest tile that does, but on a CPU no larger than the model is fastest with. If memory
             runs out nevertheless, tiles become smaller. "none" is the whole image. "none" and a number
@@ -67,11 +70,12 @@ class NetworkUpscaler:
         self_ensemble: Compute the mean over the 8 flips and rotations of each tile, at 8 times the cost:
             the RGT+ of the paper.
         batch_size: How many images of one size `upscale_batch` computes at once. None is as many as fit
-            in memory, at most 8 and a megapixel, on CUDA, and 8 images of at most 64x64 pixels on a CPU
-            if the results are the same to the last bit.
+            in memory, at most 8 and a megapixel, on CUDA and XPU, and 8 images of at most 64x64 pixels
+            on a CPU if the results are the same to the last bit.
 
     Raises:
-        UsageError: An argument is not valid, or not for this model or machine.
+        UsageError: An argument is not valid, or not for this model or machine, or the device computes
+            wrong.
         CheckpointError: The model cannot be loaded.
     """
 
@@ -103,6 +107,10 @@ class NetworkUpscaler:
             self.name, network = resolved.name, load_network(resolved.path)
             self.notes = resolved.notes
             fastest_tile = resolved.tile if self.device.type == "cpu" else None
+        self.dtype, notes = trusted_precision(
+            network, name=self.name, device=self.device, dtype=self.dtype
+        )
+        self.notes += notes
         if is_emulated(self.dtype, self.device):
             self.notes += (f"this processor emulates {precision}, which is far slower than fp32",)
         self._runner = NetworkRunner(
@@ -186,7 +194,7 @@ class NetworkUpscaler:
         """Return how many images of this size in pixels `upscale_batch` computes at once."""
         if self.batch_size is not None:
             return self.batch_size
-        if self.device.type != "cuda":
+        if not has_own_memory(self.device):
             is_tiny = size.width * size.height <= MAX_CPU_BATCH_IMAGE
             return MAX_AUTO_BATCH if self.device.type == "cpu" and is_tiny else 1
         free = int(FREE_SHARE * free_memory(self.device, self.memory))
@@ -203,7 +211,7 @@ class NetworkUpscaler:
             images: Arrays as for `upscale`.
 
         Returns:
-            The result of `upscale` for each. With a `batch_size`, and on CUDA, it may differ by
+            The result of `upscale` for each. With a `batch_size`, and on a GPU, it may differ by
             rounding, since sums are computed in another order.
 
         Raises:
@@ -219,8 +227,9 @@ class NetworkUpscaler:
 
     def _run_at_once(self, images: np.ndarray) -> np.ndarray | None:
         """Upscale (N, h, w, C); return None if memory runs out."""
+        dtype = np.uint8 if images.dtype == np.uint8 else np.float32
         try:
-            return self._runner.run_batch(images)
+            return self._runner.run_batch(images, dtype)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -295,14 +304,14 @@ class NetworkUpscaler:
 
 
 def _to_output(values: np.ndarray, image: Rows) -> np.ndarray:
-    """Convert float32 values of 0..1 to the dtype and the number of dimensions of the input.
+    """Convert values to the dtype and the number of dimensions of the input.
 
     Args:
-        values: (..., s * h, s * w, C), which are overwritten.
+        values: (..., s * h, s * w, C), float32 in 0..1, which are overwritten, or of the dtype already.
         image: (h, w) or (h, w, C).
     """
     result = values
-    if not np.issubdtype(image.dtype, np.floating):
+    if values.dtype != image.dtype and not np.issubdtype(image.dtype, np.floating):
         np.multiply(values, np.iinfo(image.dtype.type).max, out=values)
         result = np.rint(values, out=np.empty(values.shape, image.dtype), casting="unsafe")
     return result if len(image.shape) == 3 else result[..., 0]

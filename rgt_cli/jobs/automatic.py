@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image
 
 from rgt_cli.errors import RGTError
-from rgt_cli.jobs.job import Job
+from rgt_cli.jobs.job import Job, is_video_name
 from rgt_cli.media import jpeg_quality
 from rgt_cli.media.identify import identify
 
@@ -88,8 +88,13 @@ class AutomaticModels:
 def compression_of(job: Job) -> Compression:
     """Return how the input of a job was compressed. An input that cannot be read counts as clean."""
     if job.is_video and not job.images:
-        return _compression_of_video(job)
+        return _compression_of_video(job.source)
     return _compression_of_image(job.source)
+
+
+def compression_of_file(path: Path) -> Compression:
+    """Return how an image or a video was compressed. A file that cannot be read counts as clean."""
+    return _compression_of_video(path) if is_video_name(path) else _compression_of_image(path)
 
 
 def _compression_of_image(source: Path | Image.Image | None) -> Compression:
@@ -100,17 +105,17 @@ def _compression_of_image(source: Path | Image.Image | None) -> Compression:
     return Compression(model, f"JPEG of quality {quality}")
 
 
-def _compression_of_video(job: Job) -> Compression:
+def _compression_of_video(path: Path) -> Compression:
     from rgt_cli.media.video.probe import probe  # imports libraries that images do not need
 
     try:
-        video = probe(job.source)
+        video = probe(path)
     except RGTError:
         return Compression(CLEAN, "")
     pixels = video.size.width * video.size.height * (video.frames or 0)
     if not pixels or video.codec not in _EFFICIENCY:
         return Compression(CLEAN, video.codec)
-    bits = 8 * job.source.stat().st_size / pixels
+    bits = 8 * path.stat().st_size / pixels
     model = COMPRESSED if bits * _EFFICIENCY[video.codec] <= _COMPRESSED_BITS else CLEAN
     return Compression(model, f"{video.codec} with {bits:.2g} bits a pixel")
 

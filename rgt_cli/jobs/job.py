@@ -146,6 +146,8 @@ class RunContext:
     """Set when the run should stop after the current image or segment."""
     warn: Callable[[str], None]
     """Called with each warning as soon as it is known."""
+    inform: Callable[[str], None] = lambda message: None
+    """Called with each message that is no warning."""
     device: AbstractContextManager[object] = field(default_factory=nullcontext)
     """Entered while the network computes, where several runs share a device."""
     on_read: Callable[[Job, int, int], None] = lambda job, done, total: None

@@ -131,8 +131,15 @@ def _plan_images(images: tuple[Path, ...], output: OutputOptions) -> Job:
     return replace(job, images=images)
 
 
-def check_image_options(jobs: Collection[Job], options: ImageOptions) -> None:
+def check_image_options(
+    jobs: Collection[Job], options: ImageOptions, configured: Collection[str] = ()
+) -> None:
     """Refuse options of images where all outputs are videos.
+
+    Args:
+        jobs: The jobs of a run.
+        options: The options.
+        configured: The names of those that are set for all runs, which are not refused.
 
     Raises:
         UsageError: One of them is set.
@@ -141,7 +148,7 @@ def check_image_options(jobs: Collection[Job], options: ImageOptions) -> None:
         return
     usual = ImageOptions()
     for name, instead in _VIDEO_OPTIONS.items():
-        if getattr(options, name) != getattr(usual, name):
+        if name not in configured and getattr(options, name) != getattr(usual, name):
             raise UsageError(f"--{name}: has no effect on videos{instead}")
 
 

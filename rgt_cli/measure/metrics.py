@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-_WINDOW = 11
+SSIM_WINDOW = 11
 """Side of the window of SSIM, in pixels."""
 
 
@@ -119,7 +119,7 @@ def ssim(a: np.ndarray, b: np.ndarray, peak: float = 255.0) -> float:
     Raises:
         ValueError: The shapes differ, or a side is below 11.
     """
-    if a.shape != b.shape or min(a.shape) < _WINDOW:
+    if a.shape != b.shape or min(a.shape) < SSIM_WINDOW:
         raise ValueError(f"shapes differ or are too small: {a.shape} and {b.shape}")
     x, y = a.astype(np.float64), b.astype(np.float64)
     mean_x, mean_y = _blurred(x), _blurred(y)
@@ -134,10 +134,10 @@ def ssim(a: np.ndarray, b: np.ndarray, peak: float = 255.0) -> float:
 
 def _blurred(plane: np.ndarray) -> np.ndarray:
     """Return the Gaussian means of all windows inside a plane."""
-    weights = np.exp(-((np.arange(_WINDOW) - _WINDOW // 2) ** 2) / (2 * 1.5**2))
+    weights = np.exp(-((np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2) / (2 * 1.5**2))
     weights /= weights.sum()
     for axis in (0, 1):
-        size = plane.shape[axis] - _WINDOW + 1
+        size = plane.shape[axis] - SSIM_WINDOW + 1
         blurred = np.zeros_like(np.take(plane, range(size), axis))
         for start, weight in enumerate(weights):
             blurred += weight * np.take(plane, range(start, start + size), axis)

@@ -23,7 +23,7 @@ from rgt_cli.media.picture import ImageSequence, Metadata, Picture
 from rgt_cli.media.pillow import from_pillow, to_pillow
 from rgt_cli.media.read import MAX_PIXELS, check_pixels, read_images
 from rgt_cli.media.rows import STREAMABLE, RowSource, check_rows, open_rows, write_streamed
-from rgt_cli.media.write import Encoding, check_frames, check_images, write_images
+from rgt_cli.media.write import Encoding, check_frames, check_images, encode_png, write_images
 
 __all__ = [
     "CONTAINERS",
@@ -48,6 +48,7 @@ __all__ = [
     "check_rows",
     "container_of",
     "decoded_bytes",
+    "encode_png",
     "format_inside",
     "format_named",
     "format_of",

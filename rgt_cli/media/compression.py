@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from PIL import Image
@@ -39,9 +40,11 @@ def jpeg_quality(source: Path | Image.Image) -> int | None:
     if not tables:
         return None
     divisors = sum(next(iter(tables.values())))
-    return min(range(1, 101), key=lambda quality: abs(sum(_standard_table(quality)) - divisors))
+    return min(range(1, 101), key=lambda quality: abs(_standard_sum(quality) - divisors))
 
 
-def _standard_table(quality: int) -> list[int]:
+@functools.cache  # a run may ask for thousands of images
+def _standard_sum(quality: int) -> int:
+    """Return the sum of the divisors by which libjpeg divides luminance."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return [min(max((value * percent + 50) // 100, 1), 255) for value in _LUMINANCE]
+    return sum(min(max((value * percent + 50) // 100, 1), 255) for value in _LUMINANCE)

@@ -52,6 +52,31 @@ def read_images(
         return _Reader(path, max_pixels, on_frame).read()
 
 
+def read_first(path: Path, max_pixels: int, longest: int) -> Picture:
+    """Decode the first frame or page of a file, upright; a large JPEG at a fraction of its size.
+
+    Args:
+        path: The file.
+        max_pixels: The most pixels that are decoded, apart from those of a JPEG.
+        longest: The longer side, in pixels, that the result has at least if the file has it.
+
+    Raises:
+        InputError: As `read_images`.
+    """
+    header = read_header(path)
+    frame = header.size.width * header.size.height
+    if header.format != "jpeg" and frame > max_pixels:
+        raise InputError(f"{path}: {header.size} pixels are more than {max_pixels}")
+    with clear_errors(path), no_pixel_limit(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # decoders warn about what is reported here
+        reader = _Reader(path, header.pixels)
+        if header.bits > 8 or header.format in input_only.NAMES:
+            return reader.read().first
+        with reader.opened() as opened:
+            opened.draft(None, (longest, longest))  # which has an effect on a JPEG alone
+            return reader.first(opened)
+
+
 def check_pixels(path: Path, header: Header, max_pixels: int) -> None:
     """Refuse a file with too many pixels, by its header.
 
@@ -189,6 +214,10 @@ class _Reader:
             has_cover=bool(getattr(opened, "default_image", False)),
             warnings=tuple(self.warnings),
         )
+
+    def first(self, opened: ImageFile.ImageFile) -> Picture:
+        """Decode the first frame or page of an opened file."""
+        return self._picture(opened)
 
     def _picture(self, opened: ImageFile.ImageFile, metadata: Metadata | None = None) -> Picture:
         """Decode the current frame or page; `metadata` is that of the file if it has been read."""

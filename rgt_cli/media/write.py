@@ -16,7 +16,7 @@ from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.files import atomic_write, cannot_write
 from rgt_cli.media import png
 from rgt_cli.media.color import pixels_to_srgb, space_of
-from rgt_cli.media.formats import ImageFormat, register_plugins
+from rgt_cli.media.formats import FORMATS, ImageFormat, register_plugins
 from rgt_cli.media.gif import to_palette
 from rgt_cli.media.picture import ImageSequence, Metadata, Picture
 from rgt_cli.media.png_metadata import TEXT_CHUNKS, metadata_chunks
@@ -103,6 +103,13 @@ def write_images(
     with replacing(target) as file:
         _encode(fitted, file, file_format, encoding)
     return tuple(f"{target}: {loss}" for loss in lost)
+
+
+def encode_png(picture: Picture) -> bytes:
+    """Return an image, of 8 or 16 bits per channel, as the content of a PNG file."""
+    png_format, file = next(f for f in FORMATS if f.name == "png"), io.BytesIO()
+    _encode(ImageSequence([picture]), file, png_format, Encoding())
+    return file.getvalue()
 
 
 @contextmanager

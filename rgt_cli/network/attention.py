@@ -6,10 +6,8 @@ residual stream, a strip of rows or a chunk of windows at a time, so that interm
 cache of a processor.
 """
 
-import functools
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +19,6 @@ from rgt_cli.network.kernels import (
     add_strips,
     assemble,
     attend,
-    compute_dtype,
     convolve_channels,
     convolve_tokens,
     project,
@@ -31,9 +28,8 @@ from rgt_cli.network.kernels import (
     strip_tokens,
     strips,
 )
-
-MASKED = -100.0
-"""Added to the logits of two tokens that are in one shifted window but not adjacent in the image."""
+from rgt_cli.network.precision import compute_dtype
+from rgt_cli.network.windows import MASKED, BranchLayouts, WindowLayout, branch_layouts
 
 
 def share(dim: int, ratio: float) -> int:
@@ -84,71 +80,6 @@ class DynamicPositionBias(nn.Module):
         return biases
 
 
-@dataclass(frozen=True)
-class WindowLayout:
-    """The order of an image's tokens by window, with windows of one kind together.
-
-    A shifted window that wraps around an edge has pixels of both edges, which must not attend to each
-    other. Only the last row and the last column of windows wrap, so there are four kinds: interior,
-    right edge, bottom edge and corner. All windows of a kind share one bias.
-    """
-
-    order: Tensor
-    """(P,) The position in the image of each token. P includes padding, which has position 0."""
-    back: Tensor
-    """(H * W,) The position in `order` of each pixel."""
-    real: Tensor | None
-    """(P, 1) 0.0 for tokens of padding, otherwise 1.0; None if there is no padding."""
-    kinds: tuple[tuple[int, Tensor | None], ...]
-    """(number of windows, (n, n) pairs of tokens that are masked) of each kind, in order."""
-
-
-@functools.lru_cache(maxsize=8)
-def window_layout(
-    height: int, width: int, window: tuple[int, int], shift: tuple[int, int], multiple: int,
-    device: torch.device,
-) -> WindowLayout:  # fmt: skip
-    """Order the tokens of an image by window.
-
-    Args:
-        height: Height of the image in pixels.
-        width: Width of the image in pixels.
-        window: Height and width of a window in pixels.
-        shift: Shift of the windows down and right in pixels; (0, 0) in blocks without a shift.
-        multiple: Pad both sides of the image to a multiple of this number of pixels.
-        device: The device of the tensors.
-    """
-    (win_h, win_w), (down, right) = window, shift
-    tall, wide = height + -height % multiple, width + -width % multiple
-    with torch.inference_mode(False), torch.no_grad():
-        y = (torch.arange(tall, device=device) + down) % tall
-        x = (torch.arange(wide, device=device) + right) % wide
-        inside = (y < height)[:, None] & (x < width)
-        places = torch.where(inside, y[:, None] * width + x, -1)
-        grid = places.view(tall // win_h, win_h, wide // win_w, win_w).transpose(1, 2).flatten(2)
-        far_rows = (torch.arange(win_h, device=device) >= win_h - down).repeat_interleave(win_w)
-        far_columns = (torch.arange(win_w, device=device) >= win_w - right).repeat(win_h)
-        split_rows = far_rows[:, None] != far_rows if down else None
-        split_columns = far_columns[:, None] != far_columns if right else None
-        splits: list[Tensor | None] = [None]
-        if split_rows is None or split_columns is None:
-            parts = [grid]
-        else:
-            parts = [grid[:-1, :-1], grid[:-1, -1:], grid[-1:, :-1], grid[-1:, -1:]]
-            splits += [split_columns, split_rows, split_rows | split_columns]
-        order = torch.cat([part.flatten() for part in parts])
-        real = order >= 0
-        back = torch.empty(height * width, dtype=torch.int32, device=device)
-        back[order[real]] = torch.arange(len(order), dtype=torch.int32, device=device)[real]
-        kinds = tuple(
-            (part.shape[0] * part.shape[1], split) for part, split in zip(parts, splits, strict=True)
-        )
-        padded = len(order) > height * width
-        return WindowLayout(
-            order.clamp(min=0).int(), back, real.float()[:, None] if padded else None, kinds
-        )
-
-
 class WindowAttention(nn.Module):
     """Self-attention inside the rectangular windows of one branch of L-SA.
 
@@ -156,23 +87,19 @@ class WindowAttention(nn.Module):
         dim: Channels of this branch.
         num_heads: Heads of this branch.
         window: Height and width of a window in pixels.
-        shift: Shift of the windows down and right in pixels; (0, 0) in blocks without a shift.
         first: The first channel of this branch among the query channels of both branches.
     """
 
-    def __init__(
-        self, dim: int, num_heads: int, window: tuple[int, int], shift: tuple[int, int], first: int
-    ) -> None:
+    def __init__(self, dim: int, num_heads: int, window: tuple[int, int], first: int) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.window = window
-        self.shift = shift
         self.head_dim = dim // num_heads
         blocks = [first, first + 2 * dim, first + 4 * dim]  # q of both branches, then k, then v
         self.width = kernel_width(self.head_dim)
         self.rows = heads_of(blocks, num_heads, self.head_dim, self.width)
         self.pos = DynamicPositionBias(dim // 4, num_heads)
-        self._folded: tuple[State, Tensor] | None = None
+        self._folded: tuple[State, list[Tensor]] | None = None
 
     def forward(
         self, x: Tensor, qkv: nn.Linear, layout: WindowLayout
@@ -188,9 +115,8 @@ class WindowAttention(nn.Module):
             The output of attention and the values, each (B, n, heads * width) in the order of `layout`.
         """
         size = self.window[0] * self.window[1]
-        bias, scale, start = self._bias(), self.head_dim**-0.5, 0
-        for count, split in layout.kinds:
-            kind_bias = bias if split is None else bias + MASKED * split
+        scale, start = self.head_dim**-0.5, 0
+        for bias, (count, _) in zip(self._biases(layout, compute_dtype(x)), layout.kinds, strict=True):
             step = max(1, count if torch.is_grad_enabled() else strip_tokens(x) // size)
             for first in range(0, count, step):
                 end = start + min(step, count - first) * size
@@ -199,20 +125,28 @@ class WindowAttention(nn.Module):
                     parts = parts * layout.real[start:end].to(parts.dtype)
                 windows = parts.view(-1, size, 3, self.num_heads, self.width)
                 q, k, v = windows.permute(2, 0, 3, 1, 4)
-                attended = attend(q, k, v, kind_bias, scale)
+                attended = attend(q, k, v, bias, scale)
                 yield attended.reshape(len(x), end - start, -1), parts.chunk(3, dim=-1)[2]
                 start = end
 
-    def _bias(self) -> Tensor:
-        """Return the (heads, n, n) position bias, which is cached unless autograd needs it."""
-        if torch.is_grad_enabled():
-            return self._compute_bias()
-        state = state_of(*self.pos.parameters())
-        if self._folded is None or self._folded[0] != state:
-            self._folded = state, self._compute_bias()
+    def _biases(self, layout: WindowLayout, dtype: torch.dtype) -> list[Tensor]:
+        """Return the (heads, n, n) biases of each kind of window: of positions, and of masks.
+
+        They are cached unless autograd needs them. The kinds are the same for all sizes of images.
+        """
+        state = (dtype, *state_of(*self.pos.parameters()))
+        if torch.is_grad_enabled() or self._folded is None or self._folded[0] != state:
+            bias = self._position_bias()
+            biases = [
+                (bias if split is None else bias + MASKED * split).to(dtype) for _, split in layout.kinds
+            ]
+            if torch.is_grad_enabled():
+                return biases
+            self._folded = state, biases
         return self._folded[1]
 
-    def _compute_bias(self) -> Tensor:
+    def _position_bias(self) -> Tensor:
+        """Return the (heads, n, n) position bias in fp32."""
         win_h, win_w = self.window
         weight = self.pos.pos_proj.weight
         y = torch.arange(1 - win_h, win_h, device=weight.device)
@@ -246,11 +180,10 @@ class LocalSelfAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.get_v = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
         self.proj = nn.Linear(dim, dim)
-        self.multiple = max(split_size)
+        self.split_size, self.is_shifted = split_size, shifted
 
         def branch(index: int, window: tuple[int, int]) -> WindowAttention:
-            shift = (window[0] // 2, window[1] // 2) if shifted else (0, 0)
-            return WindowAttention(dim // 2, num_heads // 2, window, shift, index * dim // 2)
+            return WindowAttention(dim // 2, num_heads // 2, window, index * dim // 2)
 
         self.attns = nn.ModuleList([branch(0, split_size), branch(1, split_size[::-1])])
         head_dim = dim // num_heads
@@ -268,17 +201,14 @@ class LocalSelfAttention(nn.Module):
         dtype = compute_dtype(x)
         parts = (norm(x[:, top:end]).to(dtype) for top, end in strips(x))
         normed = assemble(parts, height, out).flatten(1, 2)  # `out` is not needed before the end
-        layouts = [
-            window_layout(height, width, attn.window, attn.shift, self.multiple, x.device)
-            for attn in self.attns
-        ]
-        branches = zip(self.attns, layouts, strict=True)
+        layouts = branch_layouts(height, width, self.split_size, self.is_shifted, x.device)
+        branches = zip(self.attns, layouts.branches, strict=True)
         chunks = itertools.chain(*(attn(normed, self.qkv, layout) for attn, layout in branches))
-        both = side_by_side(chunks, normed, sum(len(layout.order) for layout in layouts))
+        both = side_by_side(chunks, normed, len(layouts.order))
         del normed
         return add_strips(x, self._strips(x, layouts, both), out)
 
-    def _strips(self, x: Tensor, layouts: list[WindowLayout], both: Tensor) -> Iterator[Tensor]:
+    def _strips(self, x: Tensor, layouts: BranchLayouts, both: Tensor) -> Iterator[Tensor]:
         """Yield the output of L-SA for strips of rows.
 
         Args:
@@ -286,13 +216,11 @@ class LocalSelfAttention(nn.Module):
             layouts: The order of the tokens in each branch.
             both: (B, P1 + P2, 2, C / 2) outputs of attention and values, branch after branch.
         """
-        first, second = layouts
-        places = torch.stack([first.back, second.back + len(first.order)], dim=1)
-        order = torch.cat([2 * first.order, 2 * second.order + 1])
         batch, height, width, _ = x.shape
         for top, bottom in strips(x):
             above, below = max(0, top - 1), min(height, bottom + 1)
-            tokens = reorder(both, places[above * width : below * width].flatten(), order)
+            places = layouts.places[above * width : below * width].flatten()
+            tokens = reorder(both, places, layouts.order)
             tokens = tokens.view(batch, below - above, width, 2, 2, -1)
             attended, values = tokens.unbind(dim=4)
             local = convolve_channels(self.get_v, values.flatten(3), self.columns).view_as(values)

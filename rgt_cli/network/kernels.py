@@ -6,13 +6,17 @@ Under autograd, and if the fast way is not available, each one is the plain oper
 import itertools
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-STRIP_VALUES = {"cpu": 180 << 12, "cuda": 180 << 18, "mps": 180 << 18}
+from rgt_cli.network.precision import compute_dtype
+
+STRIP_VALUES = {"cpu": 180 << 12, "cuda": 180 << 18, "xpu": 180 << 18, "mps": 180 << 18}
 """Numbers of the residual stream to process at a time, for each type of device. They are few enough for
 the caches of a processor, and enough that the overhead of a call is small."""
 
@@ -39,7 +43,9 @@ def convolve_tokens(conv: nn.Module, x: Tensor) -> Tensor:
 
 def convolve_channels(conv: nn.Conv2d, x: Tensor, channels: Channels) -> Tensor:
     """Run a depth-wise 3x3 convolution over (B, H, W, C) tokens that have these of its channels."""
-    weight, bias = _cached(conv, (channels,), lambda: _pick(conv, channels, None))
+    dtype = compute_dtype(x)
+    key = (channels, dtype)
+    weight, bias = _cached(conv, key, lambda: _cast(*_pick(conv, channels, None), dtype))
     image = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=1, groups=len(channels))
     return image.permute(0, 2, 3, 1)
 
@@ -94,12 +100,6 @@ def state_of(*tensors: Tensor | None) -> State:
     )
 
 
-def compute_dtype(x: Tensor) -> torch.dtype:
-    """Return the dtype of matrix products: that of autocast if it is enabled, otherwise that of `x`."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-
-
 def project(
     linear: nn.Linear,
     x: Tensor,
@@ -117,14 +117,12 @@ def project(
         gelu: Apply GELU to the result.
     """
     dtype = compute_dtype(x)
-    packed = None
-    if x.device.type == "cpu" and not torch.is_grad_enabled() and _can_pack(dtype):
-        key = (rows, columns, dtype)
-        packed = _cached(linear, key, lambda: _pack(*_pick(linear, rows, columns), dtype))
-    if packed is None:
-        plain = F.linear(x, *_cached(linear, (rows, columns), lambda: _pick(linear, rows, columns)))
+    key = (rows, columns, dtype)
+    if torch.is_grad_enabled() or x.device.type != "cpu" or not _can_pack(dtype):
+        weights = _cached(linear, key, lambda: _cast(*_pick(linear, rows, columns), dtype))
+        plain = F.linear(x.to(dtype), *weights)
         return F.gelu(plain) if gelu else plain
-    weight, bias = packed
+    weight, bias = _cached(linear, key, lambda: _pack(*_pick(linear, rows, columns), dtype))
     flat = x.to(dtype).reshape(-1, x.shape[-1])
     activation = "gelu" if gelu else "none"
     y: Tensor = torch.ops.mkldnn._linear_pointwise(flat, weight, bias, activation, [], "none")
@@ -142,6 +140,11 @@ def _pick(layer: nn.Linear | nn.Conv2d, rows: Channels | None, columns: Channels
     if columns is not None:
         weight = F.pad(weight, (0, 1))[:, torch.tensor(columns, device=weight.device)]
     return weight, bias
+
+
+def _cast(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Weights:
+    """Return weight and bias in the dtype of matrix products, as autocast would for every call."""
+    return weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
 def _cached(layer: nn.Linear | nn.Conv2d, key: State, make: Callable[[], Weights]) -> Weights:
@@ -166,6 +169,28 @@ def _pack(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Weights:
     """Return weight and bias in the layout that is fastest for oneDNN."""
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype).contiguous())
     return packed, None if bias is None else bias.detach().to(dtype)
+
+
+@contextmanager
+def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Compute matrix products on a device in a precision.
+
+    Args:
+        device: The device.
+        dtype: The precision; float32 leaves all operations in the precision of their tensors.
+    """
+    half = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    if device.type != "cuda":
+        with half:
+            yield
+        return
+    with half, sdpa_kernel(_ATTENTION_ORDER, set_priority=True):
+        yield
+
+
+_ATTENTION_ORDER = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+"""The kernels of attention on CUDA, the first choice first. That of cuDNN is not among them: some of its
+versions have ignored parts of an additive mask, without an error."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:

@@ -11,7 +11,17 @@ from rgt_cli.jobs import ImageOptions, ModelOptions, VideoOptions
 
 ELSEWHERE = {"target": "an argument of its own", "from_file": "a list", "null": "a list"}
 """Options that the functions of the API have in another form."""
-OF_THE_TERMINAL = {"dry_run", "preview", "watch", "report", "print_events", "debug", "verbose", "quiet"}
+OF_THE_TERMINAL = {
+    "profile",
+    "dry_run",
+    "preview",
+    "watch",
+    "report",
+    "print_events",
+    "debug",
+    "verbose",
+    "quiet",
+}
 OF_WORKERS = {"cluster", "workers"}
 OF_FOLDERS = {"recursive", "include", "exclude", "fail_fast"}
 

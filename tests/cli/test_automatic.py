@@ -43,9 +43,10 @@ def test_a_folder_is_upscaled_by_the_model_for_each_file(rgt: RunRGT, folder: Pa
         assert (folder / "out" / f"{Path(name).stem}_x2.png").read_bytes() == expected
 
 
-def test_a_named_model_is_used_for_everything_without_a_note(rgt: RunRGT, folder: Path) -> None:
+def test_a_named_model_is_used_for_everything(rgt: RunRGT, folder: Path) -> None:
     result = rgt("upscale", "strong.jpg", "-m", "tiny", "-s", 2, cwd=folder)
-    assert result.stderr.startswith("strong_x2.jpg: 80 x 96, rgt-tiny-x2")
+    assert "strong_x2.jpg: 80 x 96, rgt-tiny-x2" in result.stderr
+    assert "using the model" not in result.stderr
 
 
 @pytest.mark.parametrize("name", ["text.txt", "cut.jpg", "cut.mp4"])

@@ -31,7 +31,7 @@ FILE_KEYS = {
     "bytes", "sha256", "variant", "groups", "blocks", "parameters", "multiply_adds", "config",
 }  # fmt: skip
 """The keys of the file that `rgt models info` adds."""
-COMMANDS = {"convert", "download", "info", "path", "remove", "verify"}
+COMMANDS = {"convert", "download", "info", "path", "remove", "suggest", "verify"}
 
 
 def listed(sandbox: Sandbox, **options: Any) -> dict[str, dict[str, Any]]:

@@ -50,6 +50,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "renders").mkdir()
     for number in (1, 2, 3):
         photo.save(folder / "renders" / f"{number:06}.png")
+    (folder / "rgt.toml").write_text("[profile.film]\ncrf = 18\n")
     write_network(4, folder / "x4.safetensors")
     torch.save(load_file(folder / "x4.safetensors"), folder / "RGT_S_x4.pth")
     (folder / "x4.safetensors").unlink()
@@ -106,5 +107,6 @@ def folder(template: Path, tmp_path: Path) -> Path:
 def shell(models: dict[str, str], rgt_on_path: Path, template: Path, tmp_path: Path) -> Shell:
     """Run shell commands. The model cache is the same for all commands of one test."""
     environment = os.environ | ENVIRONMENT | models | {"HF_HOME": str(tmp_path / "home")}
+    environment["XDG_DATA_HOME"] = str(tmp_path / "data")
     environment["PATH"] = f"{rgt_on_path}:{os.environ['PATH']}"
     return Shell(template, tmp_path, environment)

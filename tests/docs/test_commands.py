@@ -14,6 +14,8 @@ from PIL import Image
 from tests.helpers.docs import DOCUMENTS, code_blocks, shell_commands
 from tests.helpers.shell import ENVIRONMENT, Shell
 
+INTERPOLATED = ("01-02-input-bicubic", "01-03-input-lanczos")
+"""The images of the input in the folder beside the page of a comparison."""
 SIZES: dict[str, dict[str, tuple[int, int] | None]] = {
     "rgt upscale photo.jpg": {"photo_x4.jpg": (160, 120)},
     "rgt upscale photo.jpg -v": {"photo_x4.jpg": (160, 120)},
@@ -58,6 +60,13 @@ SIZES: dict[str, dict[str, tuple[int, int] | None]] = {
         "out/2024/cat_x2.webp": (80, 60),
         "run.json": None,
     },
+    "rgt upscale photos -r -s 2 -o out --report run.html": {
+        "out/portrait_x2.jpg": (80, 60),
+        "out/2024/cat_x2.webp": (80, 60),
+        "run.html": None,
+        **{f"run_files/00000{n}-before.jpg": (40, 30) for n in (0, 1)},
+        **{f"run_files/00000{n}-after.jpg": (80, 60) for n in (0, 1)},
+    },
     "rgt upscale photos -r -o out --dry-run": {},
     "rgt upscale photos -r -s 2 -o out --device cpu,cpu": {
         "out/portrait_x2.jpg": (80, 60),
@@ -65,7 +74,13 @@ SIZES: dict[str, dict[str, tuple[int, int] | None]] = {
     },
     "rgt upscale photos -r -s 2 -o out --device cpu,cpu --dry-run": {},
     "rgt clean --dry-run": {},
+    "rgt config show": {},
+    "rgt config show --profile film": {},
+    "RGT_SCALE=2 rgt upscale photo.jpg": {"photo_x2.jpg": (80, 60)},
+    "rgt upscale clip.mkv -s 2 --profile film": {"clip_x2.mkv": (64, 48)},
+    "rgt completion bash --install": {},
     "rgt models": {},
+    "rgt models suggest photos": {},
     "rgt models download general texture": {},
     "rgt models info photo": {},
     "rgt models path photo": {},
@@ -78,6 +93,23 @@ SIZES: dict[str, dict[str, tuple[int, int] | None]] = {
         "scores.csv": None
     },
     "rgt bench --tiles 64 --runs 1": {},
+    "rgt compare photo.jpg -m tiny,tiny-photo,rgt-s": {
+        "photo_compare.html": None,
+        **{f"photo_compare_files/{name}.png": (160, 120) for name in INTERPOLATED},
+        "photo_compare_files/01-01-input-nearest.png": (40, 30),
+        "photo_compare_files/01-04-rgt-tiny-x4.png": (160, 120),
+        "photo_compare_files/01-05-rgt-tiny-photo-x4.png": (160, 120),
+        "photo_compare_files/01-06-rgt-s-x4.png": (160, 120),
+    },
+    "rgt compare photo.jpg --crop 8,4,24,20 -s 2": {
+        "photo_compare.html": None,
+        **{f"photo_compare_files/{name}.png": (48, 40) for name in INTERPOLATED},
+        "photo_compare_files/01-01-input-nearest.png": (24, 20),
+        "photo_compare_files/01-04-rgt-tiny-x2.png": (48, 40),
+        "photo_compare_files/01-05-rgt-tiny-photo-x2.png": (48, 40),
+    },
+    "rgt compare clip.mkv -s 2 --at 0:01 --at 1.5 -o clip.html --standalone": {"clip.html": None},
+    "rgt compare photo.jpg -o sheet.png": {"sheet.png": None},
 }
 """Command -> the files that it writes, and the size of each that is an image or a video."""
 

@@ -15,9 +15,11 @@ import pytest
 import rgt_cli
 from rgt_cli.api.arguments import ModelArguments
 from rgt_cli.checkpoints.catalogue import catalogue
+from rgt_cli.cli.configuration import NOT_FROM_FOLDERS
 from rgt_cli.cli.help import TOPICS, summary_of
 from rgt_cli.cli.main import cli
 from rgt_cli.cli.summary import RunReport
+from rgt_cli.cli.upscale import upscale
 from rgt_cli.errors import ExitCode
 from rgt_cli.jobs import Job, Outcome
 from rgt_cli.media import CONTAINERS, FORMATS
@@ -94,7 +96,7 @@ def test_the_common_options_belong_to_rgt_itself_too() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_documents_use_only_flags_that_exist(document: Path) -> None:
     text = document.read_text()
-    every_flag = set().union(*(flags_of(context) for context in CONTEXTS.values()))
+    every_flag = set().union(upscale.opposites(), *(flags_of(context) for context in CONTEXTS.values()))
     for call in (call for line in shell_commands(text) for call in rgt_calls(line)):
         assert {flag for word in call for flag in flags_in(word)} <= flags_of(context_of(call)), call
     for span in code_spans(text):
@@ -172,6 +174,28 @@ def test_json_of_models_has_the_documented_fields(shell: Shell) -> None:
     assert list(described["file"]) == documented_fields("`rgt models info --json`")
 
 
+def test_json_of_suggestions_has_the_documented_fields(shell: Shell) -> None:
+    suggested = json.loads(shell("rgt models suggest photo.jpg --json").stdout)
+    heading = "`rgt models suggest --json`"
+    assert list(suggested) == ["schema", "inputs"]
+    (photo,) = suggested["inputs"]
+    assert list(photo) == documented_fields(heading)
+    assert all(f"`{field}`" in text_of(heading) for model in photo["models"] for field in model)
+
+
+def test_json_of_the_configuration_has_the_documented_fields(shell: Shell) -> None:
+    shown = json.loads(shell("rgt config show --json").stdout)
+    heading = "`rgt config show --json`"
+    assert all(f"`{field}`" in text_of(heading) for field in (*shown, *shown["files"]))
+    for value in shown["values"]:
+        assert list(value) == documented_fields(heading)
+
+
+def test_the_manual_names_what_a_folder_cannot_set() -> None:
+    text = section((MANUAL / "configuration.md").read_text(), "Folders of other people")
+    assert set(code_spans(text)) == NOT_FROM_FOLDERS
+
+
 def test_json_of_evaluate_has_the_documented_fields(shell: Shell) -> None:
     scores = json.loads(shell("rgt evaluate --hr Set5/HR --json").stdout)
     heading = "`rgt evaluate --json`"
@@ -190,6 +214,24 @@ def test_json_of_bench_has_the_documented_fields(shell: Shell) -> None:
     timed = json.loads(shell("rgt bench --tiles 16 --runs 1 --json").stdout)
     assert list(timed) == ["schema", "timings"]
     assert set(timed["timings"][0]) == set(documented_fields("`rgt bench --json`"))
+
+
+def test_json_of_doctor_has_the_documented_fields(shell: Shell) -> None:
+    examined = json.loads(shell("rgt doctor --json || test $? = 1").stdout)
+    heading = "`rgt doctor --json`"
+    assert list(examined) == documented_fields(heading)
+    _, table = re.findall(r"(?:^\|.*\n)+", text_of(heading), re.MULTILINE)
+    facts = {
+        name: set(re.findall(r"`(\w+)`", text))
+        for names, text in table_rows(table)
+        for name in re.findall(r"`([\w: ]+)`", names)
+    }
+    for check in examined["checks"]:
+        assert list(check) == ["group", "name", "state", "text", "command", "facts"]
+        for field in check["facts"] if check["name"] != "libraries" else ():
+            name = check["name"].replace("fp32", "bf16")
+            assert field in facts[re.sub(r"^(cuda:\d|xpu:\d|mps)", "cpu", name)], check["name"]
+    assert {"ok", "note", "fail"} <= set(code_spans(text_of(heading)))
 
 
 def test_the_table_of_models_lists_the_catalogue() -> None:

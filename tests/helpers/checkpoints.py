@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from rgt_cli.network import RGT
 from tests.helpers import DATA
 
 OFFICIAL: dict[str, dict[str, tuple[list[int], str]]] = json.loads(
@@ -32,6 +33,15 @@ def official_state(name: str, random: bool = False) -> dict[str, Tensor]:
         if key.endswith("attns.0.rpe_biases"):
             state[key] = torch.cartesian_prod(torch.arange(-7.0, 8), torch.arange(-31.0, 32))
     return state
+
+
+def save_network(network: RGT, path: Path) -> Path:
+    """Save a network as a checkpoint, and return its path."""
+    height, width = network.config.split_size
+    ranges = (torch.arange(1.0 - side, side) for side in (height, width))
+    offsets = {"layers.0.blocks.0.attn.attns.0.rpe_biases": torch.cartesian_prod(*ranges)}
+    save_file(network.state_dict() | offsets, path)
+    return path
 
 
 def save_as_published(checkpoint: Path) -> Path:

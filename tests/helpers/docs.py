@@ -46,6 +46,8 @@ def rgt_calls(command: str) -> Iterator[list[str]]:
         if word != "|":
             words.append(word)
             continue
+        while words and re.match(r"\w+=", words[0]):  # a variable
+            del words[0]
         if words[:1] == ["rgt"]:
             yield words[1:]
         words = []

@@ -99,6 +99,16 @@ def random_rgt(config: RGTConfig = MICRO, *, seed: int = 0, spread: float = 0.0)
     return network
 
 
+def enliven(network: nn.Module) -> None:
+    """Change fresh weights of an RGT so that every part of it matters, and its output is near 0..1."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim == 2 and ".pos." not in name:
+                parameter.mul_(2.5)
+            if name.endswith("gamma"):
+                parameter.uniform_(0.1, 0.4)
+
+
 def nearest_upscaler(size: Size | None = None, alpha_by_network: bool = True) -> MultiPassUpscaler:
     """Return an upscaler of stub networks, whose outputs are known to the last bit."""
     return MultiPassUpscaler(

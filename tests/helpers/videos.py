@@ -279,9 +279,10 @@ def flash_and_click(path: Path, *arguments: str) -> None:
     flash = "drawbox=c=white:t=fill:enable='lt(abs(mod(t\\,1)-0.48)\\,0.01)'"
     click = "aevalsrc='if(lt(abs(mod(t\\,1)-0.49)\\,0.01)\\,sin(2*PI*1000*t)\\,0)':d=2:s=48000"
     black = f"color=black:size=64x48:rate=25:duration=2,{flash}"
+    sound = "mp2" if path.suffix in (".ts", ".mpg", ".avi") else "aac"
     ffmpeg(
         "-f", "lavfi", "-i", black, "-f", "lavfi", "-i", click,
-        *X264, "-g", "10", "-c:a", "mp2" if path.suffix in (".ts", ".mpg") else "aac", *arguments, path,
+        *X264, "-g", "10", "-c:a", sound, *arguments, path,
     )  # fmt: skip
 
 

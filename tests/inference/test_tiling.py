@@ -13,6 +13,7 @@ from rgt_cli.inference.tiling import (
     cosine_ramp,
     smallest_equal_tile,
     tile_starts,
+    tiles_of,
 )
 from rgt_cli.size import Dimensions
 from tests.helpers.networks import repeated
@@ -55,30 +56,20 @@ def test_repeated_pixels_are_exact(
         Dimensions(*size), Dimensions(*tile), overlap=data.draw(st.integers(0, min(tile) - 1))
     )
     image = np.random.default_rng(0).random((size[1], size[0], 3), np.float32)
-    calls = 0
-
-    def upscale(part: np.ndarray) -> np.ndarray:
-        nonlocal calls
-        calls += 1
-        assert part.shape[0] <= grid.tile.height
-        assert part.shape[1] <= grid.tile.width
-        return repeated(part, scale)
-
-    rows = list(blended_rows(image, grid, scale, upscale))
+    tiles = list(tiles_of(image, grid))
+    assert len(tiles) == grid.count
+    assert all(tile.shape[0] <= grid.tile.height for tile in tiles)
+    assert all(tile.shape[1] <= grid.tile.width for tile in tiles)
+    rows = list(blended_rows((repeated(tile, scale) for tile in tiles), grid, scale))
     np.testing.assert_array_equal(np.concatenate(rows), repeated(image, scale))
-    assert calls == grid.count
     assert grid.equalized().count == grid.count
 
 
 def test_blend_is_smooth() -> None:
     """Two tiles that differ by 1 meet in a monotone raised-cosine ramp, without a step."""
-    values = iter([0.0, 1.0])
-
-    def upscale(part: np.ndarray) -> np.ndarray:
-        return np.full((*part.shape[:2], 1), next(values), np.float32)
-
     grid = TileGrid(Dimensions(96, 4), Dimensions(64, 64), overlap=32)
-    (row,) = blended_rows(np.zeros((4, 96, 1), np.float32), grid, 1, upscale)
+    tiles = (np.full((4, 64, 1), value, np.float32) for value in (0, 1))
+    (row,) = blended_rows(tiles, grid, 1)
     line = row[0, :, 0]
     assert line[:32].max() == 0
     assert line[64:].min() == 1

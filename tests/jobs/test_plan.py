@@ -168,6 +168,7 @@ def test_image_options_are_refused_if_all_outputs_are_videos(options: ImageOptio
     check_image_options(jobs(("a.mkv", "%d.png")), options)
     check_image_options([], options)
     check_image_options(jobs(("a.mkv", "b.mkv")), ImageOptions())
+    check_image_options(jobs(("a.mkv", "b.mkv")), ImageOptions(quality=80), configured=["quality"])
     for target in ("b.mkv", "b.gif"):
         with pytest.raises(UsageError, match=reason):
             check_image_options(jobs(("a.mkv", target)), options)

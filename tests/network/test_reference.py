@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from rgt_cli.network import RGTConfig, attention
+from rgt_cli.network import RGTConfig, attention, windows
 from rgt_cli.network.kernels import STRIP_VALUES
 from tests.helpers.networks import MICRO, random_rgt
 from tests.network.reference_rgt import reference_rgt
@@ -86,16 +86,15 @@ def test_comparison_detects(defect: str, monkeypatch: pytest.MonkeyPatch) -> Non
     if defect == "mask":
         monkeypatch.setattr(attention, "MASKED", 0.0)
     elif defect == "shift":
-        layout = attention.window_layout
+        layouts = windows.branch_layouts
         monkeypatch.setattr(
             attention,
-            "window_layout",
-            lambda h, w, window, _, *rest: layout(h, w, window, (0, 0), *rest),
+            "branch_layouts",
+            lambda h, w, window, _, device: layouts(h, w, window, False, device),
         )
     elif defect == "position bias":
-        monkeypatch.setattr(
-            attention.WindowAttention, "_compute_bias", lambda self: torch.zeros(1, 1, 1)
-        )
+        zeros = torch.zeros(1, 1, 1)
+        monkeypatch.setattr(attention.WindowAttention, "_position_bias", lambda self: zeros)
     elif defect == "recursion":
         monkeypatch.setattr(attention, "recursions", lambda height, width: 1)
     else:

@@ -157,3 +157,22 @@ def test_attention_is_fused_at_full_width() -> None:
     network = RGT(config).eval()
     with torch.inference_mode(), sdpa_kernel(SDPBackend.FLASH_ATTENTION):
         network(torch.rand(1, 3, 64, 96))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_strips_of_gpus_in_half_precision(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strips as wide as on a GPU, batches and half precision, with the kernels of the processor."""
+    network = random_rgt(spread=0.02)
+    images = torch.rand(3, 3, 40, 56)
+    with torch.inference_mode():
+        exact = network(images)
+        with torch.autocast("cpu", dtype):
+            narrow = network(images)
+            monkeypatch.setitem(STRIP_VALUES, "cpu", STRIP_VALUES["cuda"])
+            wide = network(images)
+            single = torch.cat([network(image[None]) for image in images])
+    for found in (narrow, wide, single):
+        assert found.dtype == torch.float32
+        assert_close(found, exact, 0.03)
+    assert_close(wide, narrow, 0.02)
+    assert_close(single, wide, 0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -28,23 +29,44 @@ from rgt_cli.jobs import (
     partition,
     plan_folder,
 )
+from rgt_cli.jobs.workers import cluster
 from rgt_cli.jobs.workers.cluster import Workers
 from rgt_cli.jobs.workers.devices import parse_devices
-from rgt_cli.jobs.workers.worker import WorkerSpec
+from rgt_cli.jobs.workers.worker import VERSION, WorkerSpec
 from rgt_cli.size import Size
 from tests.helpers.networks import Nearest, nearest_upscaler
 
-DEADLY, SLOW, SLOWISH = 201, 77, 78
-"""Values of the first pixel of an image: it ends the process, takes a second, or takes a tenth of it."""
+DEADLY, SLOW, SLOWISH, HANGING = 201, 77, 78, 79
+"""Values of the first pixel of an image: it ends the process, takes a second, or takes a tenth of it, or
+does not end when it is computed for the first time."""
+WIDTH = 9
+"""The width of the images whose computations are logged."""
 
 
 class Treacherous(Nearest):
-    """A stub network that ends its process when it sees a certain pixel."""
+    """A stub network that ends or stops its process when it sees a certain pixel.
+
+    Args:
+        scratch: A folder with the file `log`, which receives a line for each image: its number, which
+            its first pixel contains, and the process.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        super().__init__(2)
+        self.scratch = scratch
+        self.register_buffer("weights", torch.tensor(float(os.environ.get("STUB_WEIGHTS", "0"))))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        first = round(float(x[0, 0, 0, 0]) * 255)
+        first, number, *_ = (round(float(value) * 255) for value in x[0, :, 0, 0])
+        if x.shape[-1] == WIDTH:
+            with (self.scratch / "log").open("a") as log:
+                log.write(f"{number} {os.getpid()}\n")
         if first == DEADLY:
             os._exit(1)
+        hung = self.scratch / "hung"
+        if first == HANGING and not hung.exists():
+            hung.write_text(str(os.getpid()))
+            time.sleep(3600)
         time.sleep({SLOW: 1.0, SLOWISH: 0.1}.get(first, 0.0))
         return super().forward(x)
 
@@ -53,44 +75,63 @@ class Treacherous(Nearest):
 class StubOptions(ModelOptions):
     """Options that load a stub network."""
 
+    scratch: Path = Path()
+
     def load(self, scale: int | None, progress: Any = None, network: Any = None) -> NetworkUpscaler:
-        return NetworkUpscaler(Treacherous(2), device="cpu")
+        if (self.scratch / "refuse").exists():
+            raise RGTError("the model is gone")
+        torch.__version__ = os.environ.get("STUB_TORCH", torch.__version__)  # type: ignore[assignment]
+        return NetworkUpscaler(Treacherous(self.scratch), device="cpu", batch_size=1)
 
 
-def main(folder: Path, out: Path, device: str, address: str, workers: str, version: str) -> int:
-    devices = parse_devices(device, address or None, int(workers) if workers else None)
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("address")
+    parser.add_argument("workers", type=int)
+    parser.add_argument("--version", default=VERSION)
+    parser.add_argument("--patience", type=float)
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = arguments()
+    if given.patience:
+        cluster.LEAST_PATIENCE = cluster.FIRST_PATIENCE = given.patience
+    devices = parse_devices("auto", given.address, given.workers)
     assert devices
-    size, options = (
-        Size(scale=2),
-        JobOptions(output=OutputOptions(target=out), video=VideoOptions(segment_seconds=0.5)),
-    )
-    spec = WorkerSpec(model=StubOptions(model="tiny"), size=size, options=options, version=version)
-    sources = find_sources((folder,), SourceFilter(recursive=True, output=out)).sources
-    warnings: list[str] = []
-    with Journal(out, {}) as journal, Workers.on(devices, spec) as runner:
+    size = Size(scale=2)
+    options = JobOptions(output=OutputOptions(target=given.out), video=VideoOptions(segment_seconds=0.5))
+    model = StubOptions(model="tiny", scratch=given.folder.parent)
+    spec = WorkerSpec(model=model, size=size, options=options, version=given.version)
+    sources = find_sources((given.folder,), SourceFilter(recursive=True, output=given.out)).sources
+
+    def warn(message: str) -> None:
+        print(json.dumps({"warning": message}), flush=True)
+
+    with Journal(given.out, {}) as journal, Workers.on(devices, spec) as runner:
         context = RunContext(
             options=options,
             upscaler=nearest_upscaler(),
             journal=journal,
             on_progress=lambda job, done, total: None,
             stop=threading.Event(),
-            warn=warnings.append,
+            warn=warn,
         )
-        jobs = partition(plan_folder(sources, out, size, options.output), journal, Existing.REFUSE)
-        started = time.monotonic()
+        jobs = partition(plan_folder(sources, given.out, size, options.output), journal, Existing.REFUSE)
         try:
             for outcome in runner.run_jobs(jobs.pending, context):
                 facts = {
                     "name": outcome.job.source.name, "error": str(outcome.error or ""),
-                    "worker": outcome.worker, "at": time.monotonic() - started,
+                    "worker": outcome.worker,
                 }  # fmt: skip
                 print(json.dumps(facts), flush=True)
         except RGTError as error:
-            print(json.dumps({"name": "", "error": str(error), "worker": "", "at": 0}))
-        print(json.dumps(warnings))
+            print(json.dumps({"name": "", "error": str(error), "worker": ""}))
+            return error.exit_code
     return 0
 
 
 if __name__ == "__main__":
-    source, target, *rest = sys.argv[1:]
-    sys.exit(main(Path(source), Path(target), *rest))
+    sys.exit(main())

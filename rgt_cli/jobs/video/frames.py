@@ -22,6 +22,7 @@ from rgt_cli.media.video.encode import BT2020, is_hdr
 from rgt_cli.media.video.fields import Deinterlacing, deinterlaced
 from rgt_cli.media.video.images import NumberedVideo, describe_images, read_image_frames
 from rgt_cli.media.video.probe import BT709, UNSPECIFIED, Span, Video, probe
+from rgt_cli.media.video.resolution import FrameSizeError
 from rgt_cli.size import Dimensions
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
@@ -107,6 +108,9 @@ class FrameReader:
 
         Args:
             after: A time in ticks; only later frames are yielded.
+
+        Raises:
+            FrameSizeError: A frame has another size than the video.
         """
         last = after
         resumes = after is not None
@@ -121,6 +125,10 @@ class FrameReader:
                     if last is None or frame.time - last >= self.apart:
                         last = frame.time
                         yield frame
+            except FrameSizeError as error:
+                end = self.span.end
+                if end is None or error.time < end * self.video.time_base:
+                    raise
             except InputError as error:
                 self.damage = error
 

@@ -28,6 +28,7 @@ from rgt_cli.media.video.images import NumberedVideo
 from rgt_cli.media.video.metadata import MetadataPolicy
 from rgt_cli.media.video.mux import COPY, Output
 from rgt_cli.media.video.probe import Span, Video
+from rgt_cli.media.video.resolution import check_size
 from rgt_cli.media.video.sampling import is_interlaced
 from rgt_cli.media.video.sidedata import lost_side_data
 from rgt_cli.media.video.streams import StreamPlan, plan_streams
@@ -133,7 +134,7 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
     """Decide how a video is upscaled, and try its encoder.
 
     Raises:
-        InputError: The input is not a readable video.
+        InputError: The input is not a readable video, or its frames change their size.
         UsageError: The input is interlaced and neither `--deinterlace` nor `--inverse-telecine` is set,
             the output format does not support videos, or the encoder rejects its options.
     """
@@ -144,8 +145,11 @@ def plan_video(job: Job, context: RunContext) -> VideoPlan:
             f"{job.name}: the video is interlaced: use --deinterlace to build whole frames, or "
             "--inverse-telecine if it is a film"
         )
+    span = span_of(video, options)
+    if not isinstance(video, NumberedVideo):
+        video = check_size(video, span)
     upscaled = context.upscaler.size.of(video.size)
-    span, frames = span_of(video, options), expected_frames(video, options)
+    frames = expected_frames(video, options)
     if is_numbered(job.target) and isinstance(job.format, ImageFormat):
         options.check_for_images()
         return VideoPlan(
@@ -208,7 +212,8 @@ def _plan_output(plan: VideoPlan, container: Container, options: JobOptions) -> 
         arguments = stretching(arguments, size)
     policy = _metadata_policy(options.output)
     frame_size = plan.upscaled if is_stretched else size
-    with Trial.encoded(video, arguments, frame_size, output) as trial:
+    may_drop_frames = codec not in CODECS.values() or bool(encoding.arguments)
+    with Trial.encoded(video, arguments, frame_size, output, may_drop_frames) as trial:
         trial.check_video()
         streams = plan_streams(video, container, policy, trial.accepts, options.video.maps)
     return replace(

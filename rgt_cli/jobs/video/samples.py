@@ -1,4 +1,4 @@
-"""Samples of an upscaled video: frames for a preview."""
+"""Single frames of a video: samples of its upscaled version, and those at given times."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 
 from rgt_cli.errors import InputError
 from rgt_cli.jobs.job import Job, RunContext
+from rgt_cli.jobs.options import VideoOptions
 from rgt_cli.jobs.video.frames import frames_of, image_of
 from rgt_cli.jobs.video.plan import plan_video
-from rgt_cli.jobs.video.spans import expected_frames
+from rgt_cli.jobs.video.spans import expected_frames, span_of
 from rgt_cli.media import ImageFormat, format_named, write_images
 from rgt_cli.media.video.decode import Frame
+from rgt_cli.media.video.probe import Video
 from rgt_cli.media.video.sampling import count_frames
 
 
@@ -51,3 +53,19 @@ def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
         images = image_of(Frame(frame.time, pixels, alpha), video, context.options.image.bits)
         write_images(images, target, png, context.options.image.encoding)
         yield target
+
+
+def frame_at(video: Video, seconds: float) -> Frame:
+    """Return the first frame that is shown at a time or after it, as `--start` counts it.
+
+    Raises:
+        InputError: There is none, or it cannot be read.
+    """
+    start = span_of(video, VideoOptions(start=seconds)).start
+    assert start is not None
+    with closing(frames_of(video, start - 1)) as frames:
+        frame = next(frames, None)
+    if frame is None:
+        length = f": it lasts {float(video.frames / video.rate):.2f} s" if video.frames else ""
+        raise InputError(f"{video.name}: there is no frame at {seconds:g} s{length}")
+    return frame

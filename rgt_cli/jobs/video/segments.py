@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rgt_cli.errors import UsageError
 from rgt_cli.files import AppendLog, FileStamp, cannot_write, exclusive
+from rgt_cli.jobs.job import Job, RunContext
 from rgt_cli.media.video.join import Segment
 from rgt_cli.media.video.probe import Span
 from rgt_cli.size import Dimensions
@@ -56,7 +57,10 @@ class PassSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentSettings:
-    """Everything that segments depend on. Segments made with other settings are discarded."""
+    """Everything that segments depend on. Segments made with other settings are discarded.
+
+    Segments before another end of the span are not.
+    """
 
     source: FileStamp | None
     """State of the input."""
@@ -72,10 +76,28 @@ class SegmentSettings:
     """What becomes of fields; see `fields.Deinterlacing`."""
     segment_seconds: float
 
+    @staticmethod
+    def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+        """Return in words what differs between settings as the log stores them."""
+        return [words for key, words in _WORDS.items() if one.get(key) != other.get(key)]
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings as the log stores them."""
         stored: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return stored
+
+
+_WORDS = {
+    "source": "the input",
+    "passes": "the model, precision or tiles",
+    "alpha_by_network": "--alpha",
+    "size": "the size",
+    "arguments": "the codec or its options",
+    "span": "--start or --end",
+    "deinterlacing": "the treatment of fields",
+    "segment_seconds": "--segment-seconds",
+}
+"""The fields of `SegmentSettings` -> what messages call them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +164,10 @@ class SegmentStore:
     def __init__(self, folder: Path, log: AppendLog, settings: dict[str, Any]) -> None:
         self.folder = folder
         self.segments: list[Segment] = []
+        self.discarded = 0
+        """Number of frames of an earlier run that cannot be used."""
+        self.reason = ""
+        """Why frames were discarded, in words."""
         self._log = log
         self._resume(settings)
 
@@ -179,24 +205,43 @@ class SegmentStore:
 
     def _resume(self, settings: dict[str, Any]) -> None:
         """Load the segments of an earlier run, and remove all other files of the folder."""
-        entries = self._log.entries
-        if entries and entries[0] == settings:
-            self.segments = list(self._complete(entries[1:]))
-        if len(entries) != 1 + len(self.segments) or entries[0] != settings:
-            self._log.replace([settings, *entries[1 : 1 + len(self.segments)]])
+        before, *entries = self._log.entries or [{}]
+        complete = list(self._complete(entries))
+        if before != settings:
+            changes = SegmentSettings.differences(before, settings) or ["the version of rgt"]
+            start, end = settings["span"]
+            is_prefix = changes == [_WORDS["span"]] and before["span"][0] == start
+            # The last segment may have been cut at the end that was requested then.
+            usable = complete[:-1] if is_prefix else []
+            self.segments = [one for one in usable if end is None or one.times[-1] < end]
+            self.reason = f"{' and '.join(changes)} changed"
+        else:
+            self.segments, self.reason = complete, "some segments are damaged"
+        self.discarded = sum(len(entry.get("times", ())) for entry in entries) - self.frames
+        if before != settings or len(entries) != len(self.segments):
+            self._log.replace([settings, *entries[: len(self.segments)]])
         used = {self.folder / _LOG, *(segment.path for segment in self.segments)}
         for stray in set(self.folder.iterdir()) - used:
             with suppress(OSError):  # on Windows, the encoder of a killed run may still have it open
                 stray.unlink()
-        if self.segments:
-            logger.info(
-                "%s: continuing after %d finished segments, %d frames",
-                self.folder,
-                len(self.segments),
-                self.frames,
+        logger.info("%s: %d finished segments are used", self.folder, len(self.segments))
+
+    def report(self, job: Job, frames: int | None, context: RunContext) -> None:
+        """Report which frames of an earlier run are used, and which are discarded.
+
+        Args:
+            job: The job.
+            frames: The number of frames of the whole output; None if it is unknown.
+            context: The run.
+        """
+        if self.discarded:
+            context.warn(
+                f"{job.target_name}: {self.discarded} finished frames of an earlier run are discarded, "
+                f"because {self.reason}"
             )
-        elif entries:
-            logger.info("%s: the segments of an earlier run do not match and are discarded", self.folder)
+        if self.segments:
+            total = f"of {frames} " if frames else ""
+            context.inform(f"resuming {job.target_name}: {self.frames} {total}frames are done")
 
     def _complete(self, entries: list[dict[str, Any]]) -> Iterator[Segment]:
         """Yield the segments up to the first one that is missing or damaged."""

@@ -103,6 +103,7 @@ class SharedVideo:
             context.warn(warning)
         store = SegmentStore.open(job.target, self._maker.segment_settings())
         self._store = self._stack.enter_context(store)
+        self._store.report(job, plan.frames, context)
         try:
             jumpless = without_jumps(plan.video, self._store.folder, context.warn)
             self._maker.use(self._stack.enter_context(jumpless))

@@ -23,6 +23,7 @@ from rgt_cli.media.video.encode import SegmentWriter
 from rgt_cli.media.video.join import Segment, check_segment
 from rgt_cli.media.video.mux import assemble
 from rgt_cli.media.video.probe import Span, Video
+from rgt_cli.media.video.resolution import FrameSizeError
 from rgt_cli.media.video.timeline import without_jumps
 
 
@@ -38,7 +39,8 @@ def upscale_video(job: Job, context: RunContext) -> Outcome:
 
     Raises:
         Stopped: `context.stop` was set.
-        InputError: The input is not a readable video, or has no frame in the requested span.
+        InputError: The input is not a readable video, has no frame in the requested span, or its frames
+            change their size.
         UsageError: As `plan_video`, or another process is writing this output.
         OutOfMemoryError: As `NetworkUpscaler.upscale`.
         OutputError: The segments or the output cannot be written.
@@ -89,6 +91,7 @@ class VideoMaker:
         assert plan.output
         assert plan.streams
         with SegmentStore.open(target, self.segment_settings()) as store:
+            store.report(plan.job, plan.frames, self.context)
             try:
                 with without_jumps(plan.video, store.folder, self._warn) as video:
                     self.use(video)
@@ -97,7 +100,9 @@ class VideoMaker:
                     video = replace(self.plan.video, end=self._end())
                     output = replace(plan.output, ends_early=self.reader.damage is not None)
                     assemble(video, store.segments, target, output, plan.streams, self.plan.span)
-            except (InputError, UsageError):
+            except (InputError, UsageError) as error:
+                if isinstance(error, FrameSizeError):
+                    raise  # a run that ends before that frame continues
                 store.remove()  # another run would fail in the same way
                 raise
             except (Stopped, RGTError):

@@ -15,8 +15,15 @@ from rgt_cli.jobs.job import Outcome, RunContext, WorkerActivity
 from rgt_cli.jobs.resume import JobSelection, remove_remains
 from rgt_cli.jobs.video.shared import SegmentResult
 from rgt_cli.jobs.workers.devices import Devices
-from rgt_cli.jobs.workers.pool import Member, Pool, Slot, reason_of, session, slots_of
+from rgt_cli.jobs.workers.pool import (
+    PREPARATION_SECONDS,
+    Member,
+    Pool,
+    Slot,
+    slots_of,
+)
 from rgt_cli.jobs.workers.queue import TRIES, Group, WorkQueue
+from rgt_cli.jobs.workers.session import reason_of, session
 from rgt_cli.jobs.workers.worker import Status, WorkerSpec
 
 logger = logging.getLogger(__name__)
@@ -27,6 +34,8 @@ PATIENCE = 20.0
 """A worker hangs if nothing is done for so many times as long as it took for as much work before."""
 LEAST_PATIENCE = 120.0
 """Seconds. No worker hangs that was silent for less."""
+FIRST_PATIENCE = 1800.0
+"""Seconds. A worker hangs if it is silent for so long, before it is known how fast it is."""
 _SAMPLES = 20
 """Number of jobs whose inputs every worker must be able to read."""
 _POLL = 0.25
@@ -41,6 +50,8 @@ class _Seat:
     member: Member | None
     starting: tuple[Any, Any] | None = None
     """A new worker and the reference of its `Fitness`, while it starts."""
+    started: float = 0.0
+    """When the new worker was started."""
     groups: dict[Any, Group] = field(default_factory=dict)
     """Reference of the result -> group, the oldest first."""
     pace: float = 0.0
@@ -56,12 +67,27 @@ class _Seat:
     deaths: int = 0
     """How many workers died here one after the other without doing anything."""
 
+    def finished(self, work: int, seconds: float) -> None:
+        """Learn from work that was done in so many seconds."""
+        self.busy += seconds
+        if work and seconds:
+            pace = seconds / work
+            self.pace = (self.pace + pace) / 2 if self.pace else pace
+
+    @property
+    def patience(self) -> float:
+        """How many seconds the worker may be silent before it counts as one that hangs."""
+        work = next(iter(self.groups.values())).work
+        if not (work and self.pace):
+            return FIRST_PATIENCE
+        return max(LEAST_PATIENCE, PATIENCE * work * self.pace)
+
 
 class Workers:
     """Runs jobs on workers, which are started for the first jobs.
 
     Args:
-        ray: The module, connected: see `pool.session`.
+        ray: The module, connected: see `session`.
         devices: Where workers should run.
         spec: What the jobs of the run have in common.
     """
@@ -105,7 +131,7 @@ class Workers:
         folder = first[0].target.parent
         folder.mkdir(parents=True, exist_ok=True)
         storage = tuple(source.absolute() for source in sample), folder.absolute()
-        self._pool = Pool(self._ray, self._devices, self._spec, storage, self._context.warn)
+        self._pool = Pool(self._ray, self._devices, self._spec, storage, self._context)
         self._seats = [_Seat(slot=member.slot, member=member) for member in self._pool.start()]
 
     def run_jobs(self, jobs: JobSelection, context: RunContext) -> Iterator[Outcome]:
@@ -127,6 +153,8 @@ class Workers:
         self._context = context
         if not self._seats:
             self._start(jobs)
+        if context.stop.is_set():
+            return
         self._queue = WorkQueue(jobs, context)
         try:
             yield from self._run()
@@ -147,6 +175,10 @@ class Workers:
             is_idle = not any(seat.groups for seat in self._seats) and not self._queue.is_joining
             if is_idle and (self._is_stopping or is_out_of_work):
                 return
+            if is_idle and not any(seat.member or seat.starting for seat in self._seats):
+                if self._queue.next(0.0, is_idle=True) is None and not self._queue.is_joining:
+                    return
+                raise WorkerError("no worker is left; to resume, repeat the command")
             yield from self._results()
             self._look_after_workers()
 
@@ -203,15 +235,12 @@ class Workers:
         seat.deaths = 0
         if isinstance(result, SegmentResult):
             assert group.task
-            seat.busy += result.seconds
+            frames = sum(len(times) for _, times in result.segments)
+            seat.finished(group.work * frames, result.seconds)
             self._queue.computed(group.task, result, seat.member.name)
             return
         outcomes = result or []
-        seconds = sum(outcome.seconds for outcome in outcomes)
-        seat.busy += seconds
-        if group.work and seconds:
-            pace = seconds / group.work
-            seat.pace = (seat.pace + pace) / 2 if seat.pace else pace
+        seat.finished(group.work, sum(outcome.seconds for outcome in outcomes))
         yield from self._queue.finished(group, outcomes, seat.member.name)
 
     def _lost(self, seat: _Seat, reason: str) -> Iterator[Outcome]:
@@ -226,41 +255,50 @@ class Workers:
         seat.member, seat.pace, seat.asked, seat.beats = None, 0.0, None, -1
         seat.deaths += 1
         if not self._is_stopping:
-            seat.starting = self._pool.restart(seat.slot)
+            self._restart(seat)
+
+    def _restart(self, seat: _Seat) -> None:
+        seat.starting, seat.started = self._pool.restart(seat.slot), time.monotonic()
 
     def _look_after_workers(self) -> None:
-        """Admit new workers, show what all of them do, and end those that hang.
-
-        Raises:
-            WorkerError: There are none left.
-        """
+        """Admit new workers, show what all of them do, and end those that hang."""
         for seat in self._seats:
             if seat.starting:
                 self._admit(seat)
             elif seat.member:
                 self._ask(seat)
-        if not self._is_stopping and not any(seat.member or seat.starting for seat in self._seats):
-            raise WorkerError("no worker is left; to resume, repeat the command")
 
     def _admit(self, seat: _Seat) -> None:
+        """Let a new worker take part as soon as it has started."""
         assert seat.starting
         actor, reference = seat.starting
         ready, _ = self._ray.wait([reference], timeout=0)
         if not ready:
+            if (waited := time.monotonic() - seat.started) > PREPARATION_SECONDS:
+                self._give_up(seat, f"none has started within {waited:.0f} s")
             return
-        seat.starting = None
         try:
             fitness = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             seat.deaths += 1
             if seat.deaths < TRIES:
-                seat.starting = self._pool.restart(seat.slot)
+                self._restart(seat)
             else:
-                self._context.warn(f"worker {seat.slot.name} is given up: {reason_of(error)}")
+                self._give_up(seat, reason_of(error))
             return
         if self._pool.accepts(seat.slot, fitness):
+            seat.starting = None
             seat.member = Member(slot=seat.slot, actor=actor, fitness=fitness)
             seat.last_beat = time.monotonic()
+        else:
+            self._give_up(seat, "the new one was left out")
+
+    def _give_up(self, seat: _Seat, reason: str) -> None:
+        """Try no longer to start another worker in the place of one that was lost."""
+        assert seat.starting
+        self._pool.kill(seat.starting[0])
+        seat.starting = None
+        self._context.warn(f"worker {seat.slot.name} is not replaced: {reason}")
 
     def _ask(self, seat: _Seat) -> None:
         """Ask a worker what it does, and end it if it has hung for too long."""
@@ -279,11 +317,11 @@ class Workers:
                 return
         if not seat.groups:
             seat.last_beat = time.monotonic()
-        group = next(iter(seat.groups.values()), None)
         silent = time.monotonic() - seat.last_beat
-        if group and seat.pace and silent > max(LEAST_PATIENCE, PATIENCE * group.work * seat.pace):
+        if seat.groups and silent > seat.patience:
             self._context.warn(f"worker {seat.member.name} hangs: nothing was done for {silent:.0f} s")
-            self._pool.kill(seat.member.actor)
+            self._pool.kill(seat.member.actor)  # the result of its call says so
+            seat.last_beat = time.monotonic()
 
     def _show(self, seat: _Seat, status: Status) -> None:
         for message in status.messages:

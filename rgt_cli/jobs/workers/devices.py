@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from rgt_cli.errors import UsageError
+from rgt_cli.values import GPUS_WITH_NUMBERS, parse_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +14,7 @@ class Devices:
     """Where workers should run."""
 
     local: tuple[str, ...] = ()
-    """Devices of this machine, a worker each, such as "cuda:0" or "cpu"."""
+    """Devices of this machine, a worker each, such as "cuda:0", "xpu:0" or "cpu"."""
     address: str | None = None
     """An existing Ray cluster: "auto", or HOST:PORT."""
     workers: int | None = None
@@ -37,17 +39,27 @@ def parse_devices(device: str, address: str | None, workers: int | None) -> Devi
     if workers is not None:
         raise UsageError("--workers needs --cluster: on this machine, use --device cpu,cpu")
     if device == "all":
-        import torch
+        from rgt_cli.inference.device import count_devices  # imports torch
 
-        count = torch.cuda.device_count()
-        return Devices(local=tuple(f"cuda:{index}" for index in range(count))) if count > 1 else None
+        gpus = [f"{kind}:{n}" for kind in GPUS_WITH_NUMBERS for n in range(count_devices(kind))]
+        return Devices(local=tuple(gpus)) if len(gpus) > 1 else None
     if "," not in device:
         return None
     names = tuple(name.strip() for name in device.split(","))
-    for name in names:
-        kind, _, index = name.partition(":")
-        if kind not in ("cuda", "cpu") or (index and not (kind == "cuda" and index.isdecimal())):
-            raise UsageError(f"{name!r} is not a device for a worker: use cuda:N or cpu")
-    if any(name.startswith("cuda") and names.count(name) > 1 for name in names):
+    kinds = [_kind_of(name) for name in names]
+    if any(kind != "cpu" and names.count(name) > 1 for name, kind in zip(names, kinds, strict=True)):
         raise UsageError(f"{device}: names a GPU twice")
     return Devices(local=names)
+
+
+def _kind_of(name: str) -> str:
+    """Return the kind of a device that a worker can use.
+
+    Raises:
+        UsageError: It is none.
+    """
+    with contextlib.suppress(UsageError):
+        kind, _ = parse_device(name)
+        if kind in (*GPUS_WITH_NUMBERS, "cpu"):
+            return kind
+    raise UsageError(f"{name!r} is not a device for a worker: use cuda:N, xpu:N or cpu")

@@ -5,23 +5,25 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rgt_cli.errors import RGTError, UsageError, WorkerError
+from rgt_cli.errors import UsageError, WorkerError
+from rgt_cli.jobs.job import RunContext
 from rgt_cli.jobs.workers.devices import Devices
+from rgt_cli.jobs.workers.session import reason_of
 from rgt_cli.jobs.workers.worker import Fitness, Place, Worker, WorkerSpec
+from rgt_cli.values import parse_device
 
 logger = logging.getLogger(__name__)
 
 PREPARATION_SECONDS = 600.0
 """How long a worker may take to start, to download a model and to load it."""
-_OBJECT_STORE = 80 << 20
-"""Bytes of shared memory for Ray. Only descriptions of jobs pass through it."""
+_SILENT_SECONDS = 20.0
+"""After so long, a person is told that workers have not started."""
 _CALLS = 3
 """Calls that a worker may serve at once: two groups of jobs, and its status."""
 
@@ -48,65 +50,6 @@ class Member:
     def name(self) -> str:
         """The worker as messages call it."""
         return f"{self.fitness.host} {self.slot.name}"
-
-
-def import_ray(*, is_local: bool) -> Any:
-    """Import Ray, without its messages and statistics.
-
-    Args:
-        is_local: Whether it will be used on this machine only.
-
-    Raises:
-        UsageError: It is not installed.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if is_local:  # this variable lets Ray use the loopback address, on every system
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    try:
-        import ray
-        from ray._private import worker
-    except ImportError as error:
-        raise UsageError(
-            'several devices need Ray, which is not installed: pip install "rgt-cli[cluster]"'
-        ) from error
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    # Ray prints on stdout why a worker died. We report that ourselves, and stdout may receive events.
-    worker.print_to_stdstream = lambda *arguments, **options: None
-    return ray
-
-
-@contextlib.contextmanager
-def session(devices: Devices) -> Iterator[Any]:
-    """Start Ray on this machine, or connect to a cluster, until the block ends.
-
-    Raises:
-        UsageError: Ray is not installed, or there is no cluster at the address.
-    """
-    ray = import_ray(is_local=not devices.address)
-    arguments: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    if devices.address:
-        arguments |= {"address": devices.address}
-    else:
-        arguments |= {
-            "address": "local",
-            "num_cpus": len(devices.local),
-            "num_gpus": 0,
-            "include_dashboard": False,
-            "object_store_memory": _OBJECT_STORE,
-        }
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        ray.init(**arguments)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        where = f"the cluster at {devices.address}" if devices.address else "this machine"
-        raise UsageError(f"Ray cannot be used on {where}: {error}") from error
-    finally:  # Ray replaces them
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
 
 
 def slots_of(devices: Devices, ray: Any) -> list[Slot]:
@@ -151,9 +94,9 @@ class Pool:
         ray: The module, connected: see `session`.
         devices: Where workers should run.
         spec: What the jobs of the run have in common; without the device, threads and memory.
-        sources: Some inputs, which each worker must be able to read.
-        folder: A folder that each worker must be able to write to.
-        warn: Called with each worker that is left out, and why.
+        storage: Some inputs, which each worker must be able to read, and a folder that it must be able
+            to write to; None if nothing will be written.
+        context: Its `warn` is called with each worker that is left out. Its `stop` ends `start`.
     """
 
     def __init__(
@@ -161,17 +104,18 @@ class Pool:
         ray: Any,
         devices: Devices,
         spec: WorkerSpec,
-        storage: tuple[tuple[Path, ...], Path],
-        warn: Callable[[str], None],
+        storage: tuple[tuple[Path, ...], Path | None],
+        context: RunContext,
     ) -> None:
-        self.ray, self._warn = ray, warn
+        self.ray, self._warn, self._stop = ray, context.warn, context.stop
         self._slots = slots_of(devices, ray)
         self._spec, self._storage = spec, storage
         self._specs: dict[str, WorkerSpec] = {}
         """Name of a slot -> what its workers need."""
         self._class = ray.remote(max_concurrency=_CALLS, max_restarts=0)(Worker)
         self._actors: list[Any] = []
-        self._standard: Fitness | None = None
+        self._standard = "", ""
+        """The version of PyTorch, and the hash of the weights, that all workers have."""
 
     def close(self) -> None:
         """End all workers."""
@@ -184,7 +128,7 @@ class Pool:
             self.ray.kill(actor)
 
     def start(self) -> list[Member]:
-        """Start a worker in each slot, and return those that can take part.
+        """Start a worker in each slot, and return those that can take part; none if `stop` is set.
 
         Raises:
             WorkerError: There are none.
@@ -199,11 +143,16 @@ class Pool:
                  if slot.name in places]  # fmt: skip
         slots = [slot for slot, _ in found]
         fitness = self._answers([self._prepare(slot, actor) for slot, actor in found], slots)
-        members = [
-            Member(slot=slot, actor=actor, fitness=fitness[slot.name])
-            for slot, actor in found
-            if slot.name in fitness and self.accepts(slot, fitness[slot.name])
-        ]
+        if self._stop.is_set():
+            return []
+        fit = Counter((one.torch, one.model) for one in fitness.values() if not one.problem)
+        self._standard = next((standard for standard, _ in fit.most_common(1)), self._standard)
+        members = []
+        for slot, actor in zip(self._slots, actors, strict=True):
+            if slot.name in fitness and self.accepts(slot, fitness[slot.name]):
+                members.append(Member(slot=slot, actor=actor, fitness=fitness[slot.name]))
+            else:
+                self.kill(actor)
         if not members:
             raise WorkerError("no worker can take part in the run")
         return members
@@ -215,15 +164,14 @@ class Pool:
 
     def accepts(self, slot: Slot, fitness: Fitness) -> bool:
         """Return whether a worker can take part, and warn if it cannot."""
-        problem, standard = fitness.problem, self._standard
-        if not problem and standard and fitness.torch != standard.torch:
-            problem = f"has PyTorch {fitness.torch} instead of {standard.torch}"
-        if not problem and standard and fitness.model != standard.model:
+        problem = fitness.problem
+        torch, model = self._standard
+        if not problem and fitness.torch != torch:
+            problem = f"has PyTorch {fitness.torch} instead of {torch}"
+        if not problem and fitness.model != model:
             problem = "has other weights under the name of the model"
         if problem:
             self._warn(f"worker {fitness.host} {slot.name} is left out: it {problem}")
-        elif standard is None:
-            self._standard = fitness
         return not problem
 
     def _actor(self, slot: Slot) -> Any:
@@ -232,7 +180,9 @@ class Pool:
         return actor
 
     def _prepare(self, slot: Slot, actor: Any) -> Any:
-        return actor.prepare.remote(self._specs[slot.name], *self._storage)
+        sources, folder = self._storage
+        there = tuple(source for source in sources if source.exists())  # some may have been removed
+        return actor.prepare.remote(self._specs[slot.name], there, folder)
 
     def _share_out(self, places: dict[str, Place]) -> None:
         """Give the workers of each machine equal parts of it, and all of them one limit of memory.
@@ -247,7 +197,7 @@ class Pool:
             for name, place in places.items()
         ]
         limit = min([*limits, *([model.memory] if model.memory else [])], default=None)
-        is_mixed = len({devices[name] for name in places}) > 1
+        is_mixed = len({parse_device(devices[name])[0] for name in places}) > 1
         precision = "fp32" if is_mixed and model.precision == "auto" else model.precision
         for name, place in places.items():
             share = max(1, place.processors // on_cpu[place.host]) if devices[name] == "cpu" else None
@@ -261,24 +211,31 @@ class Pool:
 
     def _answers(self, references: list[Any], slots: list[Slot]) -> dict[str, Any]:
         """Return name of a slot -> answer of its worker; warn of those without one."""
-        self.ray.wait(references, num_returns=len(references), timeout=PREPARATION_SECONDS)
+        self._wait_for(references)
         answers = {}
         for slot, reference in zip(slots, references, strict=True):
             try:
                 answers[slot.name] = self.ray.get(reference, timeout=0)
             except self.ray.exceptions.GetTimeoutError:
-                self._warn(f"worker {slot.name} is left out: it has not started")
+                if not self._stop.is_set():
+                    self._warn(f"worker {slot.name} is left out: it has not started")
             except self.ray.exceptions.RayError as error:
                 self._warn(f"worker {slot.name} is left out: {reason_of(error)}")
         return answers
 
-
-def reason_of(error: Exception) -> str:
-    """Return why a call of a worker failed, in one line."""
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, RGTError):
-        return str(cause)
-    if isinstance(cause, Exception):
-        return f"unexpected {type(cause).__name__}: {cause}"
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    def _wait_for(self, references: list[Any]) -> None:
+        """Wait until all workers have answered, or `stop` is set, or the time is over."""
+        started = time.monotonic()
+        is_told = False
+        pending = references
+        while pending and not self._stop.is_set():
+            _, pending = self.ray.wait(pending, num_returns=len(pending), timeout=1)
+            waited = time.monotonic() - started
+            if waited > PREPARATION_SECONDS:
+                return
+            if pending and waited > _SILENT_SECONDS and not is_told:
+                is_told = True
+                self._warn(
+                    f"waiting for {len(pending)} of {len(references)} workers to start; "
+                    "the processors or GPUs that they need may be in use"
+                )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,7 +31,7 @@ class Group:
 
     jobs: list[Job]
     work: int = 0
-    """The size of the decoded images in bytes, to which the time is proportional."""
+    """The size of the decoded images, or of one frame, in bytes, to which the time is proportional."""
     task: SegmentTask | None = None
     """The segment of the only job that is computed; None for all of it."""
     is_retry: bool = False
@@ -87,7 +88,7 @@ class WorkQueue:
             return self._again.popleft()
         if self._tasks:
             task = self._tasks.popleft()
-            return Group(jobs=[task.plan.job], task=task)
+            return Group(jobs=[task.plan.job], task=task, work=3 * math.prod(task.plan.video.size))
         group = Group(jobs=[])
         most = GROUP_SECONDS / pace if pace else 0
         for given in islice(self._waiting, MAX_GROUP):

@@ -8,7 +8,6 @@ import threading
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rgt_cli.errors import RGTError
 from rgt_cli.files import partial_path
@@ -19,15 +18,8 @@ from rgt_cli.jobs.run import run_jobs
 from rgt_cli.jobs.video.shared import SegmentResult, SegmentTask, compute_segment
 from rgt_cli.size import Size
 
-if TYPE_CHECKING:  # the driver must not wait for torch
-    from rgt_cli.inference import NetworkUpscaler
-
 VERSION = version("rgt-cli")
 """The version of this package. All workers of a run have the same one."""
-GOLDEN_SIDE = 64
-"""Pixels. The side of the tile by which a worker proves that it computes right."""
-GOLDEN_PSNR = 40.0
-"""The least PSNR in dB of that tile against the same one, computed in fp32 on the processor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +98,13 @@ class Worker:
         free = free_memory(resolve_device(device))
         return Place(host=socket.gethostname(), processors=processors(), free=free)
 
-    def prepare(self, spec: WorkerSpec, sources: tuple[Path, ...], folder: Path) -> Fitness:
+    def prepare(self, spec: WorkerSpec, sources: tuple[Path, ...], folder: Path | None) -> Fitness:
         """Load the model, and find out whether this worker can take part in a run.
 
         Args:
             spec: What the jobs of the run have in common.
             sources: Inputs that it should be able to read.
-            folder: The folder in which it should be able to write.
+            folder: The folder in which it should be able to write; None if nothing will be written.
         """
         import torch
 
@@ -122,14 +114,20 @@ class Worker:
             problem = f"has rgt {VERSION} instead of {spec.version}"
         if not problem:
             try:
-                device, model, problem = self._load(spec)
+                device, model = self._load(spec)
             except RGTError as error:
                 problem = str(error)
         host = socket.gethostname()
         return Fitness(host=host, device=device, torch=torch.__version__, model=model, problem=problem)
 
-    def _load(self, spec: WorkerSpec) -> tuple[str, str, str]:
-        """Load the model. Return the device, the hash of the weights, and what is wrong with either."""
+    def _load(self, spec: WorkerSpec) -> tuple[str, str]:
+        """Load the model, and return the device and a hash of the weights.
+
+        Raises:
+            UsageError, CheckpointError: As `NetworkUpscaler`.
+        """
+        from rgt_cli.inference.selfcheck import hash_of
+
         loader = ModelLoader(
             options=spec.model,
             size=spec.size,
@@ -153,11 +151,8 @@ class Worker:
         networks = [network for one in every for network in one.upscalers]
         weights = hashlib.sha256()
         for network in networks:
-            for tensor in network.network.state_dict().values():
-                weights.update(tensor.cpu().numpy().tobytes())
-            if not _computes_right(network):
-                return str(network.device), "", f"computes a wrong result with {network.name}"
-        return str(networks[0].device), weights.hexdigest(), ""
+            weights.update(hash_of(network.network).encode())
+        return str(networks[0].device), weights.hexdigest()
 
     def run(self, jobs: list[Job]) -> list[Outcome]:
         """Do jobs, and return the outcomes of those that were done before `stop` was called."""
@@ -200,11 +195,13 @@ class Worker:
             self._messages.append(message)
 
 
-def _problem_with_storage(sources: tuple[Path, ...], folder: Path) -> str:
+def _problem_with_storage(sources: tuple[Path, ...], folder: Path | None) -> str:
     """Return why this process cannot read the sources or write to the folder; empty if it can."""
     for source in sources:
         if not source.exists():
             return f"does not see {source}"
+    if folder is None:
+        return ""
     try:
         probe = partial_path(folder)
         probe.touch()
@@ -212,26 +209,3 @@ def _problem_with_storage(sources: tuple[Path, ...], folder: Path) -> str:
     except OSError as error:
         return f"cannot write to {folder}: {error.strerror}"
     return ""
-
-
-def _computes_right(upscaler: NetworkUpscaler) -> bool:
-    """Return whether a tile is about the same as on the processor in fp32."""
-    import numpy as np
-    import torch
-
-    from rgt_cli.inference import NetworkUpscaler
-
-    tile = np.random.default_rng(0).integers(0, 256, (GOLDEN_SIDE, GOLDEN_SIDE, 3), np.uint8)
-    result = upscaler.upscale(tile).astype(float)
-    if upscaler.device.type == "cpu" and upscaler.dtype == torch.float32:
-        return bool(result.std() > 0)
-    import copy
-
-    network = copy.deepcopy(upscaler.network).to("cpu", torch.float32)
-    truth = (
-        NetworkUpscaler(network, upscaler.scale, device="cpu", precision="fp32")
-        .upscale(tile)
-        .astype(float)
-    )
-    error = float(np.mean((result - truth) ** 2))
-    return error < 255**2 / 10 ** (GOLDEN_PSNR / 10)

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rgt_cli.errors import UsageError
 from rgt_cli.media.formats import Container
 
 if TYPE_CHECKING:  # options are parsed without the libraries that decode videos
@@ -145,7 +146,11 @@ def _codec_of(encoder: str) -> Codec:
 
     from rgt_cli.media.video import ffmpeg
 
-    crf = ffmpeg.crf_range(encoder)
+    try:
+        crf = ffmpeg.crf_range(encoder)
+    except UsageError as error:
+        names = ", ".join(CODECS)
+        raise UsageError(f"{error}: use {names}, or one that ffmpeg -encoders lists") from None
     try:
         described = av.Codec(encoder, "w")
         is_lossless = described.lossless and not described.lossy

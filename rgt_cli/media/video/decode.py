@@ -15,6 +15,7 @@ from rgt_cli.media.video.animation import DEMUXER, read_animation
 from rgt_cli.media.video.fields import Deinterlacing, lag
 from rgt_cli.media.video.framelog import LEVEL, FrameLog, LoggedError, LoggedFrame
 from rgt_cli.media.video.probe import Video, decoder_arguments
+from rgt_cli.media.video.resolution import FrameSizeError
 from rgt_cli.media.video.rgb import to_rgb
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def read_frames(
         report: Receives what is found out.
 
     Raises:
+        FrameSizeError: A frame has another size than the video.
         InputError: The video is damaged. It is raised after the last frame that can be decoded.
     """
     report = report or ReadReport()
@@ -160,7 +162,9 @@ class _Attempt:
             "-map", f"0:{video.index}", "-fps_mode", "passthrough",
             "-vf", ",".join(to_rgb(video)), "-c:v", "rawvideo",
             # The log has the times. Those of the output must increase, whatever the file contains.
-            "-bsf:v", "setts=ts=100000*N", "-f", "rawvideo", "pipe:1",
+            "-bsf:v", "setts=ts=100000*N",
+            # Earlier frames than those that are wanted may have another size.
+            "-s", f"{video.size.width}x{video.size.height}", "-f", "rawvideo", "pipe:1",
         ]  # fmt: skip
 
     def _wanted(self, log: FrameLog, process: ffmpeg.Process) -> Generator[Frame]:
@@ -168,7 +172,7 @@ class _Attempt:
         (width, height), channels = self._video.size, 4 if self._video.has_alpha else 3
         has_key = has_exact = not self._seconds
         for logged in log:
-            self._check(logged)
+            self._check_fields(logged)
             array = np.empty((height, width, channels), np.dtype("<u2"))
             if not _fill(process, array):
                 return
@@ -182,22 +186,17 @@ class _Attempt:
             if not (has_key and (has_exact or not self._needs_exact)):
                 break
             has_key = has_exact = True
+            if logged.size != self._video.size:
+                raise FrameSizeError.at(time * self._video.time_base, self._video, logged.size)
             yield Frame(time, array[..., :3], array[..., 3] if channels == 4 else None)
         self.missed = not (has_key and (has_exact or not self._needs_exact))
 
-    def _check(self, logged: LoggedFrame) -> None:
+    def _check_fields(self, logged: LoggedFrame) -> None:
         video = self._video
         if logged.is_interlaced and video.deinterlacing == Deinterlacing.NONE.value:
             self._report.warn_once(
                 "interlaced", f"{video.name}: some frames are interlaced: use --deinterlace"
             )
-        if logged.size == video.size:
-            return
-        if self._last is None:
-            raise InputError(f"{video.name}: the frames are {logged.size}, not {video.size}")
-        self._report.warn_once(
-            "size", f"{video.name}: frames of {logged.size} are scaled to {video.size}, as those before"
-        )
 
     def _time(self, logged: LoggedFrame) -> int:
         video = self._video

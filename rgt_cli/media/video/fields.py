@@ -44,8 +44,8 @@ def filters(video: Video) -> list[str]:
 
 
 def lag(video: Video) -> int:
-    """Return how much earlier the filters show frames than the video does, in ticks."""
-    return video.first if video.deinterlacing == Deinterlacing.FILM.value else 0
+    """Return how much earlier ffmpeg shows frames than the video does, in ticks; negative if later."""
+    return video.first if video.deinterlacing == Deinterlacing.FILM.value else -video.delay
 
 
 def deinterlaced(video: Video, mode: Deinterlacing) -> Video:
@@ -63,4 +63,5 @@ def deinterlaced(video: Video, mode: Deinterlacing) -> Video:
         time_base=video.time_base / ticks,
         start=video.start * ticks,
         first=video.first * ticks,
+        delay=video.delay * ticks,
     )

@@ -109,6 +109,8 @@ class Video:
     """What becomes of its fields; see `fields.Deinterlacing`."""
     first: int = 0
     """When its first frame is shown, in ticks."""
+    delay: int = 0
+    """By how many ticks ffmpeg shows frames later than the file means."""
     origin: Fraction = Fraction(0)
     """When the first of all streams starts, in seconds. The output starts there."""
     end: int | None = None
@@ -222,7 +224,9 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
     base = Fraction(stream.time_base or Fraction(1, 1000))
     logged = description.first
     shown = round((logged.pts or 0) * logged.time_base / base) if logged else 0
+    delay = _delay(path, stream, shown)
     start = shown if stream.start_time is None else stream.start_time
+    start = min(start, shown - delay) if delay else start
     return Video(
         path=path,
         index=stream.index,
@@ -236,7 +240,8 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
         sample_aspect=aspect if is_upright else 1 / aspect,
         time_base=base,
         start=start,
-        first=shown,
+        first=shown - delay,
+        delay=delay,
         rate=rate,
         frames=stream.frames or (round(length * rate) or None),
         is_interlaced=any(frame.interlaced_frame for frame in frames),
@@ -268,6 +273,28 @@ def _rate(stream: av.VideoStream) -> Fraction:
     if average and base and average > 2 * base:  # raw DV counts its frames in ticks
         average = stream.guessed_rate or base
     return Fraction(average or stream.guessed_rate or _DEFAULT_RATE)
+
+
+def _delay(path: Path, stream: av.VideoStream, shown: int) -> int:
+    """Return by how many ticks ffmpeg shows the frames of a video later than the file means.
+
+    AVI stores frames in the order in which they are decoded, and no times, and so does Matroska in its
+    mode for AVI. ffmpeg shows a frame when those are decoded that come before it, but the file means the
+    time that its number stands for.
+
+    Args:
+        path: The file.
+        stream: The video in it.
+        shown: When ffmpeg shows the first frame, in ticks.
+    """
+    with av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container:
+        is_avi, is_matroska = (container.format.name.startswith(name) for name in ("avi", "matroska"))
+        is_mode_for_avi = is_matroska and stream.codec_context.codec_tag.strip("\0 ")
+        if not (is_avi or is_mode_for_avi):
+            return 0
+        packets = container.demux(container.streams[stream.index])
+        first = next((packet.dts for packet in packets if packet.size), None)
+        return 0 if first is None else max(0, shown - first)
 
 
 def _origin(container: InputContainer, start: Fraction) -> Fraction:

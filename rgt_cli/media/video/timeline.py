@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,56 +25,127 @@ logger = logging.getLogger(__name__)
 
 _FORWARD, _BACKWARD = Fraction(10), Fraction(1, 10)
 """Seconds from which a step of the timestamps is a jump: the thresholds of ffmpeg."""
+_LATEST = 5
+"""Seconds after it is decoded, within which a frame is shown. Times beyond belong to the next part."""
+_START = Fraction(1)
+"""When a copy starts, in seconds: frames are decoded before they are shown, and never before zero."""
+_NUT, _VOB = ("-f", "nut"), ("-f", "vob")
 _COPIES = {
     # Each packet of sound has its own time: those after a jump would continue the ones before it.
-    "mpegts": ("-pes_payload_size", "0", "-f", "mpegts"),
-    "mpeg": ("-f", "vob"),
-    "ogg": ("-f", "nut"),
+    "mpegts": (("-pes_payload_size", "0", "-f", "mpegts"),),
+    "mpeg": (_NUT, _VOB),  # only the second one supports the PCM of DVDs, but not all times
+    "ogg": (_NUT,),
 }
-"""Demuxer -> arguments that write the copy without jumps."""
+"""Demuxer -> arguments that write the copy without jumps, the best first."""
 
 
 @dataclass
-class JumpFinder:
-    """Compares the time of each packet with the one that is expected after the packet before it."""
+class _Part:
+    """A part of a recording without a jump, in seconds."""
 
-    _found: dict[int, list[Fraction]] = field(default_factory=dict)
+    start: Fraction
+    end: Fraction
+
+
+@dataclass
+class Timeline:
+    """The parts of a recording. Feed it all packets in their order in the file.
+
+    Streams enter a new part one after the other, because their packets are interleaved.
+    """
+
+    parts: list[_Part] = field(default_factory=list)
+    entries: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    """Index of a stream -> each part that it enters, and the number of its first packet in it."""
     _last: dict[int, Fraction] = field(default_factory=dict)
-    _expected: dict[int, Fraction] = field(default_factory=dict)
+    _counts: dict[int, int] = field(default_factory=dict)
 
-    def add(self, index: int, time: Fraction, duration: Fraction) -> None:
+    def add(
+        self, index: int, decoded: Fraction | None, shown: tuple[Fraction, Fraction], is_sparse: bool
+    ) -> None:
         """Add a packet.
 
         Args:
             index: Index of its stream.
-            time: When it is decoded, in seconds.
-            duration: Seconds; 0 if unknown.
+            decoded: When it is decoded, in seconds; None if that is unknown.
+            shown: From when to when it is shown, in seconds.
+            is_sparse: Whether its stream may have long gaps, so that it cannot reveal a jump.
         """
-        if index in self._last:
-            step = time - self._expected[index]
-            if abs(step) > _FORWARD or time + _BACKWARD < self._last[index]:
-                self._found.setdefault(index, []).append(step)
-        self._last[index], self._expected[index] = time, time + duration
+        number = self._counts.get(index, 0)
+        self._counts[index] = number + 1
+        if decoded is None:
+            return
+        entered = self.entries.setdefault(index, [])
+        at = self._part_of(index, decoded, is_sparse)
+        if at == len(self.parts):
+            self.parts.append(_Part(*shown))
+        if not entered or entered[-1][0] != at:
+            # Packets without a time are in the part of the next one.
+            entered.append((at, number if entered else 0))
+        self._last[index], part = decoded, self.parts[at]
+        if not is_sparse:
+            part.start, part.end = min(part.start, shown[0]), max(part.end, shown[1])
+
+    def _part_of(self, index: int, time: Fraction, is_sparse: bool) -> int:
+        """Return the part of a packet; the number of parts if it begins a new one."""
+        newest = len(self.parts) - 1
+        if newest < 0:
+            return 0
+        own = self.entries[index][-1][0] if self.entries[index] else newest
+        goes_on = time + _BACKWARD >= self._last.get(index, time)
+        if goes_on and abs(time - self.parts[own].end) <= _FORWARD:
+            return own
+        is_near = abs(time - self.parts[newest].end) <= _FORWARD
+        return newest if is_sparse or (is_near and own < newest) else newest + 1
 
     @property
     def jumps(self) -> list[Fraction]:
-        """The jumps of the stream that has the most, in seconds."""
-        return max(self._found.values(), key=len, default=[])
+        """The jumps between the parts, in seconds."""
+        return [later.start - earlier.end for earlier, later in pairwise(self.parts)]
+
+    def filters(self) -> list[str]:
+        """Return the arguments of ffmpeg that let the parts of each stream follow each other."""
+        moves, end = list[Fraction](), _START
+        for part in self.parts:
+            moves.append(end - part.start)
+            end += part.end - part.start
+        arguments = []
+        for index, entered in self.entries.items():
+            terms, before = list[str](), Fraction(0)
+            for at, number in entered:
+                step, before = moves[at] - before, moves[at]
+                terms.append(rf"gte(N\,{number})*({step.numerator}/{step.denominator})")
+            move = f"round(({'+'.join(terms)})/TB)"
+            shown = rf"if(gt(abs(PTS-DTS)*TB\,{_LATEST})\,DTS\,PTS)"
+            arguments += [f"-bsf:{index}", f"setts=pts={shown}+{move}:dts=DTS+{move}"]
+        return arguments
 
 
-def find_jumps(video: Video) -> list[Fraction]:
-    """Return the jumps in the timestamps of a recording, in seconds. All of it is read."""
-    finder = JumpFinder()
+def read_timeline(video: Video) -> Timeline:
+    """Return the parts of a recording, all of which is read. Other videos have gaps, but no parts."""
+    timeline = Timeline()
     if video.demuxer not in RECORDINGS:
-        return finder.jumps  # there, a gap is a part of the video
-    with av.open(ffmpeg.url(video.path), options=ffmpeg.source_options()) as container:
-        streams = [stream for stream in container.streams if stream.type in ("video", "audio")]
-        with suppress(av.FFmpegError):  # damage is reported when the frames are read
-            for packet in container.demux(streams):
-                if packet.dts is not None and packet.time_base:
-                    duration = (packet.duration or 0) * packet.time_base
-                    finder.add(packet.stream.index, packet.dts * packet.time_base, duration)
-    return finder.jumps
+        return timeline
+    with (
+        av.open(ffmpeg.url(video.path), options=ffmpeg.source_options()) as container,
+        suppress(av.FFmpegError),  # damage is reported when the frames are read
+    ):
+        for packet in container.demux():
+            if packet.size:
+                timeline.add(packet.stream_index, *_times_of(packet))
+    return timeline
+
+
+def _times_of(packet: Packet) -> tuple[Fraction | None, tuple[Fraction, Fraction], bool]:
+    """Return a packet as `Timeline.add` expects it."""
+    base = packet.time_base or Fraction(1)
+    decoded = packet.pts if packet.dts is None else packet.dts
+    shown = packet.pts if packet.pts is not None else decoded or 0
+    if decoded is not None and abs(shown - decoded) * base > _LATEST:
+        shown = decoded
+    span = shown * base, (shown + (packet.duration or 0)) * base
+    is_sparse = packet.stream.type not in ("video", "audio")
+    return None if decoded is None else decoded * base, span, is_sparse
 
 
 @contextmanager
@@ -87,24 +159,31 @@ def without_jumps(video: Video, folder: Path, warn: Callable[[str], None]) -> It
         folder: Where the copy is stored as long as it is used.
         warn: Receives a message if there are jumps.
     """
-    jumps = find_jumps(video)
-    if not jumps:
+    timeline = read_timeline(video)
+    if not timeline.jumps:
         yield video
         return
-    warn(f"{video.path}: its timestamps jump {_times(jumps)}; the parts follow each other without a gap")
+    shown = _times(timeline.jumps)
+    warn(f"{video.path}: its timestamps jump {shown}; the parts follow each other without a gap")
     path = folder / "source.copy"
     try:
-        code, _, stderr = ffmpeg.run(
-            ["-v", "error", "-y", *ffmpeg.source_arguments(video.path), "-map", "0", "-copy_unknown",
-             "-c", "copy", *_COPIES[video.demuxer], ffmpeg.url(path)]
-        )  # fmt: skip
-        if code or not _has_same_streams(video.path, path):
-            logger.info("%s: cannot be copied without jumps: %s", video.path, stderr.strip())
-            yield video
-        else:
-            yield _at(path, video)
+        yield _at(path, video) if _copy(video, timeline, path) else video
     finally:
         path.unlink(missing_ok=True)
+
+
+def _copy(video: Video, timeline: Timeline, path: Path) -> bool:
+    """Copy a recording without its jumps; return whether that succeeds."""
+    for arguments in _COPIES[video.demuxer]:
+        code, _, stderr = ffmpeg.run(
+            ["-v", "error", "-y", "-copyts", "-fflags", "+genpts", *ffmpeg.source_arguments(video.path),
+             "-map", "0", "-copy_unknown", "-c", "copy", "-copyinkf", *timeline.filters(), *arguments,
+             ffmpeg.url(path)]
+        )  # fmt: skip
+        if not code and _has_same_streams(video.path, path):
+            return True
+        logger.info("%s: cannot be copied without jumps: %s", video.path, stderr.strip())
+    return False
 
 
 def _at(path: Path, video: Video) -> Video:

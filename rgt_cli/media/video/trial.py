@@ -15,14 +15,17 @@ from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.decode import Frame
 from rgt_cli.media.video.encode import SegmentWriter
-from rgt_cli.media.video.join import Segment
+from rgt_cli.media.video.join import Segment, check_segment
 from rgt_cli.media.video.metadata import MetadataPolicy
-from rgt_cli.media.video.mux import Output, assemble
+from rgt_cli.media.video.mux import COPY, Output, assemble
 from rgt_cli.media.video.probe import Span, Video
 from rgt_cli.media.video.streams import StreamCopy, StreamPlan
 from rgt_cli.size import Dimensions
 
-_FRAMES = 2
+_FRAMES, _MORE_FRAMES = 2, 6
+"""Numbers of frames: for encoders that are known to encode each frame, and for others."""
+_STILL_FRAMES = 2
+"""How many of more frames repeat the one before: some encoders leave these out."""
 _SECONDS = 1.0
 """How much of the other streams is written."""
 _REFUSED = frozenset({
@@ -50,13 +53,18 @@ def check_arguments(arguments: Sequence[str]) -> None:
 class Trial:
     """A short output in a temporary folder. Create it with `encoded`."""
 
-    def __init__(self, video: Video, segment: Segment, output: Output) -> None:
-        self._video, self._segment, self._output = video, segment, output
+    def __init__(self, video: Video, segment: Segment, output: Output, encoder: str) -> None:
+        self._video, self._segment, self._output, self._encoder = video, segment, output, encoder
 
     @classmethod
     @contextmanager
     def encoded(
-        cls, video: Video, arguments: Sequence[str], upscaled: Dimensions, output: Output
+        cls,
+        video: Video,
+        arguments: Sequence[str],
+        upscaled: Dimensions,
+        output: Output,
+        may_drop_frames: bool = False,
     ) -> Iterator[Trial]:
         """Encode the frames of a trial.
 
@@ -65,24 +73,30 @@ class Trial:
             arguments: The arguments of ffmpeg that encode the frames.
             upscaled: The size of the frames that are encoded.
             output: The format of the output.
+            may_drop_frames: Whether the encoder is not known to encode each frame.
 
         Raises:
             UsageError: The encoder rejects its arguments.
         """
+        count = _MORE_FRAMES if may_drop_frames else _FRAMES
         with tempfile.TemporaryDirectory(prefix="rgt-") as folder:
             path = Path(folder, "trial.mkv")
             step = round(1 / (video.rate * video.time_base)) or 1
-            times = tuple(video.start + number * step for number in range(_FRAMES))
-            limit = _SECONDS + float(_FRAMES * step * video.time_base)
+            times = tuple(video.start + number * step for number in range(count))
+            limit = _SECONDS + float(count * step * video.time_base)
             try:
                 with SegmentWriter(path, video, arguments, upscaled) as writer:
                     for number, time in enumerate(times):
-                        writer.add(_moving(time, number, upscaled, video.has_alpha))
+                        place = min(number, max(1, count - 1 - _STILL_FRAMES))
+                        writer.add(_moving(time, place, upscaled, video.has_alpha))
                     writer.close()
             except OutputError as error:
                 reason = str(error).partition("cannot be written: ")[2] or str(error)
                 raise UsageError(f"the encoder rejects its options: {reason}") from error
-            yield cls(video, Segment(path, times), replace(output, ends_early=True, limit=limit))
+            final = arguments if output.arguments == COPY else output.arguments
+            encoder = final[list(final).index("-c:v") + 1]
+            output = replace(output, ends_early=True, limit=limit)
+            yield cls(video, Segment(path, times), output, encoder)
 
     def check_video(self) -> None:
         """Check that the container accepts the encoded frames, and all of them.
@@ -90,7 +104,8 @@ class Trial:
         Raises:
             UsageError: It does not, or the arguments change the number or the size of the frames.
         """
-        name = self._output.container.name
+        name, expected = self._output.container.name, len(self._segment.times)
+        check_segment(self._segment)
         try:
             path = self._write(())
             with av.open(ffmpeg.url(path)) as container:
@@ -99,12 +114,15 @@ class Trial:
                 count = sum(1 for packet in container.demux(stream) if packet.size)
         except (OutputError, av.FFmpegError, IndexError) as error:
             reason = str(error).partition("cannot be written: ")[2] or str(error)
-            raise UsageError(f"{name} does not support the encoded video: {reason}") from error
+            raise UsageError(
+                f"{name} does not support video by {self._encoder} ({reason}): omit --codec, or use "
+                "another container, such as mkv"
+            ) from error
         if size != self._output.size:
             given = Dimensions(*size)
             raise UsageError(f"the encoder makes frames of {given} instead of {self._output.size}")
-        if count != _FRAMES:
-            raise UsageError(f"the encoder makes {count} frames from {_FRAMES}")
+        if count != expected:
+            raise UsageError(f"the encoder makes {count} frames from {expected}: use another --codec")
 
     def accepts(self, streams: Sequence[StreamCopy]) -> bool:
         """Return whether the container accepts streams of the input besides the frames."""

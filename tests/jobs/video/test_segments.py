@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,18 @@ import pytest
 
 from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.files import FileStamp
+from rgt_cli.jobs.job import Job
 from rgt_cli.jobs.video.segments import (
     PassSettings,
     SegmentSettings,
     SegmentStore,
     find_segment_folders,
 )
+from rgt_cli.media import format_named
 from rgt_cli.media.video.probe import Span
-from rgt_cli.size import Dimensions
+from rgt_cli.size import Dimensions, Size
+from tests.helpers.jobs import make_context
+from tests.helpers.networks import nearest_upscaler
 from tests.helpers.process import names_in
 
 SETTINGS = SegmentSettings(
@@ -73,24 +78,40 @@ def test_segments_are_found_again(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"source": FileStamp(100, 5)}, {"size": Dimensions(96, 128)}, {"arguments": ("-c:v", "ffv1")},
-     {"span": Span(None, None)}, {"deinterlacing": "frames"}, {"segment_seconds": 5.0}, {"passes": ()},
-     {"alpha_by_network": False}],
+    ("changes", "reason"),
+    [({"source": FileStamp(100, 5)}, "the input"), ({"size": Dimensions(96, 128)}, "the size"),
+     ({"arguments": ("-c:v", "ffv1")}, "codec"), ({"span": Span(40, 2000)}, "--start"),
+     ({"deinterlacing": "frames"}, "fields"), ({"segment_seconds": 5.0}, "--segment-seconds"),
+     ({"passes": ()}, "model"), ({"alpha_by_network": False}, "--alpha")],
 )  # fmt: skip
 def test_segments_of_other_settings_are_removed(
-    tmp_path: Path, changes: dict[str, object], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, changes: dict[str, object], reason: str
 ) -> None:
-    target = tmp_path / "out.mkv"
+    target, messages = tmp_path / "out.mkv", list[str]()
     folder = store_with_two(target)
     other = replace(SETTINGS, **changes)  # type: ignore[arg-type]
-    with caplog.at_level(logging.INFO), SegmentStore.open(target, other) as store:
+    context = replace(make_context(nearest_upscaler(Size(scale=2))), warn=messages.append)
+    with SegmentStore.open(target, other) as store:
         assert store.segments == []
         assert names_in(folder) == {"segments.jsonl"}
+        store.report(Job(tmp_path / "in.mkv", target, format_named("mkv")), 10, context)
         add(store, 0)
-    assert "discarded" in caplog.text
+    (message,) = messages
+    assert re.search(f"5 finished frames .* discarded, because .*{reason}", message)
     with SegmentStore.open(target, other) as store:
         assert times_of(store) == [(0,)]
+
+
+@pytest.mark.parametrize(("end", "used"), [(None, 2), (100, 1), (3000, 2), (160, 1), (161, 2)])
+def test_segments_before_another_end_are_used(tmp_path: Path, end: int | None, used: int) -> None:
+    """The last one may have ended early, at the end that was requested then."""
+    target = tmp_path / "out.mkv"
+    store_with_two(target)
+    with SegmentStore.open(target, SETTINGS) as store:
+        add(store, 200)
+    with SegmentStore.open(target, replace(SETTINGS, span=Span(None, end))) as store:
+        assert times_of(store) == [(0, 40, 80), (120, 160)][:used]
+        assert store.discarded == 6 - store.frames
 
 
 def test_each_prefix_of_the_log_is_usable(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`upscale_video`: everything but the pixels is preserved, and the pixels are the upscaled ones."""
 
 import logging
+import pickle
 import re
 import subprocess
 import threading
@@ -23,6 +24,7 @@ from rgt_cli.jobs.video.upscale import upscale_video
 from rgt_cli.media import format_of
 from rgt_cli.media.video.ffmpeg import executable
 from rgt_cli.media.video.probe import probe
+from rgt_cli.media.video.resolution import FrameSizeError
 from rgt_cli.size import Size
 from tests.helpers.jobs import make_context
 from tests.helpers.networks import Counting, nearest_upscaler
@@ -431,7 +433,7 @@ def test_stopped_and_continued(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     )
     with caplog.at_level(logging.INFO):
         outcome = upscale_video(make_job(source, target), again)
-    assert "2 finished segments, 20 frames" in caplog.text
+    assert "2 finished segments" in caplog.text
     assert computed == list(range(21, 51))
     assert outcome.frames == 50
     assert journal.lines[-1] == ("done", "out.mkv")
@@ -776,12 +778,28 @@ def test_the_last_frame_is_shown_as_long_as_in_the_input(
         assert container.duration == 2_440_000
 
 
-def test_resolutions_that_change_in_the_stream(tmp_path: Path) -> None:
-    parts, source = [tmp_path / "0.ts", tmp_path / "1.ts"], tmp_path / "in.ts"
-    lavfi("-t", "1", *X264)(parts[0])
-    lavfi("-t", "1", "-vf", "scale=32:24", "-output_ts_offset", "1", *X264)(parts[1])
-    source.write_bytes(b"".join(part.read_bytes() for part in parts))
-    outcome = upscale(source, tmp_path / "out.mkv")
-    assert (outcome.error, outcome.frames, outcome.target_size) == (None, 50, (128, 96))
-    (warning,) = outcome.warnings
-    assert "32 x 24" in warning
+def test_a_resolution_that_changes_is_an_error(tmp_path: Path) -> None:
+    """The finished segments stay, and a run that ends before the change uses them."""
+    source, target = tmp_path / "in.ts", tmp_path / "out.mkv"
+    for number, (size, duration) in enumerate((("64:48", "2"), ("32:24", "0.3"))):
+        part = tmp_path / f"{number}.ts"
+        offset = ("-output_ts_offset", str(2 * number))
+        lavfi("-t", duration, "-vf", f"scale={size}", *X264, "-bf", "0", "-g", "5", *offset)(part)
+        with source.open("ab") as joined:
+            joined.write(part.read_bytes())
+    job, messages = make_job(source, target), list[str]()
+    with pytest.raises(FrameSizeError, match="from 64 x 48 to 32 x 24 at 2 s") as caught:
+        upscale_video(job, noting_context(messages, segment_seconds=0.4))
+    assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args
+    assert not target.exists()
+    assert "50 frames stay in" in messages[-1]
+    upscale_video(job, noting_context(messages, segment_seconds=0.4, end=2))
+    assert messages[-1] == f"resuming {target}: 40 of 50 frames are done"
+    assert frame_count(target) == 50
+
+
+def noting_context(messages: list[str], **video: float) -> RunContext:
+    """Return a context that collects all messages."""
+    options = JobOptions(video=VideoOptions(**video))  # type: ignore[arg-type]
+    context = make_context(nearest_upscaler(Size(scale=2)), options)
+    return replace(context, warn=messages.append, inform=messages.append)

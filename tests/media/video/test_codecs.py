@@ -1,12 +1,15 @@
 """Which encoder is the default."""
 
 import logging
+import re
 
 import pytest
 
+from rgt_cli.errors import UsageError
 from rgt_cli.media import container_of, format_named
 from rgt_cli.media.formats import Container
 from rgt_cli.media.video.codecs import CODECS, VideoEncoding, codec_for
+from rgt_cli.media.video.ffmpeg import executable
 from tests.helpers.videos import describe
 
 MKV = Container(name="mkv", suffixes=(".mkv",), muxer="matroska")
@@ -49,3 +52,11 @@ def test_choice_is_logged(caplog: pytest.LogCaptureFixture) -> None:
         choose("mkv", bits=10)
     assert "libx265" in caplog.text
     assert "10 bits" in caplog.text
+
+
+def test_an_encoder_that_does_not_exist() -> None:
+    """The error names the program that was asked, and the usual encoders."""
+    with pytest.raises(
+        UsageError, match=f"--codec foo: {re.escape(executable())} has .*: use x264, x265,"
+    ):
+        choose("mkv", VideoEncoding(codec="foo"))

@@ -3,7 +3,6 @@
 import itertools
 import logging
 from contextlib import closing
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from rgt_cli.errors import InputError
 from rgt_cli.media.video.decode import ReadReport, read_frames
 from rgt_cli.media.video.fields import Deinterlacing, deinterlaced
 from rgt_cli.media.video.probe import probe
-from rgt_cli.size import Dimensions
 from tests.helpers.videos import CLIPS, X264, lavfi, planes
 
 LONG = "testsrc2=size=32x24:rate=10:duration=30"
@@ -100,7 +98,7 @@ MPEG2 = ("-c:v", "mpeg2video", "-g", "600", "-bf", "2", "-sc_threshold", "100000
     ("suffix", "rate", "arguments"),
     [("ts", 10, (*X264, *SPARSE)), ("mkv", 10, (*X264, *SPARSE)), ("mp4", 10, (*X264, *SPARSE)),
      ("flv", 10, (*X264, *SPARSE)), ("mpg", 25, MPEG2), ("vob", 25, MPEG2), ("gif", 5, ()),
-     ("m2v", 25, MPEG2),
+     ("m2v", 25, MPEG2), ("avi", 10, (*X264, *SPARSE)),
      ("avi", 10, ("-c:v", "mpeg4", "-bf", "2", "-g", "400", "-sc_threshold", "1000000000"))],
 )  # fmt: skip
 def test_resuming_far_from_a_keyframe(
@@ -152,14 +150,6 @@ def test_colors_of_old_formats(tmp_path: Path, pixel_format: str) -> None:
     np.testing.assert_allclose(first.pixels / 257, expected, atol=1)
 
 
-def test_frames_of_another_size_than_planned_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "in.mkv"
-    lavfi(*X264)(path)
-    video = replace(probe(path), size=Dimensions(64, 36))
-    with pytest.raises(InputError, match="64 x 48"):
-        list(read_frames(video))
-
-
 def test_each_field_becomes_a_frame(tmp_path: Path) -> None:
     path = tmp_path / "in.avi"
     moving = "testsrc2=size=64x48:rate=50:duration=1"
@@ -198,17 +188,6 @@ def test_transfers_are_never_applied(tmp_path: Path, transfer: str) -> None:
     lavfi("-t", "0.1", "-vf", "format=yuv420p", "-c:v", "ffv1")(plain)
     one, other = (next(read_frames(probe(path))) for path in (tagged, plain))
     np.testing.assert_array_equal(one.pixels, other.pixels)
-
-
-def test_frames_of_another_resolution_are_scaled_with_a_warning(tmp_path: Path) -> None:
-    parts, path, messages = [tmp_path / "0.ts", tmp_path / "1.ts"], tmp_path / "in.ts", list[str]()
-    lavfi("-t", "1", *X264)(parts[0])
-    lavfi("-t", "1", "-vf", "scale=32:24", "-output_ts_offset", "1", *X264)(parts[1])
-    path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    frames = list(read_frames(probe(path), report=ReadReport(messages.append)))
-    assert len(frames) == 50
-    assert {frame.pixels.shape for frame in frames} == {(48, 64, 3)}
-    assert ["32 x 24" in message for message in messages] == [True]
 
 
 def test_interlaced_frames_are_reported(tmp_path: Path) -> None:

@@ -11,7 +11,13 @@ import pytest
 from PIL import Image
 
 from rgt_cli.errors import UsageError
-from rgt_cli.jobs.options import VideoOptions
+from rgt_cli.jobs.job import Job
+from rgt_cli.jobs.options import JobOptions, VideoOptions
+from rgt_cli.jobs.video.plan import plan_video
+from rgt_cli.media import format_named
+from rgt_cli.size import Size
+from tests.helpers.jobs import make_context
+from tests.helpers.networks import nearest_upscaler
 from tests.helpers.process import names_in
 from tests.helpers.videos import (
     X264,
@@ -35,14 +41,19 @@ def ffprobe(path: Path, *arguments: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("codec", "suffix"),
-    [("prores", "mp4"), ("av1", "mov"), ("vp9", "mov"), ("x264", "webm"), ("x265", "webm"),
-     ("ffv1", "mov"), ("ffv1", "webm"), ("huffyuv", "mkv"), ("x264", "gif")],
+    ("codec", "suffix", "encoder"),
+    [("prores", "mp4", "prores_ks"), ("av1", "mov", "libsvtav1"), ("vp9", "mov", "libvpx-vp9"),
+     ("x264", "webm", "libx264"), ("x265", "webm", "libx265"), ("ffv1", "mov", "ffv1"),
+     ("ffv1", "webm", "ffv1"), ("huffyuv", "mkv", "huffyuv"), ("x264", "gif", "libx264")],
 )  # fmt: skip
-def test_codecs_that_a_container_does_not_support(tmp_path: Path, codec: str, suffix: str) -> None:
+def test_codecs_that_a_container_does_not_support(
+    tmp_path: Path, codec: str, suffix: str, encoder: str
+) -> None:
     source, target = tmp_path / "in.mkv", tmp_path / f"out.{suffix}"
     lavfi(*X264, source=SHORT)(source)
-    with pytest.raises(UsageError, match=f"^{suffix} does not support"):
+    with pytest.raises(
+        UsageError, match=f"^{suffix} does not support video by {encoder} .*omit --codec"
+    ):
         upscale(source, target, video=VideoOptions(codec=codec))
     assert names_in(tmp_path) == {"in.mkv"}
 
@@ -67,12 +78,19 @@ def test_arguments_that_do_not_concern_the_encoder(tmp_path: Path, arguments: st
     assert names_in(tmp_path) == {"in.mkv"}
 
 
-def test_an_encoder_that_drops_frames(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("codec", "arguments"),
+    [("libtheora", ()), ("libtheora", ("-q:v", "10")),
+     ("libopenh264", ("-allow_skip_frames", "1", "-b:v", "1k"))],
+)  # fmt: skip
+def test_an_encoder_that_drops_frames(tmp_path: Path, codec: str, arguments: tuple[str, ...]) -> None:
+    """It is refused before any frame of the input is upscaled."""
     source = tmp_path / "in.mkv"
-    lavfi("-c:v", "ffv1")(source)
-    with pytest.raises(UsageError, match="frames from 50"):
-        upscale(source, tmp_path / "out.mkv", video=VideoOptions(codec="libtheora"))
-    assert names_in(tmp_path) == {"in.mkv"}
+    lavfi("-c:v", "ffv1", source=SHORT)(source)
+    options = JobOptions(video=VideoOptions(codec=codec, encoder_args=arguments))
+    job = Job(source, tmp_path / "out.mkv", format_named("mkv"))
+    with pytest.raises(UsageError, match="frames from 6: use another --codec"):
+        plan_video(job, make_context(nearest_upscaler(Size(scale=2)), options))
 
 
 @NEEDS_FFPROBE
@@ -188,8 +206,16 @@ def test_frames_within_a_tick_of_the_container(tmp_path: Path) -> None:
     assert facts(tmp_path / "out.mp4").times == [Fraction(n * 30, 90000) for n in range(10)]
 
 
-@pytest.mark.parametrize("name", ["zero.mp4", "offset.ts", "delayed.mkv", "gap.ts", "program.mpg"])
-@pytest.mark.parametrize("target", ["out.mp4", "out.webm"])
+DVD = ("-c:v", "mpeg2video", "-bf", "2", "-c:a", "ac3")
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("zero.mp4", "out.mp4"), ("zero.mp4", "out.webm"), ("offset.ts", "out.mp4"),
+     ("delayed.mkv", "out.mp4"), ("gap.ts", "out.mp4"), ("gap.ts", "out.webm"),
+     ("program.mpg", "out.mkv"), ("gap.vob", "out.mp4"), ("back.vob", "out.mkv"),
+     ("reordered.avi", "out.mp4")],
+)  # fmt: skip
 def test_picture_and_sound_are_in_step(tmp_path: Path, name: str, target: str) -> None:
     source = tmp_path / name
     match name:
@@ -197,16 +223,19 @@ def test_picture_and_sound_are_in_step(tmp_path: Path, name: str, target: str) -
             flash_and_click(source, "-output_ts_offset", "36000")
         case "delayed.mkv":
             flash_and_click(source, "-output_ts_offset", "7.3")
-        case "gap.ts":
-            parts = tmp_path / "a.ts", tmp_path / "b.ts"
-            flash_and_click(parts[0])
-            flash_and_click(parts[1], "-output_ts_offset", "60")
-            source.write_bytes(b"".join(part.read_bytes() for part in parts))
+        case "gap.ts" | "gap.vob" | "back.vob":
+            for number, start in enumerate((60, 0) if name == "back.vob" else (0, 60)):
+                part = tmp_path / f"part{number}{source.suffix}"
+                codecs = DVD if source.suffix == ".vob" else ()
+                flash_and_click(part, *codecs, "-output_ts_offset", str(start))
+                with source.open("ab") as joined:
+                    joined.write(part.read_bytes())
         case _:
             flash_and_click(source)
     upscale(source, tmp_path / target, video=VideoOptions(segment_seconds=0.7))
     flashes, clicks = sync_of(tmp_path / target)
-    expected = [0.48, 1.48] if name != "gap.ts" else [0.48, 1.48, 2.48, 3.48]
+    is_joined = name.startswith(("gap", "back"))
+    expected = [0.48, 1.48, 2.48, 3.48] if is_joined else [0.48, 1.48]
     assert flashes == pytest.approx(expected, abs=0.06)
     assert clicks == pytest.approx(flashes, abs=0.02)
     upscale(source, tmp_path / target, video=VideoOptions(start=1.1, end=1.8))

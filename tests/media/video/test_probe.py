@@ -1,5 +1,7 @@
 """`probe`: what a video is, and which files are not videos."""
 
+import shutil
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -196,3 +198,20 @@ def test_formats_without_a_muxer_of_ours(tmp_path: Path, suffix: str) -> None:
     assert len(frames) == 25 or suffix == "ogm"  # where a frame that does not change is not stored
     resumed = read_frames(video, frames[-4].time, resumes=True)
     assert [frame.time for frame in resumed] == [frame.time for frame in frames[-3:]]
+
+
+NEEDS_MKVMERGE = pytest.mark.skipif(not shutil.which("mkvmerge"), reason="mkvmerge is not installed")
+
+
+@pytest.mark.parametrize("suffix", ["avi", pytest.param("mkv", marks=NEEDS_MKVMERGE)])
+def test_frames_that_are_decoded_early_are_shown_in_time(tmp_path: Path, suffix: str) -> None:
+    """The sound of AVI is in step with the numbers of the frames, also when Matroska contains it."""
+    original, path = tmp_path / "in.avi", tmp_path / f"in.{suffix}"
+    lavfi("-c:v", "mpeg4", "-bf", "2", source=SMALL)(original)
+    if suffix == "mkv":
+        subprocess.run(["mkvmerge", "--quiet", "-o", path, original], check=True)
+        assert b"V_MS/VFW/FOURCC" in path.read_bytes()
+    video = probe(path)
+    assert (video.start, video.first) == (0, 0)
+    times = [frame.time * video.time_base for frame in read_frames(video)]
+    assert times == [Fraction(number, 25) for number in range(50)]

@@ -9,7 +9,7 @@ import pytest
 
 from rgt_cli.media.video.decode import read_frames
 from rgt_cli.media.video.probe import probe
-from rgt_cli.media.video.timeline import find_jumps, without_jumps
+from rgt_cli.media.video.timeline import Timeline, read_timeline, without_jumps
 from tests.helpers.videos import SMALL, X264, ffmpeg, upscale
 
 MPEG2 = ("-c:v", "mpeg2video", "-g", "10", "-bf", "2")
@@ -37,7 +37,7 @@ def test_jumps_are_closed(
     parts = [record(tmp_path / f"{at}.{suffix}", start, codec) for at, start in enumerate(starts)]
     path.write_bytes(b"".join(parts))
     video = probe(path)
-    assert [float(jump) for jump in find_jumps(video)] == pytest.approx(jumps, abs=0.6)
+    assert [float(jump) for jump in read_timeline(video).jumps] == pytest.approx(jumps, abs=0.6)
     with without_jumps(video, tmp_path, messages.append) as continuous:
         assert (continuous is video) == (not jumps)
         assert continuous.name == str(path)
@@ -57,6 +57,19 @@ def test_jumps_are_closed(
         assert times[-1] - times[0] == pytest.approx(2 * len(starts), abs=0.5)
     assert max(ends) - min(ends) < 0.2  # picture and sound end together
     assert not list(tmp_path.glob("source.*"))
+
+
+@pytest.mark.parametrize(
+    ("sound", "jumps"),
+    [([0, 1, 20, 21], []), ([0, 1, 2], []), ([0, 1, 45, 46], [14]), ([0, 1, 31, 32], [])],
+)
+def test_a_gap_in_one_stream_is_no_jump(sound: list[int], jumps: list[int]) -> None:
+    """The picture goes on for 31 s."""
+    timeline, second = Timeline(), Fraction(1)
+    packets = sorted([(time * second, 0) for time in range(31)] + [(time * second, 1) for time in sound])
+    for time, index in packets:
+        timeline.add(index, time, (time, time + second), is_sparse=False)
+    assert timeline.jumps == jumps
 
 
 def test_sound_after_a_jump_moves_as_the_picture(tmp_path: Path) -> None:
@@ -104,4 +117,4 @@ def test_gaps_of_other_containers_are_parts_of_the_video(tmp_path: Path) -> None
     path = tmp_path / "in.mkv"
     slides = "testsrc2=size=64x48:rate=1/60:duration=180"
     ffmpeg("-f", "lavfi", "-i", slides, *X264, "-r", "1/60", path)
-    assert find_jumps(probe(path)) == []
+    assert read_timeline(probe(path)).jumps == []

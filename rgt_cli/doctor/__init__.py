@@ -1,0 +1,6 @@
+"""Examine the machine and the installation: what works, what does not, and which command mends it."""
+
+from rgt_cli.doctor.check import Check, State
+from rgt_cli.doctor.examination import Examination, examine
+
+__all__ = ["Check", "Examination", "State", "examine"]

@@ -74,10 +74,11 @@ class HubRequest:
 
 def check_ray() -> Iterator[Check]:
     """Check Ray, which computes on several devices and machines."""
-    from rgt_cli.jobs.workers.pool import import_ray
+    from rgt_cli.jobs.workers.devices import Devices
+    from rgt_cli.jobs.workers.session import import_ray
 
     try:
-        import_ray(is_local=False)
+        import_ray(Devices(address="auto"))
     except UsageError:
         yield Check(
             name="ray",

@@ -13,6 +13,8 @@ from rgt_cli.jobs.workers.devices import Devices, parse_devices
 from rgt_cli.jobs.workers.pool import Pool, slots_of
 from rgt_cli.jobs.workers.worker import Place, WorkerSpec
 from tests.helpers.gpu import SimulatedGPU
+from tests.helpers.jobs import make_context
+from tests.helpers.networks import nearest_upscaler
 
 RAY = SimpleNamespace(cluster_resources=lambda: {"GPU": 2.0}, remote=lambda **options: lambda name: name)
 """What these tests use of Ray. Others use Ray itself, but on processors only."""
@@ -61,7 +63,7 @@ def test_a_worker_sees_its_own_gpu_only(
 def test_different_devices_compute_in_one_precision(local: str, precision: str) -> None:
     devices = Devices(local=tuple(local.split(",")))
     spec = WorkerSpec(model=ModelOptions(), size=None, options=JobOptions())
-    pool = Pool(RAY, devices, spec, ((), Path()), print)
+    pool = Pool(RAY, devices, spec, ((), Path()), make_context(nearest_upscaler()))
     place = Place(host="here", processors=8, free=1 << 30)
     pool._share_out({slot.name: place for slot in slots_of(devices, RAY)})
     assert {shared.model.precision for shared in pool._specs.values()} == {precision}

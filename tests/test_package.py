@@ -26,9 +26,9 @@ ALLOWED = {
     "checkpoints": {"network"} | LEAVES,
     "inference": {"checkpoints", "network"} | LEAVES,
     "measure": {"inference", "media", "network"} | LEAVES,
-    "jobs": {"media", "inference", "checkpoints"} | LEAVES,
+    "jobs": {"pages", "media", "inference", "checkpoints"} | LEAVES,
     "api": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
-    "doctor": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
+    "doctor": {"jobs", "media", "inference", "checkpoints", ""} | LEAVES,
     "cli": {"doctor", "jobs", "pages", "media", "inference", "checkpoints", "network", "measure", ""}
     | LEAVES,
     "__main__": {"cli"},

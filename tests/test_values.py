@@ -8,7 +8,7 @@ import pytest
 
 from rgt_cli import values
 from rgt_cli.errors import UsageError
-from rgt_cli.size import Dimensions, Size
+from rgt_cli.size import Crop, Dimensions, Size
 
 Parser = Callable[[Any], Any]
 
@@ -29,6 +29,7 @@ Parser = Callable[[Any], Any]
         (values.parse_pixels, "300M", 300_000_000),
         (values.parse_box, "1920x1080", Dimensions(1920, 1080)),
         (values.parse_box, (1920, 1080), Dimensions(1920, 1080)),
+        (values.parse_crop, "10,20, 30,40", Crop(10, 20, 30, 40)),
         (values.parse_color, "white", (255, 255, 255)),
         (values.parse_color, (1, 2, 3), (1, 2, 3)),
         (values.parse_dpi, "keep", "keep"),
@@ -51,6 +52,7 @@ def test_values_are_parsed(parse: Parser, value: Any, expected: Any) -> None:
         (values.parse_memory, [0, -1, "4X", "", True]),
         (values.parse_pixels, [0, "many"]),
         (values.parse_box, ["3", "0x3", (3,), (3, -1), (1.5, 2)]),
+        (values.parse_crop, ["1,2,3", "1,2,0,4", "-1,2,3,4", "1.5,2,3,4", None]),
         (values.parse_color, ["whitish", (1, 2), (1, 2, 256), None]),
         (values.parse_dpi, ["high", 0, -1, float("nan"), True]),
         (values.parse_time, ["soon", -1, float("nan"), "1:2:3:4"]),

@@ -52,11 +52,10 @@ def listed(candidates: Candidates) -> Candidates:
     def complete(context: click.Context, parameter: click.Parameter, beginning: str) -> Items:
         before, comma, last = beginning.rpartition(",")
         items = candidates(context, parameter, last)
-        return [
-            CompletionItem(before + comma + item.value, help=item.help)
-            for item in items
-            if item.type == "plain"
-        ]
+        if not comma:
+            return items
+        words = (item for item in items if item.type == "plain")  # a shell finds no files after a comma
+        return [CompletionItem(f"{before},{item.value}", help=item.help) for item in words]
 
     return complete
 

@@ -7,6 +7,7 @@ import math
 import os
 import time
 import webbrowser
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import click
 import numpy as np
 from PIL import Image
 
-from rgt_cli.cli import options
+from rgt_cli.cli import candidates, options
 from rgt_cli.cli.command import Command, common, group, option
 from rgt_cli.cli.console import Console, format_bytes
 from rgt_cli.cli.param_types import CropType, PixelsType, ScaleType, TimeType
@@ -79,7 +80,9 @@ class PageOptions:
             UsageError: It exists, or its suffix is not that of a page or an image.
             OutputError: Its folder does not exist or cannot be written.
         """
-        target = self.target or source.with_name(f"{source.stem}_compare.html")
+        target = self.target or source.parent
+        if target.is_dir():
+            target /= f"{source.stem}_compare.html"
         if not is_page(target):
             if not isinstance(_format_of(target), ImageFormat):
                 raise UsageError(f"{target}: a comparison is a page (.html) or an image, not a video")
@@ -126,8 +129,8 @@ input_group = group(
 page_group = group(
     "Output", "page", PageOptions,
     option(
-        "-o", "--output", "target", type=click.Path(path_type=Path), metavar="FILE",
-        help="The page, or an image like sheet.png for a contact sheet. "
+        "-o", "--output", "target", type=click.Path(path_type=Path), metavar="PATH",
+        help="The page, its folder, or an image like sheet.png for a contact sheet. "
         "[default: photo_compare.html for photo.png]",
     ),
     option(
@@ -143,10 +146,14 @@ page_group = group(
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
 @input_group
 @page_group
-@option("-s", "--scale", type=ScaleType(), metavar="X", help="Upscaling factor. [default: 4]")
+@option(
+    "-s", "--scale", type=ScaleType(), metavar="X",
+    help="Upscaling factor, like 2 or 1.5. [default: 4, or that of the first model]",
+)  # fmt: skip
 @options.model_group(
     option(
         "-m", "--model", default="tiny,tiny-photo", show_default=True, metavar="A,B,C",
+        shell_complete=candidates.listed(candidates.models),
         help="Models to compare, as `rgt upscale -m` accepts them.",
     ),
     options.self_ensemble, options.device, options.precision, options.tile, options.memory,
@@ -301,7 +308,7 @@ class _Comparer:
         where = f", part {inputs.crop}" if inputs.crop else ""
         return Comparison(
             title=path.name,
-            subtitle=f"{sources[0].source.size} pixels{where}, upscaled to {scenes[0].size}",
+            subtitle=f"{sources[0].source.size} pixels{where}, upscaled to {scenes[0].views[1].size}",
             scenes=tuple(scenes),
         )
 
@@ -335,10 +342,13 @@ class _Comparer:
         if truth:
             png = encode_png(truth.picture)
             views.append(View(name="ground truth", png=png, size=size, is_truth=True))
+        counts = Counter[str]()
         for at, view in enumerate(views):
-            before = sum(other.name == view.name for other in views[:at])
-            views[at] = dataclasses.replace(view, name=f"{view.name} ({before + 1})") if before else view
-        return Scene(title=source.title, size=size, views=tuple(views), left=1, right=last)
+            counts[view.name] += 1
+            if (count := counts[view.name]) > 1:
+                views[at] = dataclasses.replace(view, name=f"{view.name} ({count})")
+        shown = Dimensions(max(1, round(size.width * source.aspect)), size.height)
+        return Scene(title=source.title, size=shown, views=tuple(views), left=1, right=last)
 
 
 def _always(upscaler: MultiPassUpscaler) -> Choose:

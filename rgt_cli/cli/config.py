@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from rgt_cli.cli import configuration, options
 from rgt_cli.cli.command import Group, common
-from rgt_cli.cli.configurable import configuration_of
+from rgt_cli.cli.configurable import complete_profile, configuration_of
 from rgt_cli.cli.console import Console
 
 SCHEMA = 1
@@ -33,7 +31,10 @@ def config() -> None:
 
 
 @config.command()
-@click.option("--profile", metavar="NAME", help="Show the values with this profile.")
+@click.option(
+    "--profile", metavar="NAME", shell_complete=complete_profile,
+    help="Show the values with this profile.",
+)  # fmt: skip
 @options.json_flag
 @common
 @click.pass_obj
@@ -46,7 +47,10 @@ def show(console: Console, profile: str | None, as_json: bool) -> None:
       rgt config show --profile film
       RGT_SCALE=2 rgt config show --json
     """
-    rows = _values(profile)
+    from rgt_cli.cli.upscale import upscale
+
+    rows = _values(upscale, profile)
+    upscale.warn_of_typos(console)
     files = {place: str(path) for place, path in configuration.files() if configuration.exists(path)}
     if as_json:
         click.echo(json.dumps({"schema": SCHEMA, "files": files, "values": rows}, indent=2))
@@ -60,32 +64,23 @@ def show(console: Console, profile: str | None, as_json: bool) -> None:
         console.info(f"file of the {place}: {path.absolute()}{state}")
 
 
-def _values(profile: str | None) -> list[dict[str, Any]]:
-    """Return the value of each option, in the order of the help."""
-    from rgt_cli.cli.upscale import upscale
-
+def _values(command: click.Command, profile: str | None) -> list[dict[str, Any]]:
+    """Return the value of each option of a command, in the order of its help."""
     arguments = [] if profile is None else ["--profile", profile]
-    context = upscale.make_context("upscale", arguments, obj=Console())
+    root = click.get_current_context().find_root()
+    context = command.make_context(command.name, arguments, parent=root, obj=Console())
     settings = configuration_of(context).settings
     return [
-        _row(context, key, option, settings.get(key))
-        for key, option in configuration.keys_of(upscale).items()
+        _row(key, option, settings.get(key)) for key, option in configuration.keys_of(command).items()
     ]
 
 
-def _row(
-    context: click.Context, key: str, option: click.Option, setting: configuration.Setting | None
-) -> dict[str, Any]:
-    if context.get_parameter_source(str(option.name)) is ParameterSource.ENVIRONMENT:
-        variable = str(option.envvar)
-        value: Any = os.environ[variable]
-        place, origin = "environment", variable
-    elif setting:
-        value, place, origin = setting.value, setting.place, setting.origin
-    else:
-        value = option.to_info_dict()["default"]
-        place, origin = "default", None
-    return {"option": key, "value": value, "source": place, "origin": origin}
+def _row(key: str, option: click.Option, setting: configuration.Setting | None) -> dict[str, Any]:
+    if setting is None:
+        default = option.to_info_dict()["default"]
+        return {"option": key, "value": default, "source": "default", "origin": None}
+    source, origin = setting.place, setting.origin
+    return {"option": key, "value": setting.value, "source": source, "origin": origin}
 
 
 def _shown(value: object) -> str:

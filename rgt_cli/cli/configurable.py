@@ -28,7 +28,7 @@ from rgt_cli.errors import UsageError
 _META = "rgt.configuration"
 
 
-def _complete_profile(
+def complete_profile(
     context: click.Context, parameter: click.Parameter, beginning: str
 ) -> list[CompletionItem[str]]:
     """Offer the names of profiles."""
@@ -38,7 +38,7 @@ def _complete_profile(
 
 
 profile_option = option(
-    "--profile", metavar="NAME", expose_value=False, shell_complete=_complete_profile,
+    "--profile", metavar="NAME", expose_value=False, shell_complete=complete_profile,
     help=f"Use the values of [{PROFILES}.NAME] in {FILE}; see `rgt help configuration`.",
 )  # fmt: skip
 
@@ -87,15 +87,17 @@ class ConfigurableCommand(Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; if it refuses a value that is configured, name where it comes from."""
         configuration = configuration_of(ctx)
-        self._announce(ctx.ensure_object(Console), configuration)
+        console = ctx.ensure_object(Console)
+        if keys := configuration.of_folder():
+            console.info(f"using {FILE} of this folder: {', '.join(keys)}")
+        self.warn_of_typos(console)
         try:
             return super().invoke(ctx)
         except UsageError as error:
             raise UsageError(f"{error}{_origins(str(error), configuration)}") from error
 
-    def _announce(self, console: Console, configuration: Configuration) -> None:
-        if keys := configuration.of_folder():
-            console.info(f"using {FILE} of this folder: {', '.join(keys)}")
+    def warn_of_typos(self, console: Console) -> None:
+        """Warn of environment variables whose names resemble those of options."""
         known = variables_of([*keys_of(self), PROFILES])
         for variable in sorted(name for name in os.environ if name.startswith(PREFIX)):
             near = difflib.get_close_matches(variable, known, n=1, cutoff=0.85)

@@ -32,6 +32,8 @@ _EXCLUSIVE = (
     {"scale", "width", "height", "fit"},
     {"overwrite", "skip-existing", "update"},
     {"fields", "inverse-telecine"},
+    {"device", "cluster"},
+    {"device", "workers"},
 )
 """Options that exclude each other. A place that sets one of them replaces all of them."""
 NOT_FROM_FOLDERS = frozenset(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from rgt_cli.doctor.check import Check, State, first_line
+from rgt_cli.values import GPUS_WITH_NUMBERS
 
 if TYPE_CHECKING:  # that PyTorch can be imported is one of the checks
     import torch
@@ -97,11 +98,11 @@ def _devices() -> Iterator[torch.device]:
     """Yield every device that PyTorch finds, the processor last."""
     import torch
 
-    for kind in ("cuda", "xpu"):
-        gpus = torch.get_device_module(kind)
-        if gpus.is_available():
-            yield from (torch.device(kind, number) for number in range(gpus.device_count()))
-    if torch.backends.mps.is_available():
+    from rgt_cli.inference.device import count_devices
+
+    for kind in GPUS_WITH_NUMBERS:
+        yield from (torch.device(kind, number) for number in range(count_devices(kind)))
+    if count_devices("mps"):
         yield torch.device("mps")
     yield torch.device("cpu")
 

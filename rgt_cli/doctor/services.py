@@ -7,7 +7,9 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 from huggingface_hub import constants, get_token
 
@@ -85,12 +87,27 @@ def check_ray() -> Iterator[Check]:
             text="not installed, only several devices need it",
             state=State.NOTE,
             command='pip install "rgt-cli[cluster]"',
-            facts={"version": None, "authentication": None},
+            facts={"version": None, "authentication": None, "has_token": False},
         )
         return
-    mode = os.environ.get("RAY_AUTH_MODE")
+    mode, has_token = os.environ.get("RAY_AUTH_MODE"), _has_ray_token()
+    words = [
+        version("ray"),
+        f"RAY_AUTH_MODE is {mode}" if mode else "RAY_AUTH_MODE is not set",
+        "with a token" if has_token else "without a token",
+    ]
     yield Check(
         name="ray",
-        text=f"{version('ray')}, RAY_AUTH_MODE {f'is {mode}' if mode else 'is not set'}",
-        facts={"version": version("ray"), "authentication": mode},
+        text=", ".join(words),
+        facts={"version": version("ray"), "authentication": mode, "has_token": has_token},
     )
+
+
+def _has_ray_token() -> bool:
+    """Return whether Ray would find a token, where its documentation says that it looks."""
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return True
+    place = os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
+    with suppress(RuntimeError):  # the user may have no home
+        return Path(place).expanduser().is_file()
+    return False

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from rgt_cli import __version__
 from rgt_cli.doctor.check import Check, State
 from rgt_cli.doctor.devices import failure_of_pytorch
 
@@ -23,8 +24,8 @@ _LEAST_MEMORY = 2 << 30
 
 def check_system() -> Iterator[Check]:
     """Check everything but devices."""
-    rgt, python = metadata.version("rgt-cli"), platform.python_version()
-    yield Check(name="rgt", text=rgt, facts={"version": rgt})
+    python = platform.python_version()
+    yield Check(name="rgt", text=__version__, facts={"version": __version__})
     yield Check(
         name="python",
         text=f"{platform.python_implementation()} {python}",

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -237,9 +237,16 @@ class _Identity:
             device=describe_device(device).replace(str(device), device.type, 1),
             driver=_driver(device),
             pytorch=str(torch.__version__),
-            rgt=version("rgt-cli"),
+            rgt=_version(),
             model=hash_of(network),
         )
+
+
+def _version() -> str:
+    """Return the version of this package; empty if it is used without being installed."""
+    with suppress(PackageNotFoundError):
+        return version("rgt-cli")
+    return ""
 
 
 def _driver(device: torch.device) -> str:

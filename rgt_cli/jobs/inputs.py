@@ -25,6 +25,8 @@ class ComparedInput:
     """What is upscaled."""
     whole: Dimensions
     """The size of the image that `source` is a part of."""
+    aspect: float = 1.0
+    """Width of a pixel divided by its height, as shown."""
     finish: Callable[[Picture], Picture]
     """Returns an image with the pixels of `source` or of its upscaled version as a browser shows it."""
 
@@ -111,7 +113,13 @@ def _read_frames(path: Path, times: tuple[float, ...]) -> list[ComparedInput]:
         frame = frame_at(video, seconds)
         picture = Picture(frame.pixels, frame.alpha)
         found.append(
-            ComparedInput(title=_time_text(seconds), source=picture, whole=picture.size, finish=shown)
+            ComparedInput(
+                title=_time_text(seconds),
+                source=picture,
+                whole=picture.size,
+                aspect=float(video.sample_aspect),
+                finish=shown,
+            )
         )
     return found
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from rgt_cli.errors import NoInputError
 from rgt_cli.jobs.source_list import Keys, Place, Source, SourceList, real_prefix_of, split_name
 from rgt_cli.media import READABLE, VIDEO_READABLE
+from rgt_cli.pages.page import is_image_of_page
 
 _SUFFIXES = READABLE | VIDEO_READABLE
 RESULT = "written by earlier runs"
@@ -32,7 +33,7 @@ class SourceScan:
     ignored: dict[str, int] = field(default_factory=dict)
     """Reason -> number of files in folders that are not inputs."""
     results: int = 0
-    """Number of files that have the name of an output of another file beside them."""
+    """Number of files that have the name of an output of a file beside them, or belong to a page."""
     subfolders: int = 0
     """Number of subfolders of the named folders that were not searched; hidden ones do not count."""
     in_subfolders: int = 0
@@ -87,7 +88,8 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
     Args:
         arguments: Files, folders, or glob patterns with `*`, `?` or `[...]`.
         selection: Which files of folders are inputs. Files that are named are inputs in any case. Those
-            of folders and patterns are not, if they have the name of an output of a file beside them.
+            of folders and patterns are not, if they have the name of an output of a file beside them, or
+            belong to a page.
 
     An argument that names nothing is an input that will fail, unless all of them do.
 
@@ -97,8 +99,10 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
     selection = selection or SourceFilter()
     scan, results = SourceScan(), _Results()
 
-    def add(source: Source, *, is_named: bool) -> None:
-        if not is_named and results.contain(source):
+    def add(source: Source, *, is_argument: bool = False, is_named: bool) -> None:
+        may_be_of_page = not is_argument and source.place.folder.endswith("_files")  # which is quick
+        is_of_page = may_be_of_page and is_image_of_page(source.path)
+        if is_of_page or (not is_named and results.contain(source)):
             scan.results += 1
         else:
             scan.sources.add(source)
@@ -110,7 +114,8 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
         is_found, first = is_found or bool(files), first or argument
         for path in map(Path, files or [os.fspath(argument)]):
             if not path.is_dir():
-                add(Source.of(path), is_named=path == argument)
+                is_argument = path == argument
+                add(Source.of(path), is_argument=is_argument, is_named=is_argument)
                 continue
             scan.folders.append(path)
             for source in _sources_in(path, selection, scan):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rgt_cli.inference import NetworkUpscaler, use_threads
-from rgt_cli.inference.device import is_emulated, precision_name, synchronize
+from rgt_cli.inference.device import has_own_memory, is_emulated, precision_name, synchronize
 from rgt_cli.inference.memory import peak_memory
 from rgt_cli.network import RGTConfig
 from rgt_cli.network.cost import multiply_adds
@@ -27,12 +27,10 @@ from rgt_cli.size import Dimensions
 if TYPE_CHECKING:
     from rgt_cli.inference.device import Precision
 
-MATRIX_SIDE = {"cpu": 2048, "cuda": 4096}
-"""Side of the square matrices whose product shows the limit of the machine, for each type of device."""
+MATRIX_SIDE = 2048
+"""Side of square matrices whose product shows the limit of a machine. It is doubled on CUDA and XPU."""
 ERROR_SIDE = 192
 """The longest side, in pixels, of the part of an image in which its error is measured."""
-
-_cuda_event: Callable[..., torch.cuda.Event] = torch.cuda.Event  # has no annotations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +177,7 @@ def smooth_image(channels: int, size: Dimensions) -> Tensor:
 
 def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
     """Return the floating-point operations a second of a product of two large matrices."""
-    side = MATRIX_SIDE.get(device.type, 2048)
+    side = MATRIX_SIDE * (2 if has_own_memory(device) else 1)
     if is_emulated(dtype, device):  # or the product takes minutes
         side //= 8
     matrix = torch.rand(side, side, device=device, dtype=dtype)
@@ -189,13 +187,14 @@ def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
 def median_seconds(run: Callable[[], object], runs: int, device: torch.device) -> float:
     """Return the median seconds of so many runs, after one to warm up.
 
-    On CUDA the device itself measures the time, by events.
+    On CUDA and XPU the device itself measures the time, by events.
     """
     seconds: list[float] = []
     for _ in range(runs + 1):
-        if device.type == "cuda":
-            stream = torch.cuda.current_stream(device)
-            first, last = _cuda_event(enable_timing=True), _cuda_event(enable_timing=True)
+        if has_own_memory(device):
+            gpu = torch.get_device_module(device)
+            stream = gpu.current_stream(device)
+            first, last = gpu.Event(enable_timing=True), gpu.Event(enable_timing=True)
             first.record(stream)
             run()
             last.record(stream)
@@ -211,8 +210,8 @@ def median_seconds(run: Callable[[], object], runs: int, device: torch.device) -
 
 def device_name(device: torch.device) -> str:
     """Return the name of a graphics card or of the processor, as its maker calls it."""
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
+    if has_own_memory(device):
+        return str(torch.get_device_module(device).get_device_name(device))
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -4,7 +4,7 @@
   for (const scene of scenes) {
     const has = (key) => scene.views.some((view) => view.facts[key] !== undefined);
     scene.columns = [
-      { key: "seconds", title: "Seconds", digits: 2 },
+      { key: "seconds", title: "Time", digits: 2 },
       { key: "psnr", title: "PSNR, dB", digits: 2, best: true },
       { key: "ssim", title: "SSIM", digits: 4, best: true },
     ].filter((column) => has(column.key));

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+_SUFFIXES = (".html", ".htm")
 _IMAGES = re.compile(r"\d{2,}-[a-z0-9.-]+\.(png|jpg)")
 """The names of images in the folder beside a page."""
 
 
 def is_page(path: Path) -> bool:
     """Return whether the name of an output means a page."""
-    return path.suffix.lower() in (".html", ".htm")
+    return path.suffix.lower() in _SUFFIXES
 
 
 def render(
@@ -96,6 +97,14 @@ def data_url(content: bytes, kind: str = "image/png") -> str:
 def slug(text: str) -> str:
     """Return a text as a part of a file name, in lower case and without special characters."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:60] or "image"
+
+
+def is_image_of_page(path: Path) -> bool:
+    """Return whether a file is an image in the folder beside a page that was written here."""
+    name, _, rest = path.parent.name.rpartition("_files")
+    if not name or rest or not _IMAGES.fullmatch(path.name):
+        return False
+    return any(path.parent.with_name(name + suffix).is_file() for suffix in _SUFFIXES)
 
 
 def remove_other_images(folder: Path, wanted: Iterable[str]) -> None:

@@ -191,7 +191,7 @@
     if (location.hash !== `#file-${row.index + 1}`) return;
     viewerRoot.hidden = false;
     viewer.open([{
-      title: "", width: size[0], height: size[1], left: 0, right: 1,
+      title: row.source, width: size[0], height: size[1], left: 0, right: 1,
       views: [
         { name: "before", src: row.before.src, details: row.sourceSize ? pixels(row.sourceSize) : "" },
         { name: "after", src: row.after.src, details: pixels(size) },

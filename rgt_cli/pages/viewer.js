@@ -77,13 +77,13 @@ class Pane {
   constructor(box) {
     this.box = box;
     this.image = element("img", { draggable: false, alt: "" });
-    box.append(this.image);
   }
 
   show(view, camera) {
     this.view = view;
     if (this.image.getAttribute("src") !== view.src) this.image.src = view.src;
     this.image.alt = view.name;
+    if (!this.image.isConnected) this.box.append(this.image);
     this.image.style.width = `${camera.width}px`;
     this.image.style.height = `${camera.height}px`;
   }

@@ -96,26 +96,29 @@ def test_names_of_files_are_texts_and_addresses(
     model = micro_checkpoint.rename(micro_checkpoint.with_name("<b> &amp; 100%.safetensors"))
     name = os.fsdecode(b"</script><script>alert(1)</script> #? \xff.png".replace(b"/", b":"))
     source = small_png.rename(small_png.with_name(name))
-    result = rgt("compare", source, "-m", model)
+    result = rgt("compare", source, "-m", f"{model},{model},{model}", "-o", small_png.parent)
     assert result.returncode == 0, result.stderr
     (page,) = source.parent.glob("*_compare.html")
     tree = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(page.read_text())
     assert len(list(tree.iter("script"))) == 2
     assert next(tree.iter("h1")).text == name.replace("\udcff", r"\xff")
     (scene,) = scenes_in(page)
-    assert scene["views"][-1]["name"] == model.name
+    names = [view["name"] for view in scene["views"][3:]]
+    assert names == [model.name, f"{model.name} (2)", f"{model.name} (3)"]
     folder = names_in(page.with_name(f"{page.stem}_files"))
     assert all(re.fullmatch(r"[a-z0-9.-]+", each) for each in folder)
 
 
 def test_frames_of_a_video(rgt: RunRGT, tmp_path: Path, micro_checkpoint: Path) -> None:
     clip = tmp_path / "clip.mkv"
-    lavfi("-c:v", "ffv1", source="testsrc2=size=32x24:rate=4:duration=3")(clip)
+    source = "testsrc2=size=32x24:rate=4:duration=3"
+    lavfi("-vf", "setsar=3/2", "-c:v", "ffv1", source=source)(clip)
     result = rgt("compare", clip, "-m", micro_checkpoint, "--at", "0:01", "--at", "1.9")
     assert result.returncode == 0, result.stderr
     page = tmp_path / "clip_compare.html"
     one, other = scenes_in(page)
     assert [one["title"], other["title"]] == ["0:00:01", "0:00:01.90"]
+    assert (one["width"], one["height"]) == (96, 48), "as players show it"
     preview = rgt("upscale", clip, "-m", micro_checkpoint, "--start", "1.9", "-o", tmp_path / "%d.png")
     assert preview.returncode == 0, preview.stderr
     np.testing.assert_array_equal(
@@ -128,14 +131,14 @@ def test_frames_of_a_video(rgt: RunRGT, tmp_path: Path, micro_checkpoint: Path) 
 
 def test_a_contact_sheet(rgt: RunRGT, small_png: Path, micro_checkpoint: Path) -> None:
     sheet = small_png.with_name("sheet.png")
-    result = rgt("compare", small_png, "-m", f"{micro_checkpoint},{micro_checkpoint}", "-o", sheet)
+    result = rgt("compare", small_png, "-m", ",".join(3 * [str(micro_checkpoint)]), "-o", sheet)
     assert result.returncode == 0, result.stderr
     array = np.asarray(Image.open(sheet))
     ours = small_png.with_name("out.png")
     assert rgt("upscale", small_png, "-m", micro_checkpoint, "-o", ours).returncode == 0
     windows = np.lib.stride_tricks.sliding_window_view(array, (60, 80, 3))[:, :, 0]
     found = (windows[..., ::7, ::9, :] == np.asarray(Image.open(ours))[::7, ::9]).all(axis=(2, 3, 4))
-    assert found.sum() == 2
+    assert found.sum() == 3
 
 
 def test_a_browser_opens_the_page(rgt: RunRGT, small_png: Path, micro_checkpoint: Path) -> None:

@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from rgt_cli.checkpoints.catalogue import catalogue
 from rgt_cli.cli.completion import completer
-from rgt_cli.cli.main import cli
+from rgt_cli.cli.console import Console
+from rgt_cli.cli.main import COMMANDS, cli
+from rgt_cli.errors import OutputError
 from tests.helpers.process import RunRGT, command, forked_command
 from tests.helpers.terminal import Terminal, on_terminal
 
@@ -106,20 +110,22 @@ def test_zsh_loads_the_installed_script(rgt: RunRGT, environment: dict[str, str]
         zsh.wait_for("READY")
         check_lines(zsh)
         zsh.type("rgt upscale --over\t")
-        zsh.wait_for("--overlap +.* neighboring tiles share")
+        zsh.wait_for(r"--overlap +-- \w+")
 
 
 @needs("fish")
 def test_fish_loads_the_installed_script(rgt: RunRGT, environment: dict[str, str], folder: Path) -> None:
     assert "fish/completions/rgt.fish: written" in install("fish", rgt, environment)
+    photo = catalogue()["realwebphoto-v2-s-x4"].description
+    assert "; " in photo
+    assert ", " in photo
     lines = {
-        "rgt upsc": ["upscale\tUpscale images and videos."],
-        "rgt upscale --dev": ["--device\tauto, cuda, cuda:N, mps or cpu; auto prefers a GPU"],
-        "rgt upscale -m tiny-p": ["tiny-photo\tJPEG photos and other compressed images; small and fast"],
+        "rgt upsc": [f"upscale\t{COMMANDS['upscale']}"],
+        "rgt upscale -m photo-": [f"photo-s\t{photo}"],
+        "rgt upscale --precision bf": ["bf16"],
         "rgt upscale my": ["my photos/"],
-        "rgt evaluate --compare tiny,photo-": ["tiny,photo-s\tphotos from the web; newer than photo, "
-                                               "preferred by its author"],
-    }  # fmt: skip
+        "rgt evaluate --compare tiny,photo-": [f"tiny,photo-s\t{photo}"],
+    }
     script = "; echo ==; ".join(f"complete -C {shlex.quote(line)}" for line in lines)
     result = subprocess.run(
         ["fish", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
@@ -128,9 +134,13 @@ def test_fish_loads_the_installed_script(rgt: RunRGT, environment: dict[str, str
     assert dict(zip(lines, found, strict=True)) == lines, result.stderr
 
 
-def test_scripts_go_where_the_variables_of_xdg_say(
-    rgt: RunRGT, environment: dict[str, str], tmp_path: Path
-) -> None:
+def call(*arguments: str, **environment: str) -> Result:
+    """Call the command in this process."""
+    return CliRunner().invoke(cli, ["completion", *arguments], obj=Console(), env=environment)
+
+
+def test_scripts_go_where_the_variables_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BASH_COMPLETION_USER_DIR", raising=False)
     own = {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
     expected = {
         "bash": "data/bash-completion/completions/rgt",
@@ -138,28 +148,23 @@ def test_scripts_go_where_the_variables_of_xdg_say(
         "fish": "config/fish/completions/rgt.fish",
     }
     for shell, name in expected.items():
-        install(shell, rgt, environment | own)
-        assert (tmp_path / name).read_text() == rgt("completion", shell).stdout
-    install("bash", rgt, environment | own | {"BASH_COMPLETION_USER_DIR": str(tmp_path / "bash")})
-    assert (tmp_path / "bash/completions/rgt").exists()
-    assert "rgt" in {path.stem for path in (tmp_path / "config/fish/completions").iterdir()}
+        assert call(shell, "--install", **own).exit_code == 0
+        assert (tmp_path / name).read_text() == call(shell).stdout
+    other = tmp_path / "bash"
+    assert call("bash", "--install", **own, BASH_COMPLETION_USER_DIR=str(other)).exit_code == 0
+    assert (other / "completions" / "rgt").exists()
 
 
-def test_a_script_that_cannot_be_written_is_an_error(
-    rgt: RunRGT, environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_script_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    result = rgt(
-        "completion", "fish", "--install",
-        env=environment | {"XDG_CONFIG_HOME": str(tmp_path / "file")},
-    )  # fmt: skip
-    assert result.returncode == 6
-    assert "rgt.fish: cannot be written" in result.stderr
+    result = call("fish", "--install", XDG_CONFIG_HOME=str(tmp_path / "file"))
+    assert isinstance(result.exception, OutputError)
+    assert "rgt.fish: cannot be written" in str(result.exception)
 
 
-def test_the_shell_is_named(rgt: RunRGT) -> None:
-    assert rgt("completion").returncode == 2
-    assert rgt("completion", "tcsh").returncode == 2
+def test_the_shell_is_named() -> None:
+    assert call().exit_code == 2
+    assert call("tcsh").exit_code == 2
 
 
 def offered(line: str, **environment: str) -> list[str]:
@@ -180,7 +185,7 @@ def offered(line: str, **environment: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("rgt c", ["config", "completion", "clean"]),
+        ("rgt conf", ["config"]),
         ("rgt upscale in.png --ou", ["--output"]),
         ("rgt upscale --no-str", ["--no-strip", "--no-strip-gps"]),
         ("rgt upscale -m RGT-TINY-PHOTO", ["rgt-tiny-photo-x2", "rgt-tiny-photo-x4"]),
@@ -191,6 +196,10 @@ def offered(line: str, **environment: str) -> list[str]:
         ("rgt bench --device al", []),
         ("rgt bench --precision fp32,b", ["fp32,bf16"]),
         ("rgt evaluate --hr a", ["dir,a"]),
+        ("rgt compare in.png -m tiny,photo-", ["tiny,photo-s"]),
+        ("rgt compare in.png -m ./x", ["file,./x"]),
+        ("rgt compare in.png -m tiny,./x", []),
+        ("rgt compare i", ["file,i"]),
         ("rgt models d", ["download"]),
         ("rgt models download tiny photo-", ["photo-s"]),
         ("rgt unknown --x", []),

@@ -127,10 +127,6 @@ def test_the_nearest_place_wins(place: Place) -> None:
     assert place.shown()["quality"] == (2, "folder", "rgt.toml")
 
 
-def test_ray_address_is_named(place: Place) -> None:
-    assert place.shown(RAY_ADDRESS="auto")["cluster"] == ("auto", "environment", "RAY_ADDRESS")
-
-
 def test_a_place_that_sets_one_of_several_options_replaces_all_of_them(place: Place) -> None:
     place.own.write_text("width = 100\nheight = 80\nskip-existing = true\n")
     place.local.write_text("scale = 2\n")
@@ -139,6 +135,10 @@ def test_a_place_that_sets_one_of_several_options_replaces_all_of_them(place: Pl
     assert [shown[key][1] for key in keys] == [
         "folder", "default", "default", "default", "environment",
     ]  # fmt: skip
+    place.local.unlink()
+    place.own.write_text('cluster = "auto"\nworkers = 2\n[profile.here]\ndevice = "cpu"\n')
+    shown = place.shown("--profile", "here")
+    assert [shown[key][0] for key in ("device", "cluster", "workers")] == ["cpu", None, None]
 
 
 def test_a_run_follows_its_configuration_and_the_command_line_wins(photo_in: Place) -> None:
@@ -220,10 +220,11 @@ def test_environment_variables_are_refused_with_their_names(place: Place) -> Non
     assert "RGT_SCALE: 'big' is not a factor" in place.refused("upscale", "in.png", RGT_SCALE="big")
     assert "RGT_EXCLUDE: " in place.refused("upscale", "in.png", RGT_EXCLUDE="it's")
     assert "RGT_STRIP: " in place.refused("upscale", "in.png", RGT_STRIP="perhaps")
-    result = place.call("upscale", "in.png", RGT_SCAEL="2", RGT_WHATEVER="1", RGT_SCALE="")
-    assert isinstance(result.exception, NoInputError)
-    assert "RGT_SCAEL: is not used: did you mean RGT_SCALE?" in result.stderr
-    assert "RGT_WHATEVER" not in result.stderr
+    for command in (["upscale", "in.png"], ["config", "show"]):
+        result = place.call(*command, RGT_SCAEL="2", RGT_WHATEVER="1", RGT_SCALE="")
+        assert isinstance(result.exception, NoInputError | None)
+        assert "RGT_SCAEL: is not used: did you mean RGT_SCALE?" in result.stderr
+        assert "RGT_WHATEVER" not in result.stderr
 
 
 @pytest.mark.parametrize("key", sorted(NOT_FROM_FOLDERS))

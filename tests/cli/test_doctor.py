@@ -31,6 +31,7 @@ def add_program(folder: Path, name: str, script: str) -> dict[str, str]:
 def test_a_healthy_machine(sandbox: Sandbox) -> None:
     # A GPU of this machine that PyTorch does not use would be a problem, unless it is hidden.
     environment = {"COLUMNS": "40", "HOME": str(sandbox.folder), "CUDA_VISIBLE_DEVICES": ""}
+    environment |= {"RAY_AUTH_TOKEN": TOKEN}
     result = sandbox.run("doctor", also=environment)
     assert result.returncode == 0, result.stdout
     screen, _, report = result.stdout.partition("For a bug report:")
@@ -50,7 +51,8 @@ def test_what_is_broken_is_named_with_the_command_that_mends_it(
     sandbox: Sandbox, published: bytes
 ) -> None:
     sandbox.hub.files[SERVED] = published
-    cached = sandbox.download(NAME)
+    sandbox.succeed("models", "download", NAME)
+    (cached,) = sandbox.home.glob("assets/rgt/*/*.safetensors")
     content = bytearray(cached.read_bytes())
     content[-1] ^= 1
     cached.write_bytes(content)

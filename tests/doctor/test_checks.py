@@ -15,11 +15,14 @@ from rgt_cli.doctor.check import Check, State
 from rgt_cli.inference import device, hardware
 from rgt_cli.inference.hardware import nvidia_gpus
 from rgt_cli.network import RGTConfig, kernels
+from tests.helpers.gpu import SimulatedGPU
 from tests.helpers.hub import Hub
 from tests.helpers.networks import Overflowing, random_rgt
 from tests.helpers.sandbox import small_disk
 
-SMALL = RGTConfig(upscale=2, embed_dim=32, depth=(2,), num_heads=(2,), split_size=(4, 8))
+SMALL = RGTConfig(
+    upscale=2, embed_dim=32, depth=(2,), num_heads=(2,), split_size=(4, 8), upsampler="direct"
+)
 VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n"
 
 
@@ -132,6 +135,20 @@ def test_a_precision_that_computes_wrong_fails(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("rgt_cli.checkpoints.load.load_network", lambda path: Overflowing())
     checks = {check.name: check for check in devices.check_golden_tiles()}
     assert "not finite" in checks["cpu fp16"].text
+
+
+@pytest.mark.parametrize("kind", ["cuda", "xpu"])
+def test_every_gpu_is_checked_in_every_precision(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr("rgt_cli.checkpoints.load.load_network", lambda path: random_rgt(SMALL))
+    with SimulatedGPU(kind, monkeypatch):
+        found = {check.name: check for check in devices.check_pytorch()}
+        tiles = {check.name: check for check in devices.check_golden_tiles()}
+    for number in (0, 1):
+        assert found[f"{kind}:{number}"].text == "Simulated, 9.7 GB free"
+        for precision in ("fp32", "fp16", "bf16"):
+            assert tiles[f"{kind}:{number} {precision}"].state is State.OK
+    assert tiles["cpu fp32"].state is State.OK
+    assert list(found)[-1] == "cpu"
 
 
 def test_a_format_that_does_not_work_fails(monkeypatch: pytest.MonkeyPatch) -> None:

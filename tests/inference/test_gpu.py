@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from torch import Tensor
 
 from rgt_cli.errors import CheckpointError, OutOfMemoryError, UsageError
-from rgt_cli.inference import NetworkUpscaler, device, transfer
+from rgt_cli.inference import NetworkUpscaler, device, selfcheck, transfer
 from rgt_cli.inference.device import (
     describe_device,
     resolve_device,
@@ -21,15 +23,19 @@ from rgt_cli.inference.device import (
     synchronize,
 )
 from rgt_cli.inference.memory import free_memory, is_out_of_memory, peak_memory
-from rgt_cli.measure import psnr
+from rgt_cli.measure import benchmark, psnr
 from rgt_cli.size import Dimensions
 from tests.helpers.gpu import GIB, SimulatedGPU, Stream
 from tests.helpers.networks import Nearest, NeverFinite, random_rgt, repeated
 
 
 @pytest.fixture(params=["cuda", "xpu"])
-def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedGPU]:
-    """A simulated GPU of either kind."""
+def gpu(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[SimulatedGPU]:
+    """A simulated GPU of either kind, which needs no self-check."""
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    monkeypatch.setattr(selfcheck, "TRUSTED", frozenset({"cpu", request.param}))
     with SimulatedGPU(request.param, monkeypatch) as simulated:
         yield simulated
 
@@ -52,6 +58,15 @@ def test_results_are_those_of_the_processor(gpu: SimulatedGPU, photo: np.ndarray
         assert psnr(half.upscale(image), expected) > least
 
 
+def test_a_gpu_is_checked_once(gpu: SimulatedGPU, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selfcheck, "TRUSTED", frozenset({"cpu"}))
+    upscaler = upscaler_on(gpu)
+    assert (upscaler.dtype, upscaler.notes) == (torch.float16, ())
+    monkeypatch.setattr(selfcheck, "GoldenTile", lambda network: pytest.fail("it is checked again"))
+    upscaler_on(gpu)
+
+
+@pytest.mark.parametrize("gpu", ["cuda"], indirect=True)
 def test_policy_of_precision(gpu: SimulatedGPU, photo: np.ndarray) -> None:
     """Products are in half precision, and the residual stream, norms and the output in fp32."""
     upscaler = upscaler_on(gpu, precision="fp16")
@@ -81,6 +96,7 @@ class Watched(Nearest):
         return super().forward(x)
 
 
+@pytest.mark.parametrize("gpu", ["cuda"], indirect=True)
 def test_a_tile_is_one_upload_and_one_download(gpu: SimulatedGPU, photo: np.ndarray) -> None:
     """After the first tile of a size, nothing else moves, and the processor waits for nothing else."""
     upscaler = upscaler_on(gpu, tile=32, overlap=8)
@@ -215,6 +231,12 @@ def test_names_and_precisions(gpu: SimulatedGPU, monkeypatch: pytest.MonkeyPatch
     assert safer_precisions(torch.float16, gpu.device) == [torch.float16, torch.float32]
     synchronize(gpu.device)
     assert gpu.counts["synchronize"] == 1
+
+
+def test_the_gpu_measures_its_own_time(gpu: SimulatedGPU, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "MATRIX_SIDE", 16)
+    assert benchmark.matrix_rate(torch.float16, gpu.device) == pytest.approx(2 * 32**3 / 0.005)
+    assert benchmark.device_name(gpu.device) == "Simulated"
 
 
 def test_apple_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

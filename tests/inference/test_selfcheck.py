@@ -19,12 +19,16 @@ from rgt_cli.inference.selfcheck import Comparison, GoldenTile, trusted_precisio
 from rgt_cli.jobs import JobOptions
 from rgt_cli.jobs.options import ModelOptions
 from rgt_cli.jobs.workers.worker import Worker, WorkerSpec
+from rgt_cli.measure import psnr
 from rgt_cli.network import RGT, RGTConfig
 from rgt_cli.network.kernels import computing
+from tests.helpers.gpu import SimulatedGPU
 from tests.helpers.networks import Overflowing, random_rgt
 
 CPU = torch.device("cpu")
-SMALL = RGTConfig(upscale=2, embed_dim=32, depth=(2,), num_heads=(2,), split_size=(4, 8))
+SMALL = RGTConfig(
+    upscale=2, embed_dim=32, depth=(2,), num_heads=(2,), split_size=(4, 8), upsampler="direct"
+)
 
 Fault = Callable[[torch.Tensor], torch.Tensor]
 """What a device makes of a right output."""
@@ -164,6 +168,27 @@ def test_attention_that_ignores_its_mask_is_noticed(memory: Path, ignored_masks:
     assert used == torch.float32
     assert "fp16 (attention with an error of" in note
     assert passes(torch.bfloat16), "which is not affected"
+
+
+@pytest.mark.parametrize("kind", ["cuda", "xpu"])
+def test_a_gpu_whose_attention_ignores_masks(
+    monkeypatch: pytest.MonkeyPatch, memory: Path, ignored_masks: None, kind: str, photo: np.ndarray
+) -> None:
+    network, image = random_rgt(SMALL), photo[:16, :16]
+    with SimulatedGPU(kind, monkeypatch):
+        monkeypatch.setattr(selfcheck, "TRUSTED", {"cpu"})
+        upscaler = NetworkUpscaler(network, device=kind)
+        assert upscaler.dtype == torch.bfloat16
+        (note,) = upscaler.notes
+        assert f"{kind} (Simulated) computes network wrong in fp16 (attention" in note
+        again = NetworkUpscaler(random_rgt(SMALL), device=f"{kind}:1", precision="bf16")
+        assert not again.notes
+        result = upscaler.upscale(image)
+        assert not any(weights.is_inference() for weights in network.parameters())
+    (entry,) = json.loads(memory.read_text())["passed"]
+    assert (entry["device"], entry["precision"]) == (f"{kind} (Simulated)", "bf16")
+    exact = NetworkUpscaler(random_rgt(SMALL), device="cpu").upscale(image)
+    assert psnr(result, exact) > 40
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,16 @@ def test_outputs_beside_their_inputs(tmp_path: Path) -> None:
     assert names(tmp_path, SourceFilter(include=("*_x4.*",))) == ["a_x4.webp", "b_x4.png"]
 
 
+def test_images_of_pages(tmp_path: Path) -> None:
+    touch(tmp_path, "run.html", "run_files/000001-after.jpg", "run_files/cat.jpg", "a.png")
+    touch(tmp_path, "b_files/000001-after.jpg", "c.htm", "c_files/01-02-input-bicubic.png")
+    others = ["a.png", "b_files/000001-after.jpg", "run_files/cat.jpg"]
+    assert names(tmp_path, SourceFilter(recursive=True)) == others
+    assert names(tmp_path, SourceFilter(recursive=True, include=("*",))) == others
+    assert find_sources([tmp_path / "*/*"]).results == 2
+    assert len(find_sources([tmp_path / "run_files" / "000001-after.jpg"]).sources) == 1
+
+
 def test_links_that_form_a_circle(tmp_path: Path) -> None:
     touch(tmp_path, "in/a.png", "in/sub/b.png", "elsewhere/c.png")
     (tmp_path / "in/sub/loop").symlink_to(tmp_path / "in")

@@ -1,7 +1,4 @@
-"""Pages in a real browser: what a mouse, keys and fingers do, and that nothing is loaded from elsewhere.
-
-All tests are in this file, so that one process starts one browser for them.
-"""
+"""Pages in a real browser: what a mouse, keys and fingers do; nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ READY = "document.readyState === 'complete' && document.querySelector('output').
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser for all tests."""
+    """A browser for all tests of a process."""
     with open_browser(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -73,26 +74,36 @@ def test_crops_are_shown_side_by_side(trained: Path, tmp_path: Path) -> None:
         assert image.height > 2 * 96
 
 
-def test_training_resumes(tmp_path: Path) -> None:
+def test_a_killed_run_resumes(tmp_path: Path) -> None:
+    """As on a GPU: patches are drawn by other processes, in bf16, with a limit of time."""
     init = WEIGHTS / "rgt-tiny-x4.safetensors"
     images, out = tmp_path / "images", tmp_path / "out.safetensors"
     images.mkdir()
     (images / "cat.png").write_bytes((DATA / "cat.png").read_bytes())
+    options = [images, "--scale", 2, "--init", init, "--out", out, "--photo"]
+    options += ["--batch-size", 2, "--precision", "bf16", "--save-interval", 1]
+    command = [sys.executable, WEIGHTS / "train.py", *options, "--minutes", 60, "--workers", 1]
+    process = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(3)]
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate()
+    assert lines[0] == "1 images, 293808 parameters, cpu in bf16\n"
+    assert [line.split(":")[0] for line in lines[1:]] == ["step 1", "step 2"]
+    assert not psutil.wait_procs(workers, timeout=30)[1], "they end with the process that started them"
 
-    def train(steps: int) -> torch.Tensor:
-        options = ("--scale", 2, "--steps", steps, "--init", init, "--out", out)
-        first, *progress = run("train.py", images, *options).splitlines()
-        assert first.startswith("1 images")
-        assert [line.split(":")[0] for line in progress] == [f"step {steps}"]
-        return load_network(out).conv_first.weight
-
-    first = train(1)
-    assert torch.load(out.with_suffix(".state"), weights_only=True)["step"] == 1
-    second = train(2)
-    assert load_network(out).config.upscale == 2
+    state = torch.load(out.with_suffix(".state"), weights_only=True)
+    assert 0 < state["seconds"] < 3600
+    first = load_network(out).conv_first.weight
+    steps = state["step"] + 1
+    resumed = run("train.py", *options, "--steps", steps).splitlines()
+    assert [line.split(":")[0] for line in resumed[1:]] == [f"step {steps}"]
+    network = load_network(out)
+    assert network.config.upscale == 2
     change = (first - load_network(init).conv_first.weight).abs().max()
     assert 0 < change < 0.01, "training starts from the given body and changes it"
-    assert not torch.equal(first, second)
+    assert not torch.equal(first, network.conv_first.weight)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out.safetensors", "out.state"]
 
 

@@ -12,20 +12,23 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from rgt_cli.checkpoints.load import network_from_state_dict
 from rgt_cli.inference import NetworkUpscaler
 from rgt_cli.inference.device import Precision
-from rgt_cli.network.kernels import STRIP_VALUES, attend
+from rgt_cli.inference.selfcheck import GoldenTile
+from rgt_cli.network.kernels import STRIP_VALUES, attend, computing
 from tests.benchmarks.gpu.models import (
     DTYPES,
     HALVES,
     QUICK,
     RGT_FULL,
     RGT_S,
+    bundled_network,
     decibels,
     halves,
     lively_rgt,
     photo,
     photo_tensor,
     relative_error,
-    upscaler_of,
+    runner_of,
+    usual_network,
 )
 from tests.benchmarks.gpu.steps import Goal, NotRun, Run, Section
 from tests.helpers import DATA
@@ -53,15 +56,15 @@ def golden_vectors(run: Run) -> None:
     for path in sorted((DATA / "golden").glob("*.safetensors")):
         golden = load_golden(path)
         for precision in ("fp32", *halves(run)):
-            upscaler = upscaler_of(network_from_state_dict(golden.weights), run, precision)
+            runner = runner_of(network_from_state_dict(golden.weights), run, precision)
             for image, expected in golden.pairs:
                 with torch.inference_mode():
-                    found = upscaler.infer(image.to(run.device)).cpu()
+                    found = runner.infer(image.to(run.device)).cpu()
                 if precision == "fp32":
                     errors.append(float((found - expected).abs().max()))
                 else:
                     psnr[precision].append(decibels(found, expected))
-            redone += upscaler.redone_tiles
+            redone += runner.redone_tiles
     run.goal("fp32", max(errors))
     run.goal("finite", redone)
     for name, values in psnr.items():
@@ -83,11 +86,11 @@ def lively_weights(run: Run) -> None:
         for side in run.pick((64, 192), (48,)):
             image = photo_tensor(side, side).to(run.device)
             with torch.inference_mode():
-                expected = upscaler_of(network, run, "fp32").infer(image)
+                expected = runner_of(network, run, "fp32").infer(image)
                 for precision in halves(run):
-                    upscaler = upscaler_of(network, run, precision)
-                    psnr[precision].append(decibels(upscaler.infer(image), expected))
-                    redone += upscaler.redone_tiles
+                    runner = runner_of(network, run, precision)
+                    psnr[precision].append(decibels(runner.infer(image), expected))
+                    redone += runner.redone_tiles
                     run.value(f"{name} at {side}, {precision}", psnr[precision][-1], "dB")
     for key, values in psnr.items():
         if values:
@@ -95,6 +98,24 @@ def lively_weights(run: Run) -> None:
         else:
             run.no_goal(key, "the processor emulates it")
     run.goal("finite", redone)
+
+
+@SECTION.step(
+    Goal(key="problems", text="the self-check of RGT-S and of the bundled model: problems", most=0),
+    seconds=30,
+)
+def self_check(run: Run) -> None:
+    """Run the self-check in each precision, whether or not it is remembered."""
+    device, problems = torch.device(run.device), []
+    for name, network in (usual_network(run), bundled_network()):
+        golden = GoldenTile(network)
+        for precision in ("fp32", *halves(run)):
+            compared = golden.compare(device, DTYPES[precision], warm_up=True)
+            note = f"attention: error {compared.attention_error:.1e}; {1000 * compared.seconds:.1f} ms"
+            note += f"; PROBLEM: {compared.problem}" if compared.problem else ""
+            run.value(f"{name}, {precision}", compared.psnr, "dB", note)
+            problems += [compared.problem] if compared.problem else []
+    run.goal("problems", len(problems), "; ".join(problems))
 
 
 @SECTION.step(
@@ -108,13 +129,13 @@ def overflow(run: Run) -> None:
     with torch.no_grad():  # the first convolution overflows, and the layer after it normalizes
         network.conv_first.weight.mul_(1e7)
     image = photo_tensor(48, 48).to(run.device)
-    upscaler = upscaler_of(network, run, "fp16")
+    runner = runner_of(network, run, "fp16")
     with torch.inference_mode():
-        found = upscaler.infer(image)
-        expected = upscaler_of(network, run, "fp32").infer(image)
+        found = runner.infer(image)
+        expected = runner_of(network, run, "fp32").infer(image)
     scale = expected.abs().max()
     psnr = decibels(found / scale, expected / scale)
-    run.goal("again", psnr if upscaler.redone_tiles else float("nan"))
+    run.goal("again", psnr if runner.redone_tiles else float("nan"))
 
 
 @SECTION.step(
@@ -124,13 +145,13 @@ def overflow(run: Run) -> None:
 def odd_sizes(run: Run) -> None:
     network = random_rgt(MICRO, spread=0.05)
     state = {key: value.clone() for key, value in network.state_dict().items()}
-    upscaler = upscaler_of(network, run, "fp32")
+    runner = runner_of(network, run, "fp32")
     errors = {}
     for height, width in ODD_SIZES + run.pick(DEEP_SIZES, []):
         image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             expected = reference_rgt(state, MICRO, image)
-            errors[height, width] = relative_error(upscaler.infer(image.to(run.device)), expected)
+            errors[height, width] = relative_error(runner.infer(image.to(run.device)), expected)
     worst = max(errors, key=lambda size: errors[size])
     run.goal("fp32", errors[worst], f"{len(errors)} sizes; the worst is {worst[1]} x {worst[0]}")
 
@@ -146,10 +167,10 @@ def batches(run: Run) -> None:
     images = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
     images = images.to(run.device)
     for precision in ("fp32", *halves(run)[:1]):
-        upscaler = upscaler_of(network, run, precision)
+        runner = runner_of(network, run, precision)
         with torch.inference_mode():
-            singles = torch.cat([upscaler.infer(image[None]) for image in images])
-            together = upscaler.infer(images)
+            singles = torch.cat([runner.infer(image[None]) for image in images])
+            together = runner.infer(images)
         note = f"{precision}, {count} images of {side} x {side}"
         if precision == "fp32":
             run.goal("fp32", relative_error(together, singles), note)
@@ -238,14 +259,12 @@ def attention(run: Run) -> None:
 
 
 def attend_by(backend: SDPBackend | None, qkv: list[Tensor], bias: Tensor | None) -> Tensor:
-    """Call the attention of the network with one backend; None leaves the choice to PyTorch."""
+    """Call the attention of the network with one backend; None leaves the choice to the network."""
     q, k, v = qkv
     mask = None if bias is None else bias.to(q.device)
-    with torch.inference_mode():
-        if backend is None:
-            return attend(q, k, v, mask, 0.2)
-        with sdpa_kernel(backend):
-            return attend(q, k, v, mask, 0.2)
+    chosen = computing(q.device, q.dtype) if backend is None else sdpa_kernel(backend)
+    with torch.inference_mode(), chosen:
+        return attend(q, k, v, mask, 0.2)
 
 
 @SECTION.step(
@@ -256,12 +275,12 @@ def attend_by(backend: SDPBackend | None, qkv: list[Tensor], bias: Tensor | None
 def folded_tail(run: Run) -> None:
     network = lively_rgt(QUICK).to(run.device)
     deep = torch.randn(1, 67, 71, QUICK.embed_dim, generator=torch.Generator().manual_seed(0))
-    deep, kind = deep.to(run.device), torch.device(run.device).type
+    deep = deep.to(run.device)
     with torch.inference_mode():
         plain = network._tail(deep.permute(0, 3, 1, 2))
         run.goal("fp32", relative_error(network._upscale(deep), plain))
         for precision in halves(run)[:1]:
-            with torch.autocast(kind, DTYPES[precision]):
+            with computing(deep.device, DTYPES[precision]):
                 scale = plain.abs().max()
                 run.goal("half", decibels(network._upscale(deep) / scale, plain / scale), precision)
 
@@ -283,12 +302,12 @@ def many_windows(run: Run) -> None:
     kind, strips, whole = image.device.type, 64 << run.pick(14, 10), 1 << 50
     usual = STRIP_VALUES[kind]
     for precision in ("fp32", *halves(run)[:1]):
-        upscaler = upscaler_of(network, run, precision)
+        runner = runner_of(network, run, precision)
         results = []
         for values in (strips, whole):
             STRIP_VALUES[kind] = values
             with torch.inference_mode():
-                results.append(upscaler.infer(image).cpu())
+                results.append(runner.infer(image).cpu())
         STRIP_VALUES[kind] = usual
         note = f"{precision}, {side * side // 32} windows of 4 x 8 pixels"
         if precision == "fp32":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +34,8 @@ def processor(run: Run) -> None:
 def graphics_card(run: Run) -> None:
     import torch
 
+    from rgt_cli.inference.hardware import nvidia_driver
+
     if not torch.cuda.is_available():
         raise NotRun("PyTorch finds no CUDA device")
     device = torch.device(run.device)
@@ -48,6 +48,4 @@ def graphics_card(run: Run) -> None:
     cudnn_version: Callable[[], int | None] = torch.backends.cudnn.version  # has no annotations
     run.value("cuDNN", str(cudnn_version()))
     run.value("bf16", str(torch.cuda.is_bf16_supported()))
-    if shutil.which("nvidia-smi"):
-        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        run.value("driver", subprocess.check_output(query, text=True).split("\n")[0])
+    run.value("driver", nvidia_driver() or "not known")

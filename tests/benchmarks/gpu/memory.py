@@ -15,15 +15,18 @@ from rgt_cli.errors import ExitCode, OutOfMemoryError
 from rgt_cli.inference import NetworkUpscaler
 from rgt_cli.inference.device import Precision
 from rgt_cli.inference.memory import MemoryModel, peak_memory
+from rgt_cli.inference.runner import NetworkRunner
 from rgt_cli.size import Dimensions
 from tests.benchmarks.gpu.models import (
     QUICK,
+    bundled_network,
     decibels,
     forget,
     halves,
     lively_rgt,
     photo,
     photo_tensor,
+    runner_of,
     usual_network,
 )
 from tests.benchmarks.gpu.steps import Goal, NotRun, Run, Section
@@ -47,15 +50,13 @@ QUICK_SIZES = [(64, 48), (96, 80)]
 def estimates(run: Run) -> None:
     """Compare the peak of a forward pass with its estimate, for two networks."""
     device, shares = torch.device(run.device), []
-    tiny = NetworkUpscaler("tiny", device=run.device)
-    networks = [usual_network(run), (tiny.name, tiny.network)]
     precisions: list[Precision] = ["fp32", *halves(run)[:1]]
-    for name, network in networks:
+    for name, network in (usual_network(run), bundled_network()):
         for precision in precisions:
-            upscaler = NetworkUpscaler(network, device=run.device, precision=precision)
-            model = MemoryModel.of(upscaler.config, upscaler.dtype, device)
+            runner = runner_of(network, run, precision)
+            model = MemoryModel.of(runner.config, runner.dtype, device)
             for width, height in run.pick(SIZES, QUICK_SIZES):
-                used = peak_of(upscaler, width, height)
+                used = peak_of(runner, width, height)
                 estimate = model.bytes_for(Dimensions(width, height))
                 shares.append(used / estimate)
                 note = f"{used / 2**20:.0f} of {estimate / 2**20:.0f} MiB"
@@ -63,19 +64,19 @@ def estimates(run: Run) -> None:
     run.goal("model", max(shares))
 
 
-def peak_of(upscaler: NetworkUpscaler, width: int, height: int) -> int:
+def peak_of(runner: NetworkRunner | NetworkUpscaler, width: int, height: int) -> int:
     """Return the bytes that one forward pass needs on top of what is in use before."""
-    device = upscaler.device
+    device = runner.device
     image = photo_tensor(width, height).to(device)
     with torch.inference_mode():
-        upscaler.infer(image[..., :32, :32])  # to cache what does not depend on the size
+        runner.infer(image[..., :32, :32])  # to cache what does not depend on the size
         forget(device)
         if device.type == "cuda":
             before = torch.cuda.memory_allocated(device)
         else:
             before = psutil.Process().memory_info().rss
             reset_peak_of_process()
-        upscaler.infer(image)
+        runner.infer(image)
     return peak_memory(device) - before
 
 
@@ -102,7 +103,7 @@ def back_off(run: Run) -> None:
     device, side = indexed_device(run), run.pick(1000, 600)
     image = photo(side, side).astype(np.float32) / 255
     # The network alone: the bundled model is the only one whose tiles are near the whole image.
-    network = NetworkUpscaler("tiny", device=run.device).network
+    _, network = bundled_network()
     upscaler = NetworkUpscaler(network, device=run.device, precision="fp16", tile="auto")
     expected = torch.from_numpy(upscaler.upscale(image))
     needed = upscaler_peak(upscaler, side)

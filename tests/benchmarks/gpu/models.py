@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from rgt_cli.inference import NetworkUpscaler
 from rgt_cli.inference.device import Precision, is_emulated
+from rgt_cli.inference.runner import NetworkRunner
 from rgt_cli.network import RGT, RGTConfig
 from tests.benchmarks.gpu.steps import Run
 from tests.helpers import DATA
@@ -46,9 +47,20 @@ def usual_network(run: Run) -> tuple[str, RGT]:
     return name, lively_rgt(config)
 
 
-def upscaler_of(network: RGT, run: Run, precision: Precision) -> NetworkUpscaler:
-    """Return an upscaler on the device of the run."""
-    return NetworkUpscaler(network, device=run.device, precision=precision)
+def bundled_network() -> tuple[str, nn.Module]:
+    """Return the bundled model for x4, and its name."""
+    upscaler = NetworkUpscaler("tiny", device="cpu")
+    return upscaler.name, upscaler.network
+
+
+def runner_of(network: nn.Module, run: Run, precision: Precision) -> NetworkRunner:
+    """Return what runs a network on the device of the run.
+
+    Unlike an upscaler, it uses the precision that it is asked for, whatever a self-check finds.
+    """
+    device = torch.device(run.device)
+    with torch.inference_mode(False):  # or weights that are moved become inference tensors
+        return NetworkRunner(network, name="network", device=device, dtype=DTYPES[precision])
 
 
 def photo(width: int, height: int) -> np.ndarray:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from rgt_cli.inference import NetworkUpscaler
 from rgt_cli.inference.device import Precision
 from rgt_cli.inference.memory import peak_memory
+from rgt_cli.inference.runner import NetworkRunner
 from rgt_cli.measure.benchmark import Case, matrix_rate, median_seconds, smooth_image, time_case
 from rgt_cli.network.cost import multiply_adds
+from rgt_cli.network.kernels import computing
 from rgt_cli.size import Dimensions
 from tests.benchmarks.against_reference import (
     Implementation,
@@ -32,12 +33,13 @@ from tests.benchmarks.gpu.models import (
     QUICK,
     RGT_FULL,
     RGT_S,
+    bundled_network,
     forget,
     halves,
     lively_rgt,
     photo_tensor,
     relative_error,
-    upscaler_of,
+    runner_of,
     usual_network,
 )
 from tests.benchmarks.gpu.steps import Goal, NotRun, Run, Section
@@ -65,12 +67,12 @@ def tiles(run: Run) -> None:
     device = torch.device(run.device)
     name, network = usual_network(run)
     for precision in precisions(run):
-        upscaler = upscaler_of(network, run, precision)
+        runner = runner_of(network, run, precision)
         peak = matrix_rate(DTYPES[precision], device)
         run.value(f"matrix product, {precision}", peak / 1e12, "TFLOP/s")
         for side in run.pick(SIDES, (48,)):
             image = photo_tensor(side, side).to(device)
-            seconds = timed(partial(upscaler.infer, image), run)
+            seconds = timed(partial(runner.infer, image), run)
             rate = 2 * multiply_adds(network.config, side, side) / seconds
             note = f"{rate / peak:.0%} of the matrix product"
             run.value(f"{name} at {side}, {precision}", 1000 * seconds, "ms", note)
@@ -147,11 +149,11 @@ def batches(run: Run) -> None:
     """Time RGT-S on several images at once."""
     precision = precisions(run)[-1] if run.is_quick else "fp16"
     network_name, network = usual_network(run)
-    upscaler = upscaler_of(network, run, precision)
+    runner = runner_of(network, run, precision)
     side = run.pick(128, 32)
     for count in run.pick((1, 2, 4, 8), (1, 2)):
         images = smooth_image(3, Dimensions(side, side)).expand(count, -1, -1, -1).to(run.device)
-        seconds = timed(partial(upscaler.infer, images), run)
+        seconds = timed(partial(runner.infer, images), run)
         name = f"{network_name}, {count} of {side} x {side} at once, {precision}"
         run.value(name, count / seconds, "images/s", f"{1000 * seconds:.2f} ms together")
 
@@ -170,9 +172,9 @@ def whole_image(run: Run) -> None:
     width, height = run.pick((1000, 750), (60, 45))
     precision = precisions(run)[-1] if run.is_quick else "fp16"
     name, network = usual_network(run)
-    upscaler = upscaler_of(network, run, precision)
+    runner = runner_of(network, run, precision)
     image = photo_tensor(width, height).to(device)
-    seconds = timed(partial(upscaler.infer, image), run)
+    seconds = timed(partial(runner.infer, image), run)
     run.value(f"{name} on {width} x {height}, {precision}", seconds, "s")
     run.goal("peak", peak_memory(device) / 2**30, "the tensors, with weights, input and output")
 
@@ -181,17 +183,12 @@ def whole_image(run: Run) -> None:
 @torch.inference_mode()
 def graphs(run: Run) -> None:
     """Time a captured CUDA graph against eager execution, for tiles of fixed sizes."""
-    usual, network = usual_network(run)
-    upscaler_of_usual = upscaler_of(network, run, "fp16")
-    bundled = NetworkUpscaler("tiny", device=run.device, precision="fp16")
-    for name, upscaler, sides in (
-        (usual, upscaler_of_usual, SIDES),
-        (bundled.name, bundled, (64, 128, 256)),
-    ):
+    for (name, network), sides in ((usual_network(run), SIDES), (bundled_network(), (64, 128, 256))):
+        runner = runner_of(network, run, "fp16")
         for side in sides:
             image = photo_tensor(side, side).to(run.device)
-            forward = autocast_forward(upscaler.network, upscaler.dtype)
-            expected, eager = upscaler.infer(image), timed(partial(upscaler.infer, image), run)
+            forward = forward_to_capture(runner)
+            expected, eager = runner.infer(image), timed(partial(runner.infer, image), run)
             started = time.perf_counter()
             with torch.cuda.device(image.device):
                 graph, result = captured(forward, image)
@@ -207,12 +204,13 @@ def graphs(run: Run) -> None:
             del graph, result
 
 
-def autocast_forward(network: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """Return the forward pass of a network under autocast, without its cache, which graphs forbid."""
+def forward_to_capture(runner: NetworkRunner) -> Callable[[Tensor], Tensor]:
+    """Return the forward pass of a network, without the cache of autocast, which graphs forbid."""
 
     def forward(image: Tensor) -> Tensor:
-        with torch.autocast("cuda", dtype, cache_enabled=False):
-            upscaled: Tensor = network(image)
+        without_cache = torch.autocast(image.device.type, runner.dtype, cache_enabled=False)
+        with computing(image.device, runner.dtype), without_cache:
+            upscaled: Tensor = runner.network(image)
         return upscaled
 
     return forward

@@ -241,22 +241,39 @@ class AppendLog:
         self.path = path
         self._writing = threading.Lock()
         self._file: BinaryIO = path.open("a+b")
-        self._file.seek(0)
-        self.entries, whole = _read_entries(self._file)
-        """The entries that the file held when it was opened."""
-        self._file.truncate(whole)
+        self._file.truncate(sum(len(line) for _, line in self.lines(path)))
 
     @staticmethod
-    def read(path: Path) -> list[dict[str, Any]]:
-        """Return the entries of a log without opening it for writing; none if there is no file.
+    def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+        """Yield the position and the bytes of each whole line of a log; none if there is no file.
 
         Raises:
             OSError: The file cannot be read.
         """
         if not path.exists():
-            return []
+            return
+        position = 0
         with path.open("rb") as file:
-            return _read_entries(file)[0]
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield position, line
+                position += len(line)
+
+    @classmethod
+    def read(cls, path: Path) -> Iterator[dict[str, Any]]:
+        """Yield the entries of a log without opening it for writing; none if there is no file.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        for _, line in cls.lines(path):
+            if (entry := parsed_entry(line)) is not None:
+                yield entry
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The entries that the file holds."""
+        return list(self.read(self.path))
 
     def __enter__(self) -> AppendLog:
         return self
@@ -264,12 +281,15 @@ class AppendLog:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def append(self, entry: dict[str, Any]) -> None:
-        """Add an entry and flush it to the disk. Threads may call this at the same time."""
+    def append(self, entry: dict[str, Any]) -> int:
+        """Add an entry, flush it to the disk, and return its position. Threads may call this at once."""
+        line = json.dumps(entry).encode() + b"\n"
         with self._writing:
-            self._file.write(json.dumps(entry).encode() + b"\n")
+            position = os.fstat(self._file.fileno()).st_size
+            self._file.write(line)
             self._file.flush()
             os.fsync(self._file.fileno())
+        return position
 
     def replace(self, entries: Iterable[dict[str, Any]]) -> None:
         """Start over with these entries.
@@ -287,18 +307,13 @@ class AppendLog:
         self._file.close()
 
 
-def _read_entries(file: BinaryIO) -> tuple[list[dict[str, Any]], int]:
-    """Return the entries of a log, and the bytes of all lines that are whole."""
-    entries, whole = [], 0
-    for line in file:
-        if not line.endswith(b"\n"):
-            break
-        whole += len(line)
-        with suppress(ValueError):
-            entry = json.loads(line)
-            if isinstance(entry, dict):
-                entries.append(entry)
-    return entries, whole
+def parsed_entry(line: bytes) -> dict[str, Any] | None:
+    """Return the entry of a line of an `AppendLog`, or None if it is damaged."""
+    with suppress(ValueError):
+        entry = json.loads(line)
+        if isinstance(entry, dict):
+            return entry
+    return None
 
 
 @contextmanager

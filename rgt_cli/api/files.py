@@ -222,8 +222,9 @@ class _Run:
         with exclusive(job.target):
             found = partition([job], None, self.options.existing)
             if found.skipped:
-                return Outcome(job=job, skipped=found.skipped[0].reason)
-            remove_remains([job])
+                (skipped,) = found.skipped
+                return Outcome(job=job, skipped=skipped.reason)
+            remove_remains(found.pending)
             context = self._context(
                 upscaler, None, lambda job, done, total: on_progress and on_progress(done, total)
             )
@@ -255,7 +256,7 @@ class _Run:
             inputs = journal.originals(scan.sources)
             jobs = plan_folder(inputs, folder, upscaler.size, self.options.output)
             found = partition(jobs, journal, self.options.existing)
-            skipped = [Outcome(job=job, skipped=reason) for job, reason in found.skipped]
+            skipped = (Outcome(job=job, skipped=reason) for job, reason in found.skipped)
             remove_remains(found.pending)
             outcomes = {}
             context = self._context(upscaler, journal, on_progress)

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from rich import filesize
@@ -167,6 +168,19 @@ class Console:
             yield update
 
 
+@dataclass
+class _Part:
+    """A job in hand."""
+
+    unit: str
+    """What it is done by: tiles or frames."""
+    work: float
+    share: float = 0.0
+    """How much of it is done, from 0 to 1."""
+    frames: int = 0
+    """How many of its frames are done, where it has several."""
+
+
 class JobProgress:
     """The progress of a run: through its jobs or, if there is only one, through its tiles or frames."""
 
@@ -178,12 +192,10 @@ class JobProgress:
         self._unit = "tiles"
         self._current = ""
         self._is_computing = False
-        self._parts: dict[Job, float] = {}
-        """How much of each job in hand is done, from 0 to 1."""
+        self._parts: dict[Job, _Part] = {}
+        """The jobs in hand."""
         self._frames_done = 0
         """The images, and frames of others, of the jobs that are done."""
-        self._frames: dict[Job, int] = {}
-        """How many frames of each video in hand are done."""
         self._frame_speed: _Speed | None = None
         self._has_frames = False
         """Whether an input with several frames was seen."""
@@ -199,25 +211,29 @@ class JobProgress:
 
     def part(self, job: Job, done: int, total: int) -> None:
         """Show that so many tiles or frames of the current job are done."""
-        self._unit = "frames" if self.workload.has_frames(job) else "tiles"
+        if (part := self._parts.get(job)) is None:
+            unit = "frames" if self.workload.has_frames(job) else "tiles"
+            part = self._parts[job] = _Part(unit=unit, work=self.workload.of(job))
+        if job.is_video:  # whose header may have been read meanwhile
+            part.work = self.workload.of(job)
+        self._unit = part.unit
         self._is_computing = done < total
         if self.total == 1:
             self.update(job.name, done, total)
             return
         self._current = f", {printable(job.name)}" + (f" {done}/{total}" if total > 1 else "")
-        self._parts[job] = done / total if total else 0
-        if self._unit == "frames":
+        part.share = done / total if total else 0
+        if part.unit == "frames":
             self._has_frames = True
-            self._frames[job] = done
+            part.frames = done
         self._show()
 
     def finished(self, job: Job, frames: int) -> None:
         """Show that a job is done, which had so many frames; 0 if it failed."""
         self.done += 1
         self._frames_done += frames
-        self._frames.pop(job, None)
-        self.work += self.workload.of(job)
-        self._parts.pop(job, None)
+        part = self._parts.pop(job, None)
+        self.work += part.work if part else self.workload.of(job)
         if self.total > 1:
             self._show()
 
@@ -232,12 +248,12 @@ class JobProgress:
 
     @property
     def _all_frames(self) -> int:
-        return self._frames_done + sum(self._frames.values())
+        return self._frames_done + sum(part.frames for part in self._parts.values())
 
     def _show(self) -> None:
         if self._frame_speed is None:
             self._frame_speed = _Speed(self._all_frames)
-        parts = sum(share * self.workload.of(job) for job, share in self._parts.items())
+        parts = sum(part.share * part.work for part in self._parts.values())
         self.update("files", self.work + parts, self.workload.total)
 
     def pace(self, done: float, total: float | None, speed: float) -> str:

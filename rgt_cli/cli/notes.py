@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from rgt_cli.checkpoints.catalogue import (
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
     from rgt_cli.inference import MultiPassUpscaler
 
 
-def better_model(jobs: Sequence[Job], model: str, size: Size) -> str:
+_EXAMINED = 1000
+"""The most inputs whose headers a run reads before it starts, to suggest a model."""
+
+
+def better_model(jobs: Collection[Job], model: str, size: Size) -> str:
     """Return which model would suit compressed images better than a named one; empty if none would.
 
     Args:
-        jobs: The jobs of a run.
+        jobs: The jobs of a run, of which the first `_EXAMINED` are looked at.
         model: The name of the model.
         size: The size of the outputs.
     """
@@ -36,14 +41,17 @@ def better_model(jobs: Sequence[Job], model: str, size: Size) -> str:
     better = for_compressed(entry) if isinstance(entry, CatalogueEntry) else None
     if better is None:
         return ""
-    found = [(job, compression_of(job)) for job in jobs if not job.is_video]
+    found = [(job, compression_of(job)) for job in islice(jobs, _EXAMINED) if not job.is_video]
     compressed = [(job, by.reason) for job, by in found if by.model == COMPRESSED]
     if not compressed:
         return ""
     job, reason = compressed[0]
     which, them = f"{job.name} ({reason}) is", "it"
     if others := len(compressed) - 1:
-        which, them = f"{job.name} ({reason}) and {others} other input{'s' * (others > 1)} are", "them"
+        some = f"{others} other input{'s' * (others > 1)}"
+        if len(jobs) > _EXAMINED:
+            some = f"{others} more of the first {_EXAMINED} inputs"
+        which, them = f"{job.name} ({reason}) and {some} are", "them"
     made_for = f"{model} is made for clean images"
     return f"{which} compressed, and {made_for}: -m {better.short} suits {them} better"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,18 @@ from rgt_cli.cli.summary import RunReport
 from rgt_cli.errors import RGTError, UsageError
 from rgt_cli.jobs import Job, Outcome, RunContext
 from rgt_cli.jobs.forecast import Forecaster, measured_speed
+from rgt_cli.jobs.resume import JobSelection
 
 if TYPE_CHECKING:
     from rgt_cli.jobs.workers.cluster import Workers
 
 
 def forecast_jobs(
-    console: Console, report: RunReport, jobs: list[Job], context: RunContext, workers: Workers | None
+    console: Console,
+    report: RunReport,
+    jobs: JobSelection,
+    context: RunContext,
+    workers: Workers | None,
 ) -> None:
     """Add to a report what a run would do with each job, where, and which of them would fail.
 
@@ -41,7 +47,7 @@ def forecast_jobs(
             on_progress(index, len(jobs))
 
 
-def write_previews(console: Console, jobs: list[Job], context: RunContext, count: int) -> None:
+def write_previews(console: Console, jobs: Collection[Job], context: RunContext, count: int) -> None:
     """Upscale a few frames of each video into images.
 
     Raises:

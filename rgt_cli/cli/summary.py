@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from textwrap import indent
+from typing import Any, BinaryIO
 
 import click
 
 from rgt_cli.cli.console import Console, format_bytes
 from rgt_cli.cli.signals import Stop
 from rgt_cli.errors import ExitCode
-from rgt_cli.files import write_text
+from rgt_cli.files import atomic_write
 from rgt_cli.jobs import Job, Outcome
 from rgt_cli.jobs.forecast import Forecast
-from rgt_cli.jobs.resume import Partition, Skipped
+from rgt_cli.jobs.resume import Partition, SkippedJobs
 from rgt_cli.jobs.sources import SourceScan
 from rgt_cli.pages.page import is_page
 from rgt_cli.pages.report import write_report
@@ -27,20 +31,28 @@ from rgt_cli.pages.thumbnails import Thumbnails
 
 _PROGRESS_SECONDS = 1.0
 """Seconds between events of progress."""
+_SPOOL = 1 << 20
+"""Bytes of the files of a report that are held in memory; more are in a temporary file."""
 SCHEMA = 1
 """Version of the keys of events and reports; the manual lists them under `rgt help reference`."""
 
 
+def _spool() -> SpooledTemporaryFile[bytes]:
+    return SpooledTemporaryFile(_SPOOL)
+
+
 @dataclass
 class RunReport:
-    """Everything that a run reports.
+    """Everything that a run reports. Call `close` in the end.
 
     Args:
         print_events: Print each event as a line of JSON.
-        events_on_stderr: Print them on stderr, since stdout receives an image.
+        path: The file for the report; None for none.
+        events_on_stderr: Print events on stderr, since stdout receives an image.
     """
 
     print_events: bool = False
+    path: Path | None = None
     events_on_stderr: bool = False
     folder: Path | None = None
     """The output folder of a run over many files."""
@@ -49,21 +61,34 @@ class RunReport:
     subfolders: int = 0
     """Number of subfolders that were not searched."""
     planned: int = 0
-    skipped: list[Skipped] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
+    done: int = 0
+    """Number of jobs that succeeded."""
+    failed: list[Outcome] = field(default_factory=list)
+    """The outcomes of the jobs that failed."""
+    last: Outcome | None = None
+    """The latest outcome."""
+    skipped: list[SkippedJobs] = field(default_factory=list)
+    """The skipped jobs of each round."""
     forecasts: list[Forecast] = field(default_factory=list)
     """What a run would do; for a dry run."""
     workers: dict[str, float] = field(default_factory=dict)
     """Worker -> pixels of an input that it computes per second; for a dry run."""
     segment_seconds: float = 0.0
     """How long the segments of videos are."""
-    files: list[dict[str, Any]] = field(default_factory=list)
-    """What the report file lists of outcomes and forecasts."""
     thumbnails: Thumbnails | None = None
     """Makes the thumbnails of a report that is a page."""
     started: float = field(default_factory=time.monotonic)
+    _seconds: float = 0.0
+    """Time spent computing, by all workers."""
+    _workers: set[str] = field(default_factory=set)
+    _files: SpooledTemporaryFile[bytes] = field(default_factory=_spool)
+    """What the report file lists of outcomes and forecasts, a line of JSON each."""
     _progress_after: float = 0.0
     """When the next event of progress may be printed."""
+
+    def close(self) -> None:
+        """Release what the report file would list."""
+        self._files.close()
 
     def add_scan(self, scan: SourceScan) -> None:
         """Add what was found in folders that is no input."""
@@ -73,7 +98,8 @@ class RunReport:
         """Add the jobs to do, and those that are skipped."""
         pending, skipped = len(found.pending), len(found.skipped)
         self.planned += pending
-        self.skipped += found.skipped
+        if skipped:
+            self.skipped.append(found.skipped)
         self._event("start", schema=SCHEMA, planned=pending, skipped=skipped, ignored=self.ignored)
 
     def progress(self, job: Job, done: int, total: int) -> None:
@@ -85,16 +111,22 @@ class RunReport:
 
     def add(self, outcome: Outcome) -> None:
         """Add the outcome of a job."""
-        self.outcomes.append(outcome)
+        self.last = outcome
         if self.thumbnails:
             self._add_thumbnails(self.thumbnails, outcome)
+        if outcome.error:
+            self.failed.append(outcome)
+        else:
+            self.done += 1
+        self._seconds += outcome.seconds
+        self._workers.update(name for name in outcome.worker.split(", ") if name)
         self._add_file("failed" if outcome.error else "done", as_json(outcome))
 
     def _add_thumbnails(self, thumbnails: Thumbnails, outcome: Outcome) -> None:
         job = outcome.job
         are_files = Path(job.name).is_file() and Path(job.target_name).is_file()  # not stdin or stdout
         target = job.target if outcome.target_size else None
-        thumbnails.add(len(self.files), job.source, target, are_kept=are_files)
+        thumbnails.add(self.done + len(self.failed), job.source, target, are_kept=are_files)
 
     def add_forecast(self, forecast: Forecast) -> None:
         """Add what a run would do with an input; its time is that of one worker."""
@@ -102,7 +134,8 @@ class RunReport:
         self._add_file("planned", forecast_as_json(forecast))
 
     def _add_file(self, event: str, facts: dict[str, Any]) -> None:
-        self.files.append(facts)
+        if self.path:
+            self._files.write(json.dumps(facts).encode() + b"\n")
         self._event(event, **facts)
 
     @property
@@ -124,57 +157,74 @@ class RunReport:
             click.echo(json.dumps({"event": name} | facts), err=self.events_on_stderr)
 
     @property
-    def failed(self) -> list[Outcome]:
-        """The outcomes of the jobs that failed."""
-        return [outcome for outcome in self.outcomes if outcome.error]
+    def skipped_by_reason(self) -> Counter[str]:
+        """Why outputs stayed -> number of jobs."""
+        return sum((skipped.by_reason for skipped in self.skipped), Counter[str]())
 
     @property
     def left(self) -> int:
         """The number of jobs that were not begun, or not ended."""
-        return self.planned - len(self.outcomes)
+        return self.planned - self.done - len(self.failed)
 
     def summary(self) -> dict[str, Any]:
         """Return the run in figures."""
         wall = time.monotonic() - self.started
-        workers = {name for outcome in self.outcomes for name in outcome.worker.split(", ") if name}
-        busy = sum(outcome.seconds for outcome in self.outcomes) / max(1, len(workers))
+        busy = self._seconds / max(1, len(self._workers))
         return {
             "schema": SCHEMA,
             "planned": self.planned,
-            "done": len(self.outcomes) - len(self.failed),
+            "done": self.done,
             "failed": len(self.failed),
-            "skipped": len(self.skipped),
+            "skipped": self.skipped_by_reason.total(),
             "ignored": self.ignored,
             "seconds": round(wall, 3),
             "device_busy": round(busy / wall, 4) if wall else 0.0,
         }
 
-    def write(self, path: Path) -> None:
-        """Write the report file, as a page or as JSON.
+    def write(self) -> None:
+        """Write the report file, if there is to be one, as a page or as JSON.
 
         Raises:
             OutputError: It cannot be written.
         """
-        skipped = [
+        if self.path is None:
+            return
+        self._files.seek(0)
+        skipped = (
             {"source": job.name, "target": job.target_name, "reason": reason}
-            for job, reason in self.skipped
-        ]
-        report = self.summary() | {"files": self.files, "skipped_files": skipped}
-        if is_page(path):
-            write_report(path, report, self.thumbnails.pairs() if self.thumbnails else {})
-        else:
-            write_text(path, json.dumps(report, indent=2) + "\n")
+            for job, reason in itertools.chain(*self.skipped)
+        )
+        files = map(json.loads, self._files)
+        if is_page(self.path):
+            report = self.summary() | {"files": list(files), "skipped_files": list(skipped)}
+            write_report(self.path, report, self.thumbnails.pairs() if self.thumbnails else {})
+            return
+        with atomic_write(self.path) as file:
+            file.write(json.dumps(self.summary(), indent=2).removesuffix("\n}").encode())
+            _write_list(file, "files", files)
+            _write_list(file, "skipped_files", skipped)
+            file.write(b"\n}\n")
 
     def exit_code(self, stop: Stop) -> int:
         """Return the exit code of the run: that of its failures if they share one, else 1."""
         if stop.is_set():
             return stop.exit_code
-        codes = {outcome.error.exit_code for outcome in self.outcomes if outcome.error}
+        codes = {outcome.error.exit_code for outcome in self.failed if outcome.error}
         if ExitCode.OUTPUT in codes:
             return ExitCode.OUTPUT
         if len(codes) == 1:
             return codes.pop()
         return ExitCode.SOME_FAILED if codes else ExitCode.DONE
+
+
+def _write_list(file: BinaryIO, name: str, items: Iterable[dict[str, Any]]) -> None:
+    """Write the next field of a JSON object, a list that is never in memory as a whole."""
+    file.write(f',\n  "{name}": ['.encode())
+    separator, end = b"\n", b"]"
+    for item in items:
+        file.write(separator + indent(json.dumps(item, indent=2), "    ").encode())
+        separator, end = b",\n", b"\n  ]"
+    file.write(end)
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -219,8 +269,8 @@ def error_text(outcome: Outcome) -> str:
 def print_summary(console: Console, report: RunReport, stop: Stop) -> None:
     """Print the outcome of a run."""
     if report.planned == 1 and not report.skipped:
-        for outcome in report.outcomes:
-            _print_outcome(console, outcome, report.summary()["seconds"])
+        if report.last:
+            _print_outcome(console, report.last, report.summary()["seconds"])
     else:
         _print_failures(console, report.failed)
         _print_totals(console, report)
@@ -228,11 +278,16 @@ def print_summary(console: Console, report: RunReport, stop: Stop) -> None:
         console.warn(f"stopped with {report.left} left; to resume, repeat the command")
 
 
-def print_round(console: Console, outcomes: list[Outcome]) -> None:
-    """Print the outcomes of the files that appeared in watched folders, and that more are awaited."""
-    failed = [outcome for outcome in outcomes if outcome.error]
+def print_round(console: Console, done: int, failed: list[Outcome]) -> None:
+    """Print the outcomes of the files that appeared in watched folders, and that more are awaited.
+
+    Args:
+        console: Where to print them.
+        done: Number of jobs that succeeded.
+        failed: The outcomes of the others.
+    """
     _print_failures(console, failed)
-    counts = f"{len(outcomes) - len(failed)} upscaled, {len(failed)} failed; " if outcomes else ""
+    counts = f"{done} upscaled, {len(failed)} failed; " if done or failed else ""
     console.info(f"{counts}waiting for new files; Ctrl-C ends the run")
 
 
@@ -322,8 +377,8 @@ def _about_bytes(sizes: list[float]) -> str:
 
 
 def _skipped(report: RunReport) -> str:
-    reasons = Counter(reason for _, reason in report.skipped)
-    return "".join(f", {count} skipped ({reason})" for reason, count in reasons.items())
+    counts = report.skipped_by_reason.items()
+    return "".join(f", {count} skipped ({reason})" for reason, count in counts)
 
 
 def _ignored(report: RunReport) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,9 +46,11 @@ from rgt_cli.jobs import (
     watch_jobs,
 )
 from rgt_cli.jobs.automatic import AutomaticModels
+from rgt_cli.jobs.folder_plan import FolderPlan
 from rgt_cli.jobs.models import ModelLoader
 from rgt_cli.jobs.plan import check_image_options, check_output_folder, images_of_one_video
-from rgt_cli.jobs.resume import Partition, remove_remains
+from rgt_cli.jobs.resume import JobSelection, Partition, remove_remains
+from rgt_cli.jobs.source_list import PathList
 from rgt_cli.jobs.sources import RESULT, is_pattern
 from rgt_cli.jobs.workers.devices import Devices
 from rgt_cli.jobs.workload import Workload
@@ -100,11 +103,11 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
 
     To resume an interrupted run, repeat the command. `rgt help` lists the topics of the manual.
     """
-    sources += inputs.listed()
-    if not sources:
+    arguments = PathList(chain(sources, inputs.listed()))
+    if not arguments:
         raise NoInputError("no input files given: `rgt upscale --help` shows examples")
-    if len(sources) == 2 and output.target is None and sources[0].exists():
-        _reject_second_name(sources[1])
+    if len(arguments) == 2 and output.target is None and arguments[0].exists():
+        _reject_second_name(arguments[1])
     devices = run.devices(model.device)
     configured = configuration_of(click.get_current_context()).settings.keys()
     # Workers have the GPUs, not this process. A single GPU needs no worker.
@@ -121,13 +124,13 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
         devices=devices,
         configured=configured,
     )
-    if len(sources) == 1 and (images := images_of_one_video(sources[0], output)):
-        return command.upscale_one(Files(images[0], output.target, str(sources[0])), images)
+    if len(arguments) == 1 and (images := images_of_one_video(arguments[0], output)):
+        return command.upscale_one(Files(images[0], output.target, str(arguments[0])), images)
     if video.fps and "fps" not in configured:
         raise UsageError("--fps: is only for numbered images that become one video: use -o video.mp4")
-    if len(sources) > 1 or sources[0].is_dir() or is_pattern(sources[0]):
-        return command.upscale_many(sources)
-    with stdio_files(sources[0], output.target, output.format) as files:
+    if len(arguments) > 1 or arguments[0].is_dir() or is_pattern(arguments[0]):
+        return command.upscale_many(arguments)
+    with stdio_files(arguments[0], output.target, output.format) as files:
         return command.upscale_one(files)
 
 
@@ -179,7 +182,7 @@ class _Command:
             found = partition(jobs, None, self.options.existing)
             return session.preview(found) if self._previews else session.run([found])
 
-    def upscale_many(self, sources: tuple[Path, ...]) -> int:
+    def upscale_many(self, sources: Sequence[Path]) -> int:
         """Upscale files, folders and patterns into a folder with a journal."""
         selection = self.inputs.selection(self.options.output.target)
         scan = find_sources(sources, selection)
@@ -187,14 +190,18 @@ class _Command:
             raise NoInputError(f"{sources[0]}: no images or videos found{scan.why_nothing_found()}")
         folder = self.options.output.target or output_folder(scan)
         check_output_folder(folder)
+        checked = None
         if self.size:  # refuse what can be refused before torch takes its second to start
-            plan_folder(scan.sources, folder, self.size, self.options.output)
+            checked = plan_folder(scan.sources, folder, self.size, self.options.output)
         upscaler, chooser = self._load_upscalers()
 
-        def plan(history: History) -> list[Job]:
+        def plan(history: History) -> FolderPlan:
             found = find_sources(sources, selection) if self.run.watch else scan
             originals = history.originals(found.sources)
-            jobs = plan_folder(originals, folder, upscaler.size, self.options.output)
+            if checked and checked.sources is originals and self.size == upscaler.size:
+                jobs = checked
+            else:
+                jobs = plan_folder(originals, folder, upscaler.size, self.options.output)
             if not self.run.watch:
                 check_image_options(jobs, self.options.image, self.configured)
             if results := found.results + len(found.sources) - len(jobs):
@@ -205,8 +212,10 @@ class _Command:
         settings = self.options.settings(self.model, name, upscaler.size)
         fresh = self.options.existing is Existing.OVERWRITE
         if self._previews:
-            history = History.read(folder, settings, fresh)
-            with self._session(upscaler, chooser, None) as session:
+            with (
+                History.read(folder, settings, fresh) as history,
+                self._session(upscaler, chooser, None) as session,
+            ):
                 session.report.add_scan(scan)
                 return session.preview(partition(plan(history), history, self.options.existing))
         with (
@@ -253,6 +262,9 @@ class _Command:
         with closing(Workers(self.devices, spec)) as workers:
             yield workers
 
+    def _report(self) -> RunReport:
+        return RunReport(self.run.print_events, self.run.report, thumbnails=self.run.thumbnails())
+
     @contextmanager
     def _session(
         self,
@@ -265,12 +277,13 @@ class _Command:
         with (
             self._workers() as workers,
             graceful_shutdown(self.console) if graceful else nullcontext(Stop()) as stop,
+            closing(self._report()) as report,
         ):
             yield _Session(
                 workers=workers,
                 console=self.console,
                 run_options=self.run,
-                report=RunReport(self.run.print_events, thumbnails=self.run.thumbnails()),
+                report=report,
                 stop=stop,
                 options=self.options,
                 model=self.model,
@@ -306,7 +319,7 @@ class _Session:
         self.report.plan(found)
         self._suggest_model(found.pending)
         forecast_jobs(self.console, self.report, found.pending, context, self.workers)
-        self._write_report()
+        self.report.write()
         self.report.end()
         print_forecasts(self.console, self.report)
         return self.report.exit_code(self.stop)
@@ -316,33 +329,33 @@ class _Session:
         try:
             for found in rounds:
                 self.report.plan(found)
+                done, failed = self.report.done, len(self.report.failed)
                 self._suggest_model(found.pending)
-                before = len(self.report.outcomes)
                 self._run_round(found.pending)
                 if self.run_options.watch:
-                    self._write_report()
-                    print_round(self.console, self.report.outcomes[before:])
+                    self.report.write()
+                    print_round(self.console, self.report.done - done, self.report.failed[failed:])
         except WorkerError:
-            if self.report.outcomes:
+            if self.report.last:
                 print_summary(self.console, self.report, self.stop)
             self.console.warn(f"{self.report.left} left; to resume, repeat the command")
             raise
         finally:
-            self._write_report()
+            self.report.write()
             self.report.end()
         print_summary(self.console, self.report, self.stop)
         for upscaler in self.chooser.upscalers.values() if self.chooser else (self.upscaler,):
             warn_fallbacks(self.console, upscaler)
         return self.report.exit_code(self.stop)
 
-    def _suggest_model(self, jobs: list[Job]) -> None:
+    def _suggest_model(self, jobs: JobSelection) -> None:
         """Print, once a run, which model would suit compressed images better than the named one."""
-        if not (self.report.outcomes or self.console.quiet) and (
+        if not (self.report.last or self.console.quiet) and (
             hint := better_model(jobs, self.model.model, self.upscaler.size)
         ):
             self.console.info(hint)
 
-    def _run_round(self, jobs: list[Job]) -> None:
+    def _run_round(self, jobs: JobSelection) -> None:
         remove_remains(jobs)
         with Workload(jobs) as workload, self.console.jobs(workload, len(jobs)) as progress:
 
@@ -373,7 +386,3 @@ class _Session:
             inform=self.console.info,
             chooser=self.chooser,
         )
-
-    def _write_report(self) -> None:
-        if self.run_options.report:
-            self.report.write(self.run_options.report)

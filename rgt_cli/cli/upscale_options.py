@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -60,10 +61,10 @@ class InputOptions:
             recursive=self.recursive, include=self.include, exclude=self.exclude, output=output
         )
 
-    def listed(self) -> tuple[Path, ...]:
-        """Return the paths of all lists."""
-        separator = b"\0" if self.null else b"\n"
-        return tuple(path for file in self.from_file for path in read_list(file.read(), separator))
+    def listed(self) -> Iterator[Path]:
+        """Yield the paths of all lists."""
+        for file in self.from_file:
+            yield from read_list(file.read(), b"\0" if self.null else b"\n")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """From many inputs to many outputs: find the inputs, plan the jobs, run them, remember what is done."""
 
+from rgt_cli.jobs.folder_plan import plan_folder
 from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.jobs.journal import History, Journal
 from rgt_cli.jobs.options import (
@@ -11,10 +12,11 @@ from rgt_cli.jobs.options import (
     OutputOptions,
     VideoOptions,
 )
-from rgt_cli.jobs.plan import output_folder, plan_folder, plan_one
+from rgt_cli.jobs.plan import output_folder, plan_one
 from rgt_cli.jobs.resume import partition
 from rgt_cli.jobs.run import process, run_jobs
-from rgt_cli.jobs.sources import Source, SourceFilter, SourceScan, find_sources, read_list
+from rgt_cli.jobs.source_list import Source, SourceList
+from rgt_cli.jobs.sources import SourceFilter, SourceScan, find_sources, read_list
 from rgt_cli.jobs.watch import watch_jobs
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "RunContext",
     "Source",
     "SourceFilter",
+    "SourceList",
     "SourceScan",
     "VideoOptions",
     "find_sources",

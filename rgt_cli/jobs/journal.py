@@ -7,19 +7,21 @@ from which state of which input, and with which settings.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.files import AppendLog, FileStamp, cannot_write, exclusive
+from rgt_cli.jobs.entries import EntryIndex
 from rgt_cli.jobs.job import Job
-from rgt_cli.jobs.sources import Source
+from rgt_cli.jobs.source_list import SourceList, prefix_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +60,13 @@ class History:
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder, self.path = folder, folder / JOURNAL
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))  # as they come back from a file
-        self._entries: dict[str, _Entry] = {}
+        self._prefix = prefix_of(folder)
+        self._index = EntryIndex(self.path)
 
     @classmethod
-    def read(cls, folder: Path, settings: Settings, fresh: bool = False) -> History:
-        """Read the journal of a folder, if there is one, and change nothing.
+    @contextmanager
+    def read(cls, folder: Path, settings: Settings, fresh: bool = False) -> Iterator[History]:
+        """Read the journal of a folder, if there is one, until the block ends, and change nothing.
 
         Args:
             folder: The output folder.
@@ -74,23 +78,26 @@ class History:
             OutputError: The journal cannot be read.
         """
         history = cls(folder, settings)
-        try:
-            entries = AppendLog.read(history.path)
-        except OSError as error:
-            raise cannot_write(history.path, error) from error
-        if entries and not fresh:
-            history._adopt(entries)
-        return history
+        with closing(history._index):
+            try:
+                if not fresh and (first := next(AppendLog.read(history.path), None)):
+                    history._check(first)
+                    history._index.load()
+            except OSError as error:
+                raise cannot_write(history.path, error) from error
+            yield history
 
-    def _adopt(self, log: list[dict[str, Any]]) -> dict[str, Any]:
-        """Take over the entries of a log, and return the settings of the run that began it.
+    def _check(self, first: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings of the run that began a log.
 
         A setting that only one of the two runs has, as those of videos, does not matter to the other.
+
+        Args:
+            first: The first entry of the log.
 
         Raises:
             UsageError: The two runs have different settings.
         """
-        first, *entries = log
         before: dict[str, Any] = first.get("settings", {})
         now = self.settings
         changed = sorted(name for name in before if name in now and before[name] != now[name])
@@ -100,14 +107,16 @@ class History:
                 f"{self.folder}: contains outputs of a run with different settings ({words}): repeat "
                 "these settings, use another output folder, or --overwrite to replace the outputs"
             )
-        for entry in entries:
-            if "target" in entry:
-                self._entries[entry["target"]] = _Entry.from_json(entry)
         return before
+
+    def _entry(self, path: Path) -> _Entry | None:
+        """Return the entry of an output; None if there is none."""
+        entry = self._index.find(self._name(path))
+        return None if entry is None else _Entry.from_json(entry)
 
     def is_current(self, job: Job) -> bool:
         """Return whether an earlier run wrote the output of a job, from the input as it is now."""
-        entry = self._entries.get(self._name(job.target))
+        entry = self._entry(job.target)
         now = FileStamp.of(job.target)
         if entry is None or now is None or entry.source != FileStamp.of(job.source):
             return False
@@ -120,16 +129,25 @@ class History:
 
     def wrote(self, path: Path) -> bool:
         """Return whether a file is an output of an earlier run, as it wrote it."""
-        entry = self._entries.get(self._name(path))
+        entry = self._entry(path)
         return entry is not None and entry.after is not None and entry.after == FileStamp.of(path)
 
-    def originals(self, sources: list[Source]) -> list[Source]:
+    def originals(self, sources: SourceList) -> SourceList:
         """Return the inputs without those that are outputs of earlier runs."""
-        return [source for source in sources if not self.wrote(source.path)]
+        inside = {place for place in sources.places if self._contains(place.folder)}
+        if not inside:
+            return sources
+        return sources.where(lambda source: source.place not in inside or not self.wrote(source.path))
 
-    def _name(self, target: Path) -> str:
+    def _contains(self, folder: str) -> bool:
+        """Return whether a folder is the output folder, or inside of it."""
+        return Path(self._name(folder)).parts[:1] != ("..",)
+
+    def _name(self, target: str | Path) -> str:
         """Return the place of an output in the folder, which stays true when the folder is moved."""
-        return os.path.relpath(target, self.folder)
+        path = os.fspath(target)
+        name = path.removeprefix(self._prefix)
+        return os.path.relpath(path, self.folder) if name == path or ".." in name else name
 
 
 def _difference(name: str, before: object, now: object) -> str:
@@ -163,14 +181,18 @@ class Journal(History):
 
     def __init__(self, folder: Path, settings: Settings, fresh: bool = False) -> None:
         super().__init__(folder, settings)
+        self._begun: dict[str, dict[str, FileStamp | None]] = {}
+        """The outputs that are about to be put in place -> the stamps in their entries."""
         with ExitStack() as stack:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(exclusive(folder))
                 self._log = stack.enter_context(AppendLog(self.path))
-                self.resumed = bool(self._log.entries) and not fresh
-                if self.resumed:
-                    self._resume()
+                stack.enter_context(closing(self._index))
+                first = next(AppendLog.read(self.path), None)
+                self.resumed = first is not None and not fresh
+                if first is not None and not fresh:
+                    self._resume(first)
                 else:
                     self._log.replace([{"settings": self.settings}])
             except OSError as error:
@@ -183,13 +205,14 @@ class Journal(History):
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def _resume(self) -> None:
-        """Continue the log of an earlier run."""
-        before = self._adopt(self._log.entries)
+    def _resume(self, first: dict[str, Any]) -> None:
+        """Continue the log of an earlier run, whose first entry is given."""
+        before = self._check(first)
         if not before.keys() >= self.settings.keys():
-            self._log.replace([{"settings": {**before, **self.settings}}, *self._log.entries[1:]])
-        self._log.entries.clear()
-        logger.info("resuming %s: %d outputs in the journal", self.folder, len(self._entries))
+            entries = itertools.islice(AppendLog.read(self.path), 1, None)
+            self._log.replace(itertools.chain([{"settings": {**before, **self.settings}}], entries))
+        self._index.load()
+        logger.info("resuming %s: %d outputs in the journal", self.folder, len(self._index))
 
     def begin(self, job: Job) -> None:
         """Record that the output of a job is about to be put in place.
@@ -199,18 +222,15 @@ class Journal(History):
         """
         if not self.path.exists():
             raise OutputError(f"{self.folder}: the output folder has vanished")
-        entry = _Entry(source=FileStamp.of(job.source), before=FileStamp.of(job.target), after=None)
-        self._entries[self._name(job.target)] = entry
-        self._append(job, {"source": entry.source, "before": entry.before})
+        stamps = {"source": FileStamp.of(job.source), "before": FileStamp.of(job.target)}
+        name = self._name(job.target)
+        self._begun[name] = stamps
+        self._append(name, stamps)
 
     def done(self, job: Job) -> None:
         """Record that the output is in place."""
-        entry = self._entries[self._name(job.target)]
-        after = FileStamp.of(job.target)
-        self._entries[self._name(job.target)] = _Entry(
-            source=entry.source, before=entry.before, after=after
-        )
-        self._append(job, {"source": entry.source, "before": entry.before, "after": after})
+        name = self._name(job.target)
+        self._append(name, {**self._begun.pop(name), "after": FileStamp.of(job.target)})
 
-    def _append(self, job: Job, stamps: dict[str, FileStamp | None]) -> None:
-        self._log.append({"target": self._name(job.target), **stamps})
+    def _append(self, name: str, stamps: dict[str, FileStamp | None]) -> None:
+        self._index.add(name, self._log.append({"target": name, **stamps}))

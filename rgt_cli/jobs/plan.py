@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rgt_cli.errors import NoInputError, OutputError, UsageError
 from rgt_cli.files import is_stream
+from rgt_cli.jobs.folder_plan import check_kind, plan_folder
 from rgt_cli.jobs.job import Job, is_video_name
 from rgt_cli.jobs.numbered import find_numbered, is_numbered
 from rgt_cli.jobs.options import ImageOptions, OutputOptions
-from rgt_cli.jobs.sources import Source, SourceScan
+from rgt_cli.jobs.source_list import Source
+from rgt_cli.jobs.sources import SourceScan
 from rgt_cli.media import (
     CONTAINERS,
     FORMATS,
@@ -28,14 +29,8 @@ from rgt_cli.media import (
     container_of,
     format_named,
     format_of,
-    is_installed,
 )
 from rgt_cli.size import Dimensions, Size
-
-_SUFFIX_WITHOUT_PLUGIN = ".jpg"
-"""The suffix of the output of an input whose own format needs a plugin that is not installed."""
-LONGEST_NAME = 255
-"""Bytes of a file name on the usual file systems."""
 
 
 def plan_one(source: Path, size: Size, output: OutputOptions, images: tuple[Path, ...] = ()) -> Job:
@@ -67,7 +62,7 @@ def plan_one(source: Path, size: Size, output: OutputOptions, images: tuple[Path
     folder = target or source.parent
     if folder.exists():
         check_folder(folder)
-    (job,) = plan_folder([Source(source, Path(source.name))], folder, size, output)
+    (job,) = plan_folder([Source.of(source)], folder, size, output)
     return job
 
 
@@ -137,7 +132,7 @@ def _plan_images(images: tuple[Path, ...], output: OutputOptions) -> Job:
 
 
 def check_image_options(
-    jobs: list[Job], options: ImageOptions, configured: Collection[str] = ()
+    jobs: Collection[Job], options: ImageOptions, configured: Collection[str] = ()
 ) -> None:
     """Refuse options of images where all outputs are videos.
 
@@ -162,16 +157,6 @@ _VIDEO_OPTIONS = {
     "background": "", "dpi": "",
 }  # fmt: skip
 """Options of images -> what to use for videos instead."""
-
-
-def check_kind(job: Job) -> None:
-    """Refuse an output that exists and is neither a file nor a stream, such as a folder or a disk.
-
-    Raises:
-        UsageError: It is.
-    """
-    if job.target.exists() and not (job.target.is_file() or is_stream(job.target)):
-        raise UsageError(f"{job.target}: exists and is not a file; use another -o")
 
 
 def check_folder(folder: Path) -> None:
@@ -211,54 +196,15 @@ def output_folder(scan: SourceScan) -> Path:
     Raises:
         UsageError: The inputs are in several folders.
     """
-    if len(scan.folders) == 1 and all(s.path.is_relative_to(scan.folders[0]) for s in scan.sources):
+    parents = {Path(place.folder) for place in scan.sources.places}
+    if len(scan.folders) == 1 and all(parent.is_relative_to(scan.folders[0]) for parent in parents):
         folder = scan.folders[0]
         if folder.name in ("", ".."):
             folder = folder.resolve()
         return folder.with_name(f"{folder.name}_upscaled")
-    parents = {source.path.parent for source in scan.sources}
     if scan.folders or len(parents) > 1:
         raise UsageError("inputs in several folders: name the output folder with -o FOLDER")
     return parents.pop()
-
-
-def plan_folder(sources: list[Source], folder: Path, size: Size, output: OutputOptions) -> list[Job]:
-    """Plan jobs whose outputs lie in `folder`, each at the place that its input has in its own folder.
-
-    An input that is the output of another one is a result of an earlier run, and has no job. No two
-    outputs have one name: where two would meet, the suffix of the input is added to the stem (`a.jpg`
-    and `a.png` become `a_jpg` and `a_png`), and then a number.
-
-    Raises:
-        UsageError: The name template is wrong, leads out of the folder, or yields an input.
-    """
-    naming = _Naming(size=size, output=output, wanted=_named(output.format))
-    first_names = Counter(
-        _key(naming.relative(source, index, source.path.stem)) for index, source in enumerate(sources, 1)
-    )
-    jobs, used = [], set()
-    for index, source in enumerate(sources, 1):
-        stem = source.path.stem
-        relative = naming.relative(source, index, stem)
-        if first_names[_key(relative)] > 1:
-            stem += "_" + source.path.suffix[1:]
-            relative = naming.relative(source, index, stem)
-        number = 2
-        while _key(relative) in used:
-            numbered = naming.relative(source, index, f"{stem}_{number}")
-            if numbered == relative:
-                raise UsageError(f"--name {output.name!r}: gives several outputs the name {relative}")
-            relative, number = numbered, number + 1
-        used.add(_key(relative))
-        target = folder / relative
-        if os.path.lexists(target) and os.path.realpath(target) == os.path.realpath(source.path):
-            raise UsageError(f"{target}: is an input itself; use another -o or --name")
-        jobs.append(Job(source.path, target, format_of(target)))
-        check_kind(jobs[-1])
-        if is_stream(target):
-            raise UsageError(f"{target}: exists and is not a file; use another -o or --name")
-    results = {os.path.realpath(job.target) for job in jobs}
-    return [job for job in jobs if os.path.realpath(job.source) not in results]
 
 
 _VIDEO_SUFFIXES = frozenset([*(suffix for c in CONTAINERS for suffix in c.suffixes), ".gif"])
@@ -269,61 +215,6 @@ _SUFFIXES = frozenset(suffix for f in (*FORMATS, *CONTAINERS) for suffix in f.su
 
 def _named(name: str | None) -> Format | None:
     return format_named(name) if name else None
-
-
-def _key(relative: Path) -> str:
-    """Return the name by which file systems that ignore case find a file."""
-    return os.fspath(relative).casefold()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Naming:
-    """How outputs in a folder are named."""
-
-    size: Size
-    output: OutputOptions
-    wanted: Format | None
-    """The requested format."""
-
-    def relative(self, source: Source, index: int, stem: str) -> Path:
-        """Return the place of an output in its folder.
-
-        Raises:
-            UsageError: The template has an unknown field, or leads out of the folder.
-        """
-        template = self.output.name
-        fields = {
-            "ext": self._suffix(source.path),
-            "name": source.path.name,
-            "size": self.size,
-            "scale": f"{self.size.scale:g}" if self.size.scale else self.size,
-            "index": index,
-        }
-        try:
-            name = template.format(stem=stem, **fields)
-            excess = len(os.fsencode(Path(name).name)) - LONGEST_NAME
-            if excess > 0:
-                name = template.format(stem=os.fsdecode(os.fsencode(stem)[:-excess]), **fields)
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise UsageError(
-                f"--name {template!r}: {error} is not a field: "
-                "use {stem}, {ext}, {name}, {size}, {scale} or {index}"
-            ) from error
-        relative = source.relative.parent / name
-        if Path(name).name and not relative.suffix:
-            raise UsageError(f"--name {template!r}: gives a name without a suffix: add {{ext}}")
-        if not Path(name).name or Path(name).is_absolute() or ".." in relative.parts:
-            raise UsageError(f"--name {template!r}: leads out of the output folder")
-        return relative
-
-    def _suffix(self, source: Path) -> str:
-        """Return the suffix of the requested format if the input can be converted, else its own."""
-        if self.wanted and (not is_video_name(source) or container_of(self.wanted)):
-            return self.wanted.suffixes[0]
-        suffix = source.suffix.lower()
-        if own := next((f for f in (*FORMATS, *CONTAINERS) if suffix in f.suffixes), None):
-            return source.suffix if is_installed(own) else _SUFFIX_WITHOUT_PLUGIN
-        return ".mkv" if is_video_name(source) else ".png"
 
 
 def check_output(job: Job, images: ImageSequence, size: Size, encoding: Encoding) -> None:

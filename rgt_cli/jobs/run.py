@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Collection, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +15,7 @@ from rgt_cli.jobs.image import Computed, upscale_image
 from rgt_cli.jobs.job import Job, Outcome, RunContext, Stopped
 from rgt_cli.jobs.pipeline import DEPTH
 from rgt_cli.jobs.streaming import needs_streaming, upscale_streaming
-from rgt_cli.media import INSTALL_EXTRA, ImageSequence, missing_decoder
+from rgt_cli.media import FORMATS, INSTALL_EXTRA, ImageSequence, is_installed, missing_decoder
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def process(job: Job, context: RunContext) -> Outcome:
     return replace(outcome, model=context.upscaler.name)
 
 
-def run_jobs(jobs: Iterable[Job], context: RunContext) -> Generator[Outcome]:
+def run_jobs(jobs: Collection[Job], context: RunContext) -> Generator[Outcome]:
     """Do many jobs, and yield the outcome of each as soon as it is known, in order.
 
     A job that fails is an outcome like any other, but after an output could not be written no other job
@@ -47,7 +47,6 @@ def run_jobs(jobs: Iterable[Job], context: RunContext) -> Generator[Outcome]:
     current segment of a video, which then has no outcome. Images of one size that follow one another are
     computed at once where `MultiPassUpscaler.batch_size_for` finds that they fit.
     """
-    jobs = list(jobs)
     if warning := _missing_decoders(jobs):
         context.warn(warning)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(DEPTH) as writers:
@@ -81,17 +80,23 @@ def run_jobs(jobs: Iterable[Job], context: RunContext) -> Generator[Outcome]:
             inputs.cancel()
 
 
-def _missing_decoders(jobs: list[Job]) -> str:
-    """Return a warning about those of several inputs that have no decoder here; empty for none."""
-    images = [job.source for job in jobs if not job.is_video] if len(jobs) > 1 else []
-    missing = [file_format for path in images if (file_format := missing_decoder(path))]
+def _missing_decoders(jobs: Collection[Job]) -> str:
+    """Return a warning about those of several inputs that have no decoder here; empty for none.
+
+    Only files with the suffix of such a format are opened.
+    """
+    absent = {suffix for f in FORMATS if not is_installed(f) for suffix in f.suffixes}
+    if not absent or len(jobs) < 2:
+        return ""
+    suspects = (job.source for job in jobs if job.source.suffix.lower() in absent)
+    missing = Counter(file_format for path in suspects if (file_format := missing_decoder(path)))
     if not missing:
         return ""
     names = " and ".join(sorted({file_format.pillow for file_format in missing}))
     *suffixes, last = sorted({suffix for f in missing for suffix in f.suffixes})
     named = f"{', '.join(suffixes)} and {last}" if suffixes else last
     return (
-        f"{len(missing)} of {len(jobs)} inputs are {names} images, whose decoder is not installed: "
+        f"{missing.total()} of {len(jobs)} inputs are {names} images, whose decoder is not installed: "
         f"{INSTALL_EXTRA}; until then they fail, and outputs of {named} files are JPEG"
     )
 

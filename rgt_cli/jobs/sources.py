@@ -12,29 +12,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rgt_cli.errors import NoInputError
+from rgt_cli.jobs.source_list import Keys, Place, Source, SourceList, real_prefix_of, split_name
 from rgt_cli.media import READABLE, VIDEO_READABLE
 from rgt_cli.pages.page import is_image_of_page
 
+_SUFFIXES = READABLE | VIDEO_READABLE
 RESULT = "written by earlier runs"
 """Why an output is not an input."""
 _OUTPUT_STEM = re.compile(r"(?P<stem>.+)_(x\d+(\.\d+)?|[wh]\d+|\d+x\d+)")
 """The stem that an output has by default: that of its input, and the size."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """One input file."""
-
-    path: Path
-    relative: Path
-    """Its path inside the folder that was named; the output has the same place in the output folder."""
-
-
 @dataclass
 class SourceScan:
     """The inputs that arguments name."""
 
-    sources: list[Source] = field(default_factory=list)
+    sources: SourceList = field(default_factory=SourceList)
     folders: list[Path] = field(default_factory=list)
     """The folders among the arguments."""
     ignored: dict[str, int] = field(default_factory=dict)
@@ -71,19 +64,21 @@ class SourceFilter:
     output: Path | None = None
     """The output folder, whose files are not inputs if it is inside a folder of inputs."""
 
-    def reason_to_ignore(self, relative: Path) -> str | None:
-        """Return why a file, given by its path inside the folder, is not an input; None if it is one."""
-        if any(part.startswith(".") for part in relative.parts):
+    def reason_to_ignore(self, source: Source) -> str | None:
+        """Return why a file of a folder is not an input; None if it is one."""
+        if source.place.is_hidden or source.name.startswith("."):
             return "hidden"
-        if relative.suffix.lower() not in READABLE | VIDEO_READABLE:
+        if split_name(source.name)[1].lower() not in _SUFFIXES:
             return "not an image or video"
-        if (self.include and not _matches(relative, self.include)) or _matches(relative, self.exclude):
+        if (self.include and not _matches(source, self.include)) or _matches(source, self.exclude):
             return "excluded"
         return None
 
 
-def _matches(relative: Path, patterns: tuple[str, ...]) -> bool:
-    names = (relative.name, relative.as_posix())
+def _matches(source: Source, patterns: tuple[str, ...]) -> bool:
+    if not patterns:
+        return False
+    names = (source.name, source.relative.as_posix())
     return any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns)
 
 
@@ -101,30 +96,33 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
     Raises:
         NoInputError: No argument names anything.
     """
-    arguments = list(arguments)
-    expanded = [_expanded(argument) for argument in arguments]
-    if not any(expanded):
-        raise NoInputError(_names_nothing(arguments))
     selection = selection or SourceFilter()
-    scan, seen, results, named = SourceScan(), set(), _Results(), set(arguments)
+    scan, results = SourceScan(), _Results()
 
-    def add(source: Source, *, is_named: bool) -> None:
-        real = os.path.realpath(source.path)
-        is_of_page = source.path not in named and is_image_of_page(source.path)
-        if is_of_page or (not is_named and results.contain(source.path)):
+    def add(source: Source, *, is_argument: bool = False, is_named: bool) -> None:
+        may_be_of_page = not is_argument and source.place.folder.endswith("_files")  # which is quick
+        is_of_page = may_be_of_page and is_image_of_page(source.path)
+        if is_of_page or (not is_named and results.contain(source)):
             scan.results += 1
-        elif real not in seen:
-            seen.add(real)
-            scan.sources.append(source)
+        else:
+            scan.sources.add(source)
 
-    for argument, paths in zip(arguments, expanded, strict=True):
-        for path in paths or [argument]:
+    first: Path | None = None
+    is_found = False
+    for argument in arguments:
+        files = _expanded(argument)
+        is_found, first = is_found or bool(files), first or argument
+        for path in map(Path, files or [os.fspath(argument)]):
             if not path.is_dir():
-                add(Source(path, Path(path.name)), is_named=path == argument)
+                is_argument = path == argument
+                add(Source.of(path), is_argument=is_argument, is_named=is_argument)
                 continue
             scan.folders.append(path)
             for source in _sources_in(path, selection, scan):
                 add(source, is_named=bool(selection.include))
+    if not is_found:
+        raise NoInputError(_names_nothing(first))
+    scan.sources = _each_once(scan.sources)
     if scan.results:
         scan.ignored[RESULT] = scan.results
     if not scan.sources and not selection.recursive:
@@ -133,36 +131,51 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
     return scan
 
 
+def _each_once(sources: SourceList) -> SourceList:
+    """Return the inputs without those that are the file of an earlier one."""
+    again = Keys(lambda: (source.real for source in sources)).repeated
+    seen = set[str]()
+
+    def is_first(source: Source) -> bool:
+        if (real := source.real) not in again:
+            return True
+        is_new = real not in seen
+        seen.add(real)
+        return is_new
+
+    return sources.where(is_first) if again else sources
+
+
 def _sources_in(folder: Path, selection: SourceFilter, scan: SourceScan) -> Iterator[Source]:
     """Yield the inputs in a folder, and count what is ignored."""
     if not selection.recursive:
         scan.subfolders += _count_subfolders(folder, selection.output)
-    for inside in _walk(folder, selection):
-        relative = inside.relative_to(folder)
-        if reason := selection.reason_to_ignore(relative):
+    for source in _walk(folder, selection):
+        if reason := selection.reason_to_ignore(source):
             scan.ignore(reason)
         else:
-            yield Source(inside, relative)
+            yield source
 
 
 class _Results:
     """Recognizes outputs that lie beside their inputs, by the names that outputs have by default."""
 
     def __init__(self) -> None:
-        self._stems: dict[Path, set[str]] = {}
-        """Folder -> the stems of the images and videos in it."""
+        self._place: Place | None = None
+        self._stems = set[str]()
+        """The stems of the images and videos in `_place`."""
 
-    def contain(self, path: Path) -> bool:
+    def contain(self, source: Source) -> bool:
         """Return whether a file has the name of an output of another file in its folder."""
-        found = _OUTPUT_STEM.fullmatch(path.stem)
-        return found is not None and found["stem"] in self._stems_in(path.parent)
+        found = _OUTPUT_STEM.fullmatch(split_name(source.name)[0])
+        return found is not None and found["stem"] in self._stems_in(source.place)
 
-    def _stems_in(self, folder: Path) -> set[str]:
-        if folder not in self._stems:
-            readable = READABLE | VIDEO_READABLE
-            files = (file for file in folder.iterdir() if file.suffix.lower() in readable)
-            self._stems[folder] = {file.stem for file in files}
-        return self._stems[folder]
+    def _stems_in(self, place: Place) -> set[str]:
+        if place != self._place:  # files of one folder follow one another
+            names = (split_name(file.name) for file in Path(place.folder).iterdir())
+            self._place = place
+            self._stems = {stem for stem, suffix in names if suffix.lower() in _SUFFIXES}
+        return self._stems
 
 
 def is_pattern(argument: Path) -> bool:
@@ -170,33 +183,55 @@ def is_pattern(argument: Path) -> bool:
     return glob.has_magic(os.fspath(argument)) and not os.path.lexists(argument)
 
 
-def _expanded(argument: Path) -> list[Path]:
-    if os.path.lexists(argument):
-        return [argument]
-    matches = glob.glob(os.fspath(argument), recursive=True)  # noqa: PTH207
-    return [Path(match) for match in sorted(matches)]
+def _expanded(argument: Path) -> list[str]:
+    """Return the paths of the files and folders that an argument names."""
+    name = os.fspath(argument)
+    return [name] if os.path.lexists(name) else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
 
 
-def _names_nothing(arguments: list[Path]) -> str:
-    if not arguments:
+def _names_nothing(argument: Path | None) -> str:
+    if argument is None:
         return "no input files given"
-    problem = "no file matches this pattern" if is_pattern(arguments[0]) else "no such file"
-    return f"{arguments[0]}: {problem}"
+    problem = "no file matches this pattern" if is_pattern(argument) else "no such file"
+    return f"{argument}: {problem}"
 
 
-def _walk(folder: Path, selection: SourceFilter) -> Iterator[Path]:
+def _walk(folder: Path, selection: SourceFilter) -> Iterator[Source]:
     """Yield the files of a folder by name; each folder once, even if symbolic links form a circle."""
     visited = set()
     if selection.output and not _is_same(folder, selection.output):
-        visited.add(os.path.realpath(selection.output))
-    for top, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(top)
-        folders.sort()
-        if real in visited or not selection.recursive:
-            folders.clear()
-        if real not in visited:
-            yield from (Path(top, name) for name in sorted(files))
-        visited.add(real)
+        visited.add(real_prefix_of(selection.output))
+    waiting = [Place(os.fspath(folder))]
+    while waiting:
+        place = waiting.pop()
+        if place.real in visited:
+            continue
+        visited.add(place.real)
+        files, links, folders = _content(place.folder)
+        for name in files:
+            yield Source(place, name, name in links)
+        if selection.recursive:
+            waiting += [place.below(name) for name in reversed(folders)]
+
+
+def _content(folder: str) -> tuple[list[str], set[str], list[str]]:
+    """Return the files of a folder, those of them that are symbolic links, and its subfolders."""
+    files, links, folders = [], set(), []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _is_folder(entry):
+                folders.append(entry.name)
+                continue
+            files.append(entry.name)
+            if entry.is_symlink():
+                links.add(entry.name)
+    return sorted(files), links, sorted(folders)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):  # a link to what cannot be looked at
+        return entry.is_dir()
+    return False
 
 
 def _count_subfolders(folder: Path, output: Path | None) -> int:
@@ -215,7 +250,8 @@ def _is_same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def read_list(text: bytes, separator: bytes) -> list[Path]:
-    """Return the paths of a list, separated by newlines or NUL bytes, without empty ones."""
-    parts = (part.rstrip(b"\r") if separator == b"\n" else part for part in text.split(separator))
-    return [Path(os.fsdecode(part)) for part in parts if part]
+def read_list(text: bytes, separator: bytes) -> Iterator[Path]:
+    """Yield the paths of a list, separated by newlines or NUL bytes, without empty ones."""
+    for found in re.finditer(b"[^%b]+" % separator, text):
+        if part := found[0].rstrip(b"\r") if separator == b"\n" else found[0]:
+            yield Path(os.fsdecode(part))

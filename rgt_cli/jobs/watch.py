@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from rgt_cli.files import FileStamp
 from rgt_cli.jobs.job import Job
 from rgt_cli.jobs.journal import Journal
 from rgt_cli.jobs.options import Existing
-from rgt_cli.jobs.resume import Partition, partition
+from rgt_cli.jobs.resume import JobSelection, Partition, SkippedJobs, partition
 
 INTERVAL = 1.0
 """Seconds between two scans."""
@@ -21,7 +23,10 @@ SETTLED = 2.0
 
 
 def watch_jobs(
-    rescan: Callable[[], list[Job]], journal: Journal | None, existing: Existing, stop: threading.Event
+    rescan: Callable[[], Collection[Job]],
+    journal: Journal | None,
+    existing: Existing,
+    stop: threading.Event,
 ) -> Iterator[Partition]:
     """Yield the jobs to do, then those of inputs that appear or change, until `stop` is set.
 
@@ -35,23 +40,25 @@ def watch_jobs(
         UsageError: As `partition`, in the first round.
     """
     pending, skipped = partition(rescan(), journal, existing)
-    tried: dict[Path, FileStamp | None] = {}
+    tried = set[int]()
+    """Hashes of inputs in a certain state."""
 
-    def untried(jobs: list[Job]) -> list[Job]:
+    def untried(jobs: JobSelection) -> JobSelection:
+        states = [hash((os.fspath(job.source), FileStamp.of(job.source))) for job in jobs]
         new = [
-            job
-            for job in jobs
-            if _is_settled(job.source) and tried.get(job.source) != FileStamp.of(job.source)
+            state not in tried and _is_settled(job.source)
+            for job, state in zip(jobs, states, strict=True)
         ]
-        tried.update({job.source: FileStamp.of(job.source) for job in new})
-        return new
+        tried.update(itertools.compress(states, new))
+        return JobSelection(jobs, bytes(new))
 
     yield Partition(untried(pending), skipped)
     if existing in (Existing.REFUSE, Existing.OVERWRITE):
         existing = Existing.SKIP
     while not stop.wait(INTERVAL):
-        if new := untried(partition(rescan(), journal, existing).pending):
-            yield Partition(new, [])
+        found = partition(rescan(), journal, existing)
+        if new := untried(found.pending):
+            yield Partition(new, SkippedJobs([], b"", ()))
 
 
 def _is_settled(path: Path) -> bool:

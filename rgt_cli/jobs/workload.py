@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from rgt_cli.jobs.job import Job
 from rgt_cli.media import decoded_bytes, frames_in
@@ -31,10 +31,11 @@ class Workload:
     count as much as the others on average.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Collection[Job]) -> None:
         self._jobs = jobs
-        self._known: dict[Job, int] = {}
-        self._sum = 0
+        self._videos: dict[Job, int] = {}
+        """The work of the videos whose headers are read, which takes much longer than for images."""
+        self._sum, self._count = 0, 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -51,13 +52,13 @@ class Workload:
             if self._ended.is_set():
                 return
             work = work_of(job)
-            self._known[job] = work
-            self._sum += work
+            if job.is_video:
+                self._videos[job] = work
+            self._sum, self._count = self._sum + work, self._count + 1
 
     def of(self, job: Job) -> float:
-        """Return the work of a job, or the average if it is not known yet."""
-        known = self._known.get(job)
-        return self._mean if known is None else known
+        """Return the work of a job, or the average if it is a video whose header is not read yet."""
+        return self._videos.get(job, self._mean) if job.is_video else work_of(job)
 
     def has_frames(self, job: Job) -> bool:
         """Return whether the input of a job has several frames or pages."""
@@ -65,9 +66,9 @@ class Workload:
 
     @property
     def _mean(self) -> float:
-        return self._sum / len(self._known) if self._known else 1.0
+        return self._sum / self._count if self._count else 1.0
 
     @property
     def total(self) -> float:
         """The work of all jobs."""
-        return self._sum + self._mean * (len(self._jobs) - len(self._known))
+        return self._sum + self._mean * (len(self._jobs) - self._count)

@@ -19,7 +19,7 @@ from rgt_cli.media.picture import Metadata
 from rgt_cli.media.png import Chunk, chunk_heads
 
 TEXT_CHUNKS = frozenset([b"tEXt", b"zTXt", b"iTXt"])
-_COPIED_CHUNKS = TEXT_CHUNKS | {b"gAMA", b"cHRM", b"sRGB", b"cICP"}
+_COPIED_CHUNKS = TEXT_CHUNKS | {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI"}
 """Chunks that stay true of an upscaled image and have no counterpart in other formats."""
 _XMP_KEYWORD = "XML:com.adobe.xmp"
 _RAW_PROFILE = re.compile(r"Raw profile type (\w+)$")

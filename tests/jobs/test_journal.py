@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rgt_cli.errors import OutputError, UsageError
-from rgt_cli.jobs import Job, Journal
+from rgt_cli.jobs import History, Job, Journal
 from rgt_cli.jobs.journal import JOURNAL
 from rgt_cli.media import format_named
 
@@ -33,6 +35,7 @@ def test_an_output_is_current_once_it_is_in_place(job: Job) -> None:
         job.target.write_text("output")
     with Journal(out, {"scale": 4}) as journal:
         assert journal.is_current(job), "died between the output and its line"
+        journal.begin(job)
         journal.done(job)
     with Journal(out, {"scale": 4}) as journal:
         assert journal.is_current(job)
@@ -75,6 +78,61 @@ def test_power_loss_in_the_middle_of_a_line(job: Job) -> None:
             journal.begin(job)
         for line in path.read_bytes().splitlines():
             json.loads(line)
+
+
+def test_a_line_that_is_damaged_hides_no_other(job: Job) -> None:
+    out = job.target.parent
+    with Journal(out, {}) as journal:
+        journal.begin(job)
+        job.target.write_text("output")
+        journal.done(job)
+    path = out / JOURNAL
+    settings, begun, done = path.read_bytes().splitlines(keepends=True)
+    for lines, is_current in [
+        ([settings, begun, b"\0" * 40 + b"\n", b'["no entry"]\n', done], True),
+        ([settings, done, b'{"target": "another.png", "source": null, "before": null}\n'], True),
+        ([settings, done, begun], True),
+        ([settings, begun.replace(b"a_x4", b"b_x4"), done.replace(b"a_x4", b"c_x4")], False),
+    ]:
+        path.write_bytes(b"".join(lines))
+        with Journal(out, {}) as journal:
+            assert journal.is_current(job) == is_current
+        with History.read(out, {}) as history:
+            assert history.is_current(job) == is_current
+
+
+def test_reading_changes_nothing(job: Job) -> None:
+    out = job.target.parent
+    with History.read(out, {}) as history:
+        assert not history.is_current(job)
+    assert not out.exists()
+    with Journal(out, {}) as journal:
+        journal.begin(job)
+        job.target.write_text("output")
+        journal.done(job)
+    cut = (out / JOURNAL).read_bytes()[:-5]
+    (out / JOURNAL).write_bytes(cut)
+    with History.read(out, {"new": 1}) as history:
+        assert history.is_current(job), "its first line is whole"
+        assert not history.wrote(job.target)
+    assert (out / JOURNAL).read_bytes() == cut
+    with History.read(out, {}, fresh=True) as history:
+        assert not history.is_current(job)
+
+
+def test_names_that_are_no_text(job: Job) -> None:
+    odd = [os.fsdecode(b"caf\xe9.png"), "new\nline.png", '"\\".png', "..png", "a..b/c.png", "日本.png"]
+    jobs = [replace(job, target=job.target.parent / name) for name in odd]
+    for _ in range(2):
+        with Journal(job.target.parent, {}) as journal:
+            for one in jobs:
+                assert journal.is_current(one) == one.target.exists()
+            for one in jobs:
+                one.target.parent.mkdir(exist_ok=True)
+                journal.begin(one)
+                one.target.write_text(repr(one))
+                journal.done(one)
+                assert journal.is_current(one)
 
 
 def test_other_settings_are_refused(job: Job) -> None:

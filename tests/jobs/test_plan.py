@@ -34,7 +34,7 @@ def one(source: Path, target: Path | None = None, form: str | None = None, size:
 
 
 def outputs(*relative: str, template: str = DEFAULT_NAME, form: str | None = None) -> list[str]:
-    sources = [Source(Path("in", name), Path(name)) for name in relative]
+    sources = [Source.of(Path("in", name), Path(name)) for name in relative]
     jobs = plan_folder(sources, OUT, X4, OutputOptions(format=form, name=template))
     return [os.fspath(job.target.relative_to(OUT)) for job in jobs]
 

@@ -11,7 +11,7 @@ import pytest
 from rgt_cli.errors import UsageError
 from rgt_cli.files import atomic_write
 from rgt_cli.jobs import Existing, Job, Journal, OutputOptions, find_sources, partition, plan_folder
-from rgt_cli.jobs.resume import remove_remains
+from rgt_cli.jobs.resume import JobSelection, remove_remains
 from rgt_cli.size import Size
 
 
@@ -26,7 +26,7 @@ def jobs(tmp_path: Path) -> list[Job]:
     os.utime(tmp_path / "in/b.png", (3, 3))
     os.utime(tmp_path / "out/b_x4.png", (2, 2))
     sources = find_sources([tmp_path / "in"]).sources
-    return plan_folder(sources, tmp_path / "out", Size(scale=4), OutputOptions())
+    return list(plan_folder(sources, tmp_path / "out", Size(scale=4), OutputOptions()))
 
 
 @pytest.mark.parametrize("journaled", [False, True])
@@ -47,6 +47,6 @@ def test_only_files_of_dead_processes_are_removed(jobs: list[Job]) -> None:
     out = jobs[0].target.parent
     (out / ".rgt-0123abcd.part").touch()
     with atomic_write(out / "other.png") as file:
-        remove_remains(jobs)
+        remove_remains(JobSelection(jobs))
         assert not (out / ".rgt-0123abcd.part").exists()
         assert Path(file.name).exists(), "it is being written"

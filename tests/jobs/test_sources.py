@@ -9,6 +9,7 @@ import pytest
 
 from rgt_cli.errors import NoInputError
 from rgt_cli.jobs import SourceFilter, find_sources, read_list
+from rgt_cli.jobs.source_list import PathList
 
 
 def touch(folder: Path, *names: str | bytes) -> None:
@@ -79,7 +80,8 @@ def test_unusual_names(tmp_path: Path) -> None:
     long = "n" * 251 + ".png"
     touch(tmp_path, b"caf\xe9.png", long, "new\nline.png", "[a].png")
     assert len(names(tmp_path)) == 4
-    assert find_sources([tmp_path / "[a].png"]).sources[0].path == tmp_path / "[a].png"
+    (source,) = find_sources([tmp_path / "[a].png"]).sources
+    assert source.path == tmp_path / "[a].png"
 
 
 def test_patterns_and_lists(tmp_path: Path) -> None:
@@ -91,5 +93,6 @@ def test_patterns_and_lists(tmp_path: Path) -> None:
             find_sources([tmp_path / nothing])
     scan = find_sources([tmp_path / "none.png", tmp_path / "b.png"])
     assert [source.path.name for source in scan.sources] == ["none.png", "b.png"], "one will fail"
-    assert read_list(b"a b.png\r\n\nc.png", b"\n") == [Path("a b.png"), Path("c.png")]
-    assert read_list(b"a\nb\0caf\xe9\0", b"\0") == [Path("a\nb"), Path(os.fsdecode(b"caf\xe9"))]
+    assert list(read_list(b"a b.png\r\n\nc.png", b"\n")) == [Path("a b.png"), Path("c.png")]
+    odd = list(read_list(b"a\nb\0caf\xe9\0", b"\0"))
+    assert odd == [Path("a\nb"), Path(os.fsdecode(b"caf\xe9"))] == list(PathList(odd))

@@ -20,6 +20,7 @@ from rgt_cli.media.png import Chunk
 from rgt_cli.media.video.decode import Frame, ReadReport, read_frames
 from rgt_cli.media.video.encode import BT2020, is_hdr
 from rgt_cli.media.video.fields import Deinterlacing, deinterlaced
+from rgt_cli.media.video.hdr import light_chunks
 from rgt_cli.media.video.images import NumberedVideo, describe_images, read_image_frames
 from rgt_cli.media.video.probe import BT709, UNSPECIFIED, Span, Video, probe
 from rgt_cli.media.video.resolution import FrameSizeError
@@ -81,6 +82,7 @@ def frame_chunks(video: Video) -> tuple[Chunk, ...]:
         primaries = BT2020 if color.primaries == UNSPECIFIED else color.primaries
         transfer = BT709 if color.transfer == UNSPECIFIED else color.transfer
         chunks.append((b"cICP", bytes([primaries, transfer, 0, 1])))  # RGB in full range
+        chunks += light_chunks(color)
     if video.sample_aspect != 1:
         # In the order in which ffmpeg writes and reads them, which makes videos of frames. The
         # specification has pixels per unit here, so the inverse.

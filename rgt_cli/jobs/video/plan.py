@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from rgt_cli.errors import UsageError
+from rgt_cli.errors import InputError, UsageError
 from rgt_cli.jobs.job import Job, RunContext
 from rgt_cli.jobs.numbered import is_numbered
 from rgt_cli.jobs.options import JobOptions, OutputOptions
@@ -86,6 +86,13 @@ class VideoPlan:
     def frame_size(self) -> Dimensions:
         """The size of the frames that the encoder receives."""
         return self.upscaled if self.is_stretched else self.size
+
+    def no_frames(self) -> InputError:
+        """Return the error that the requested part has no frame."""
+        video, start = self.video, self.span.start
+        length = "" if video.frames is None else f": it lasts {float(video.frames / video.rate):.3f} s"
+        part = "" if start is None else " after --start"
+        return InputError(f"{self.job.name}: there is no frame to upscale{part}{length}")
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from rgt_cli.jobs.video.plan import plan_video
 from rgt_cli.jobs.video.spans import expected_frames, span_of
 from rgt_cli.media import ImageFormat, format_named, write_images
 from rgt_cli.media.video.decode import Frame
-from rgt_cli.media.video.probe import Video
+from rgt_cli.media.video.probe import Span, Video
+from rgt_cli.media.video.resolution import check_size
 from rgt_cli.media.video.sampling import count_frames
 
 
@@ -47,7 +48,7 @@ def preview_frames(job: Job, context: RunContext, count: int) -> Iterator[Path]:
         with closing(frames_of(video, after)) as frames:
             frame = next(frames, None)
         if frame is None:
-            raise InputError(f"{job.name}: there is no frame to upscale")
+            raise plan.no_frames()
         pixels, alpha = context.upscaler.upscale(frame.pixels, frame.alpha)
         target = job.target.with_name(f"{job.target.stem}_preview{number}.png")
         images = image_of(Frame(frame.time, pixels, alpha), video, context.options.image.bits)
@@ -63,6 +64,7 @@ def frame_at(video: Video, seconds: float) -> Frame:
     """
     start = span_of(video, VideoOptions(start=seconds)).start
     assert start is not None
+    video = check_size(video, Span(start, start + 1))
     with closing(frames_of(video, start - 1)) as frames:
         frame = next(frames, None)
     if frame is None:

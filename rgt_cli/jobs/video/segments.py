@@ -211,8 +211,9 @@ class SegmentStore:
             changes = SegmentSettings.differences(before, settings) or ["the version of rgt"]
             start, end = settings["span"]
             is_prefix = changes == [_WORDS["span"]] and before["span"][0] == start
-            # The last segment may have been cut at the end that was requested then.
-            usable = complete[:-1] if is_prefix else []
+            usable = complete if is_prefix else []
+            if is_prefix and before["span"][1] is not None:
+                usable = complete[:-1]  # the last one may have been cut at the end of that span
             self.segments = [one for one in usable if end is None or one.times[-1] < end]
             self.reason = f"{' and '.join(changes)} changed"
         else:

@@ -172,7 +172,7 @@ class SharedVideo:
         assert plan.streams
         damage = InputError(self._damage) if self._damage else None
         if not store.segments:
-            raise damage or InputError(f"{self.job.name}: there is no frame to upscale")
+            raise damage or plan.no_frames()
         ends = [end for end in (self._end, plan.span.end) if end is not None]
         video = replace(plan.video, end=min(ends, default=None))
         with self._context.recorded(self.job):

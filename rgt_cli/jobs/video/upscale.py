@@ -69,6 +69,12 @@ def upscale_video(job: Job, context: RunContext) -> Outcome:
     )
 
 
+def _fails_again(error: Exception) -> bool:
+    """Return whether another run would fail in the same way, so that its segments are of no use."""
+    # A run that ends before the first frame of another size continues.
+    return isinstance(error, (InputError, UsageError)) and not isinstance(error, FrameSizeError)
+
+
 class VideoMaker:
     """Writes the output of one video job.
 
@@ -100,13 +106,10 @@ class VideoMaker:
                     video = replace(self.plan.video, end=self._end())
                     output = replace(plan.output, ends_early=self.reader.damage is not None)
                     assemble(video, store.segments, target, output, plan.streams, self.plan.span)
-            except (InputError, UsageError) as error:
-                if isinstance(error, FrameSizeError):
-                    raise  # a run that ends before that frame continues
-                store.remove()  # another run would fail in the same way
-                raise
-            except (Stopped, RGTError):
-                if store.segments:
+            except (Stopped, RGTError) as error:
+                if _fails_again(error):
+                    store.remove()
+                elif store.segments:
                     self.context.warn(
                         f"{plan.job.target_name}: {store.frames} frames stay in {store.folder}: repeat "
                         "the command to continue, or delete it"
@@ -217,7 +220,7 @@ class VideoMaker:
 
     def _require_frames(self) -> None:
         if not self.done:
-            raise self.reader.damage or InputError(f"{self.plan.job.name}: there is no frame to upscale")
+            raise self.reader.damage or self.plan.no_frames()
 
     def _report_frame(self) -> None:
         self.done += 1

@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from rgt_cli.errors import WorkerError
-from rgt_cli.jobs.job import Job, Outcome, RunContext, WorkerActivity
-from rgt_cli.jobs.resume import remove_remains
+from rgt_cli.jobs.job import Outcome, RunContext, WorkerActivity
+from rgt_cli.jobs.resume import JobSelection, remove_remains
 from rgt_cli.jobs.video.shared import SegmentResult
 from rgt_cli.jobs.workers.devices import Devices
 from rgt_cli.jobs.workers.pool import (
@@ -99,7 +100,7 @@ class Workers:
         """End all workers, and Ray where it was started for them."""
         self._stack.close()
 
-    def measure(self, jobs: list[Job], context: RunContext) -> dict[str, float]:
+    def measure(self, jobs: JobSelection, context: RunContext) -> dict[str, float]:
         """Start the workers without doing the jobs.
 
         Args:
@@ -118,7 +119,7 @@ class Workers:
         self._start(jobs, writes=False)
         return self._pool.speeds([seat.member for seat in self._seats if seat.member])
 
-    def _start(self, jobs: list[Job], *, writes: bool) -> None:
+    def _start(self, jobs: JobSelection, *, writes: bool) -> None:
         """Start the workers, and let each prove that it reaches the files of some jobs.
 
         Args:
@@ -129,8 +130,9 @@ class Workers:
             UsageError: There is no cluster at the address.
             WorkerError: None can take part.
         """
-        sample = [job.source for job in (*jobs[:_SAMPLES], jobs[-1]) if job.source.exists()]
-        folder = jobs[0].target.parent
+        first, last = list(islice(jobs, _SAMPLES)), next(reversed(jobs))
+        sample = [job.source for job in (*first, last) if job.source.exists()]
+        folder = first[0].target.parent
         if writes:
             folder.mkdir(parents=True, exist_ok=True)
         sources = tuple(source.absolute() for source in sample)
@@ -140,7 +142,7 @@ class Workers:
         self._stack.callback(self._pool.close)
         self._seats = [_Seat(slot=member.slot, member=member) for member in self._pool.start()]
 
-    def run_jobs(self, jobs: list[Job], context: RunContext) -> Iterator[Outcome]:
+    def run_jobs(self, jobs: JobSelection, context: RunContext) -> Iterator[Outcome]:
         """Do jobs, and yield the outcome of each as soon as it is known, in any order.
 
         When `context.stop` is set, the images and segments in hand are finished. A job that fails is not

@@ -50,7 +50,8 @@ class WorkQueue:
     def __init__(self, jobs: Iterable[Job], context: RunContext) -> None:
         self._context = context
         self._originals: dict[Job, Job] = {}
-        """Jobs with absolute paths, which mean the same for every worker -> as they were given."""
+        """Jobs with absolute paths, which mean the same for every worker -> as they were given. They are
+        dropped with their outcomes."""
         self._waiting = iter(jobs)
         self._again: deque[Group] = deque()
         self._tasks: deque[SegmentTask] = deque()
@@ -201,7 +202,9 @@ class WorkQueue:
     def _outcome(self, outcome: Outcome) -> Outcome:
         """Return an outcome with the paths that were given, in its messages too."""
         self.can_write &= not isinstance(outcome.error, OutputError)
-        job, given = outcome.job, self._originals[outcome.job]
+        job = outcome.job
+        given = self._originals.pop(job)
+        self._workers.pop(job, None)
 
         def named(text: str) -> str:
             return text.replace(str(job.source), given.name).replace(str(job.target), given.target_name)
@@ -213,9 +216,9 @@ class WorkQueue:
         """Return whether several workers compute a job."""
         return job in self._videos
 
-    def original(self, job: Job) -> Job:
-        """Return a job as it was given."""
-        return self._originals[job]
+    def original(self, job: Job) -> Job | None:
+        """Return a job as it was given; None if it has its outcome."""
+        return self._originals.get(job)
 
 
 def _singly(group: Group) -> list[Group]:

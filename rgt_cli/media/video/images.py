@@ -22,6 +22,7 @@ from rgt_cli.media.picture import Metadata, Picture
 from rgt_cli.media.read import MAX_PIXELS, read_images
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.decode import Frame
+from rgt_cli.media.video.hdr import with_light
 from rgt_cli.media.video.probe import Color, Video
 
 TICKS = 100
@@ -148,7 +149,8 @@ def _color(metadata: Metadata) -> Color:
     """Return the color space, which is that of sRGB unless a PNG specifies another one."""
     for kind, data in metadata.png:
         if kind == b"cICP" and len(data) == 4:
-            return Color(primaries=data[0], transfer=data[1], full_range=True)
+            color = Color(primaries=data[0], transfer=data[1], full_range=True)
+            return with_light(color, metadata.png)
     return Color(full_range=True)
 
 

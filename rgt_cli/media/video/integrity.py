@@ -14,6 +14,9 @@ from typing import BinaryIO, NamedTuple
 _UNKNOWN_SIZES = (0, 0xFFFFFFFF)
 """What AVI files contain in place of a size until they are finished."""
 
+_LONGEST_INDEX = 1 << 20
+"""Bytes of an index of fragments: it has at most 65535 entries of 12 bytes."""
+
 
 def damage_of(path: Path, demuxer: str) -> str | None:
     """Return what is missing in a file, in words; None if nothing is known to be missing.
@@ -58,7 +61,10 @@ class _Box(NamedTuple):
 def _damage_of_fragments(file: BinaryIO, size: int) -> str | None:
     """Return what is missing in a fragmented MP4. Others have an index, whose gaps ffmpeg reports."""
     last: int | None = None
+    announced = 0
     for box in _boxes(file, size):
+        if box.name == b"sidx":
+            announced = max(announced, _end_of_fragments(file, box))
         if not box.name.isascii() or not box.name.decode(errors="replace").isprintable():
             return None if last is None else f"there is no fragment at byte {box.start}"
         if box.name != b"moof":
@@ -69,7 +75,7 @@ def _damage_of_fragments(file: BinaryIO, size: int) -> str | None:
         if last is not None and number > last + 1:
             return f"fragments are missing before byte {box.start}"
         last = number
-    return None
+    return _early_end(announced, size)
 
 
 def _boxes(file: BinaryIO, size: int) -> Iterator[_Box]:
@@ -87,6 +93,20 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[_Box]:
         if end < start:
             return
         at = end
+
+
+def _end_of_fragments(file: BinaryIO, box: _Box) -> int:
+    """Return the position after all fragments that an index lists by their sizes."""
+    file.seek(box.start)
+    content = file.read(min(box.end - box.start, _LONGEST_INDEX))
+    wide = content[:1] != b"\0"
+    try:
+        offset, count = struct.unpack_from(">Q2xH" if wide else ">I2xH", content, 20 if wide else 16)
+        first = 32 if wide else 24
+        sizes = (struct.unpack_from(">I", content, first + 12 * at)[0] for at in range(count))
+        return int(box.end + offset + sum(size & 0x7FFFFFFF for size in sizes))
+    except struct.error:
+        return 0
 
 
 def _sequence_number(file: BinaryIO, box: _Box) -> int:

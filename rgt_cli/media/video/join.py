@@ -15,6 +15,7 @@ from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.media.formats import Container
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.probe import Video
+from rgt_cli.media.video.rates import exact_times
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]
@@ -64,11 +65,17 @@ class JoinedVideo:
         """Seconds a tick of the timestamps in the pipe."""
         # Containers require that no two frames share a tick of theirs.
         apart = round(_TICKS.get(container.muxer, self.tick) / self.tick) or 1
-        self._shown = [round(time * video.time_base / self.tick) for time in shown]
+        exact = exact_times(shown, video.time_base, video.rate) if self.is_iso else None
+        self.tick = exact.tick if exact else self.tick
+        self._shown = (
+            exact.times if exact else [round(time * video.time_base / self.tick) for time in shown]
+        )
         for at in range(1, len(shown)):
             self._shown[at] = max(self._shown[at], self._shown[at - 1] + apart)
         self._step = round(1 / (video.rate * self.tick)) or 1
         self.last_duration = last_duration
+        if exact and abs(last_duration - self._step * self.tick) <= _MATROSKA_TICK:
+            self.last_duration = self._step * self.tick
         self._orders = [_display_order(segment) for segment in segments]
         self._held_back = max(
             (at - rank for order in self._orders for at, rank in enumerate(order)), default=0

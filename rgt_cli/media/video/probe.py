@@ -131,6 +131,8 @@ def probe(path: Path) -> Video:
         InputError: The file is not a video, or its frames cannot be decoded.
     """
     try:
+        if not path.stat().st_size:
+            raise InputError(f"{path}: the file is empty")
         if found := open_animation(path):
             return _describe_animation(path, found)
         with av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container:

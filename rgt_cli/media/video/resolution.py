@@ -113,8 +113,11 @@ class _Sampler:
         return replace(self._video, size=frame.size)
 
     def has_changed(self, place: Fraction) -> bool:
-        """Return whether a frame near a time in seconds has another size."""
+        """Return whether a keyframe near a time in seconds has another size."""
+        context = self._stream.codec_context
+        context.skip_frame = "NONKEY"  # some formats find no keyframe at once
         frame = next(self.frames(place), None)
+        context.skip_frame = "DEFAULT"
         return frame is not None and frame.size != self.size
 
     def frames(self, place: Fraction) -> Iterator[_Frame]:

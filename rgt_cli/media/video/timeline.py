@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
 
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.fields import Deinterlacing, deinterlaced
 from rgt_cli.media.video.probe import RECORDINGS, Video, probe
+from rgt_cli.media.video.streams import open_source
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]
@@ -29,14 +30,15 @@ _LATEST = 5
 """Seconds after it is decoded, within which a frame is shown. Times beyond belong to the next part."""
 _START = Fraction(1)
 """When a copy starts, in seconds: frames are decoded before they are shown, and never before zero."""
-_NUT, _VOB = ("-f", "nut"), ("-f", "vob")
-_COPIES = {
-    # Each packet of sound has its own time: those after a jump would continue the ones before it.
-    "mpegts": (("-pes_payload_size", "0", "-f", "mpegts"),),
-    "mpeg": (_NUT, _VOB),  # only the second one supports the PCM of DVDs, but not all times
-    "ogg": (_NUT,),
+_FORMATS = {
+    "mpegts": ("mpegts",),
+    "mpeg": ("nut", "vob"),  # only the second one supports the PCM of DVDs, but not all times
+    "ogg": ("nut",),
 }
-"""Demuxer -> arguments that write the copy without jumps, the best first."""
+"""Demuxer -> formats of the copy without jumps, the best first."""
+# Each packet of sound has its own time: those after a jump would continue the ones before it.
+_OPTIONS = {"pes_payload_size": "0"}
+"""Options of the format mpegts."""
 
 
 @dataclass
@@ -103,22 +105,13 @@ class Timeline:
         """The jumps between the parts, in seconds."""
         return [later.start - earlier.end for earlier, later in pairwise(self.parts)]
 
-    def filters(self) -> list[str]:
-        """Return the arguments of ffmpeg that let the parts of each stream follow each other."""
+    def moves(self) -> list[Fraction]:
+        """Return by how many seconds each part moves, so that it follows the one before."""
         moves, end = list[Fraction](), _START
         for part in self.parts:
             moves.append(end - part.start)
             end += part.end - part.start
-        arguments = []
-        for index, entered in self.entries.items():
-            terms, before = list[str](), Fraction(0)
-            for at, number in entered:
-                step, before = moves[at] - before, moves[at]
-                terms.append(rf"gte(N\,{number})*({step.numerator}/{step.denominator})")
-            move = f"round(({'+'.join(terms)})/TB)"
-            shown = rf"if(gt(abs(PTS-DTS)*TB\,{_LATEST})\,DTS\,PTS)"
-            arguments += [f"-bsf:{index}", f"setts=pts={shown}+{move}:dts=DTS+{move}"]
-        return arguments
+        return moves
 
 
 def read_timeline(video: Video) -> Timeline:
@@ -127,7 +120,7 @@ def read_timeline(video: Video) -> Timeline:
     if video.demuxer not in RECORDINGS:
         return timeline
     with (
-        av.open(ffmpeg.url(video.path), options=ffmpeg.source_options()) as container,
+        open_source(video) as container,
         suppress(av.FFmpegError),  # damage is reported when the frames are read
     ):
         for packet in container.demux():
@@ -163,27 +156,81 @@ def without_jumps(video: Video, folder: Path, warn: Callable[[str], None]) -> It
     if not timeline.jumps:
         yield video
         return
-    shown = _times(timeline.jumps)
-    warn(f"{video.path}: its timestamps jump {shown}; the parts follow each other without a gap")
-    path = folder / "source.copy"
+    path, jumps = folder / "source.copy", f"{video.path}: its timestamps jump {_times(timeline.jumps)}"
     try:
-        yield _at(path, video) if _copy(video, timeline, path) else video
+        if _copy(video, timeline, path):
+            warn(f"{jumps}; the parts follow each other without a gap")
+            yield _at(path, video)
+        else:
+            warn(f"{jumps}, and a stream cannot be moved: picture and sound may not be in step")
+            yield video
     finally:
         path.unlink(missing_ok=True)
 
 
 def _copy(video: Video, timeline: Timeline, path: Path) -> bool:
     """Copy a recording without its jumps; return whether that succeeds."""
-    for arguments in _COPIES[video.demuxer]:
-        code, _, stderr = ffmpeg.run(
-            ["-v", "error", "-y", "-copyts", "-fflags", "+genpts", *ffmpeg.source_arguments(video.path),
-             "-map", "0", "-copy_unknown", "-c", "copy", "-copyinkf", *timeline.filters(), *arguments,
-             ffmpeg.url(path)]
-        )  # fmt: skip
-        if not code and _has_same_streams(video.path, path):
+    for name in _FORMATS[video.demuxer]:
+        try:
+            with (
+                open_source(video) as source,
+                av.open(ffmpeg.url(path), "w", name, container_options=_OPTIONS) as output,
+            ):
+                _Mover(source, output, timeline).run()
+        except (av.FFmpegError, ValueError) as error:  # the format does not support a stream
+            logger.info("%s: cannot be copied as %s: %s", video.path, name, error)
+            continue
+        if _has_same_streams(video.path, path):
             return True
-        logger.info("%s: cannot be copied without jumps: %s", video.path, stderr.strip())
     return False
+
+
+class _Mover:
+    """Copies the packets of a recording, and moves those of each part by one time."""
+
+    def __init__(self, source: InputContainer, output: OutputContainer, timeline: Timeline) -> None:
+        self._source, self._output = source, output
+        self._moves, self._entries = timeline.moves(), timeline.entries
+        self._counts = dict.fromkeys(range(len(source.streams)), 0)
+        self._last: dict[int, int] = {}
+        for stream in source.streams:
+            copy = output.add_stream_from_template(stream, opaque=True)
+            copy.metadata.update(stream.metadata)
+            copy.disposition = stream.disposition
+        output.metadata.update(source.metadata)
+
+    def run(self) -> None:
+        """Copy all packets. Damage at the end of the source is reported when the frames are read."""
+        packets = self._source.demux()
+        while packet := self._next(packets):
+            if packet.size:
+                self._move(packet)
+                self._output.mux(packet)
+
+    @staticmethod
+    def _next(packets: Iterator[Packet]) -> Packet | None:
+        with suppress(av.FFmpegError):
+            return next(packets, None)
+        return None
+
+    def _move(self, packet: Packet) -> None:
+        index, base = packet.stream_index, packet.time_base or Fraction(1)
+        part = 0
+        for at, number in self._entries.get(index, ()):
+            part = at if self._counts[index] >= number else part
+        self._counts[index] += 1
+        ticks = round(self._moves[part] / base)
+        decoded, shown = packet.dts, packet.pts
+        if decoded is not None:
+            if shown is not None and abs(shown - decoded) * base > _LATEST:
+                shown = decoded
+            # Parts may overlap, and muxers require that times increase.
+            decoded = max(decoded + ticks, self._last.get(index, decoded + ticks - 1) + 1)
+            self._last[index] = decoded
+        if shown is not None:
+            shown = shown + ticks if decoded is None else max(shown + ticks, decoded)
+        packet.dts, packet.pts = decoded, shown
+        packet.stream = self._output.streams[index]
 
 
 def _at(path: Path, video: Video) -> Video:

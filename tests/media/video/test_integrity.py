@@ -11,6 +11,7 @@ from rgt_cli.media.video.probe import probe
 from tests.helpers.videos import X264, lavfi
 
 FRAGMENTED = ("-g", "10", "-movflags", "frag_keyframe+empty_moov")
+INDEXED = ("-g", "10", "-movflags", "frag_keyframe+empty_moov+dash+global_sidx")
 
 
 def boxes(data: bytes, name: bytes) -> list[tuple[int, int]]:
@@ -50,6 +51,10 @@ def cut_within_fragment(data: bytes) -> bytes:
     return data[: boxes(data, b"mdat")[2][1] - 10]
 
 
+def cut_before_fragment(data: bytes) -> bytes:
+    return data[: boxes(data, b"moof")[2][0]]
+
+
 def whole(data: bytes) -> bytes:
     return data
 
@@ -62,7 +67,10 @@ def whole(data: bytes) -> bytes:
      ("mov", (*X264, *FRAGMENTED), zeroed_fragment, "no fragment"),
      ("mp4", (*X264, *FRAGMENTED), without_fragment, "missing"),
      ("mp4", (*X264, *FRAGMENTED), renamed_fragment, "missing"),
-     ("mp4", (*X264, *FRAGMENTED), cut_within_fragment, "too early"), ("mkv", X264, whole, None)],
+     ("mp4", (*X264, *FRAGMENTED), cut_within_fragment, "too early"),
+     ("mp4", (*X264, *INDEXED), whole, None),
+     ("mp4", (*X264, *INDEXED), cut_before_fragment, "too early"),
+     ("mkv", X264, whole, None)],
 )  # fmt: skip
 def test_damage(
     tmp_path: Path,

@@ -244,30 +244,6 @@ def test_picture_and_sound_are_in_step(tmp_path: Path, name: str, target: str) -
     assert clicks == pytest.approx(flashes, abs=0.02)
 
 
-def captioned(path: Path) -> None:
-    """Write H.264 with a caption in front of each keyframe, as North American broadcasts have them."""
-    plain = path.with_name("plain.h264")
-    lavfi(*X264, "-g", "5", "-x264-params", "repeat-headers=1", "-f", "h264", source=SHORT)(plain)
-    caption = bytes.fromhex("b50031 47413934 03 c1 ff fc942c ff".replace(" ", ""))
-    unit = bytes([0, 0, 0, 1, 6, 4, len(caption)]) + caption + b"\x80"
-    start = b"\0\0\1\x65"  # a slice of a keyframe
-    assert start in plain.read_bytes()
-    path.write_bytes(plain.read_bytes().replace(start, unit[1:] + start))
-
-
-@pytest.mark.parametrize(
-    ("kind", "lost"), [("captions", "closed captions"), ("stereo", "stereoscopic"), ("usual", None)]
-)
-def test_what_new_frames_lack_is_reported(tmp_path: Path, kind: str, lost: str | None) -> None:
-    source = tmp_path / ("in.h264" if kind == "captions" else "in.mp4")
-    if kind == "captions":
-        captioned(source)
-    else:
-        lavfi(*X264, *(("-x264-params", "frame-packing=3") * (kind == "stereo")), source=SHORT)(source)
-    warnings = upscale(source, tmp_path / "out.mp4").warnings
-    assert [lost in warning for warning in warnings] == [True] if lost else warnings == ()
-
-
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "webm"])
 def test_subtitles_at_both_ends_of_a_span_are_cut(tmp_path: Path, suffix: str) -> None:
     source, target, cues = tmp_path / "in.mkv", tmp_path / f"out.{suffix}", tmp_path / "out.srt"

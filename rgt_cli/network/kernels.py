@@ -175,6 +175,8 @@ def _pack(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Weights:
 def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Compute matrix products on a device in a precision.
 
+    On CUDA, float32 is float32: by default, cuDNN rounds the inputs of convolutions to 10 bits (TF32).
+
     Args:
         device: The device.
         dtype: The precision; float32 leaves all operations in the precision of their tensors.
@@ -184,7 +186,10 @@ def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         with half:
             yield
         return
-    with half, sdpa_kernel(_ATTENTION_ORDER, set_priority=True):
+    cudnn = torch.backends.cudnn
+    kept = {"benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
+    exact = cudnn.flags(enabled=True, allow_tf32=False, **kept)
+    with half, exact, sdpa_kernel(_ATTENTION_ORDER, set_priority=True):
         yield
 
 

@@ -5,7 +5,8 @@ fast. It is used where each result is a sum of many products, which devices add 
 once: in linear layers, convolutions and the products of attention, and so for the weights, for the
 tokens between such layers, and for the biases that attention adds to its products.
 
-The rest is in fp32:
+The rest is in fp32. On CUDA, this is fp32 in convolutions too, not TF32, which is the default of cuDNN
+and has the 10 bits of fp16:
 
 - The residual stream, with all shortcuts and sums: dozens of blocks add to it. bf16 has 8 significant
   bits and would lose the small changes of most blocks, and large values overflow fp16.

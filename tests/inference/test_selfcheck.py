@@ -250,16 +250,21 @@ def test_a_worker_whose_device_computes_wrong_takes_no_part(
     assert "--device cpu" in Worker().prepare(spec, (), tmp_path).problem
 
 
-def test_attention_on_cuda_prefers_the_memory_efficient_kernel() -> None:
-    """The order is global, so it can be seen without a GPU."""
+def test_kernels_on_cuda() -> None:
+    """Attention prefers the memory-efficient one, and convolutions in fp32 do not round to TF32.
 
-    def state() -> tuple[list[int], bool]:
+    These settings are global, so they can be seen without a GPU.
+    """
+
+    def state() -> tuple[list[int], bool, bool]:
         enabled = "cudnn_sdp_enabled"  # has no annotations
-        return torch._C._get_sdp_priority_order(), getattr(torch.backends.cuda, enabled)()
+        has_cudnn = getattr(torch.backends.cuda, enabled)()
+        return torch._C._get_sdp_priority_order(), has_cudnn, torch.backends.cudnn.allow_tf32
 
     before = state()
     with computing(torch.device("cuda"), torch.float32):
-        order, has_cudnn = state()
+        order, has_cudnn, rounds = state()
     assert order[0] == torch._C._SDPBackend.EFFICIENT_ATTENTION.value
     assert not has_cudnn
+    assert not rounds
     assert state() == before

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import metadata
-from pathlib import Path
 
 import psutil
 
@@ -57,24 +55,16 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 
 def _processors() -> Check:
+    from rgt_cli.inference.hardware import processor_name
     from rgt_cli.inference.limits import processors
 
-    usable, total, model = processors(), os.cpu_count() or 1, _processor_name()
+    usable, total, model = processors(), os.cpu_count() or 1, processor_name()
     text = f"{usable} of {total} usable" if usable < total else str(total)
     return Check(
         name="processors",
-        text=f"{text}, {model}" if model else text,
+        text=f"{text}, {model}",
         facts={"usable": usable, "total": total, "model": model},
     )
-
-
-def _processor_name() -> str:
-    """Return the name of the processor; empty if it is unknown."""
-    with suppress(OSError):
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        if found:
-            return found[1]
-    return platform.processor()
 
 
 def _memory() -> Check:

@@ -1,8 +1,9 @@
-"""The graphics cards of this machine, found without PyTorch."""
+"""The processor and the graphics cards of this machine, found without PyTorch."""
 
 from __future__ import annotations
 
 import functools
+import platform
 import re
 import subprocess
 from contextlib import suppress
@@ -24,6 +25,12 @@ class NvidiaGPUs:
     """The name of each; "NVIDIA GPU" where it is unknown."""
     driver: str | None
     """The version of the driver; None if it is unknown, or no driver is installed."""
+
+
+def processor_name() -> str:
+    """Return the name of the processor, as its maker calls it, or that of its architecture."""
+    found = re.search(r"^model name\s*:\s*(.+)$", _text(Path("/proc/cpuinfo")), re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 @functools.cache

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from rgt_cli.inference import NetworkUpscaler, use_threads
 from rgt_cli.inference.device import has_own_memory, is_emulated, precision_name, synchronize
+from rgt_cli.inference.hardware import processor_name
 from rgt_cli.inference.memory import peak_memory
 from rgt_cli.network import RGTConfig
 from rgt_cli.network.cost import multiply_adds
@@ -212,10 +211,7 @@ def device_name(device: torch.device) -> str:
     """Return the name of a graphics card or of the processor, as its maker calls it."""
     if has_own_memory(device):
         return str(torch.get_device_module(device).get_device_name(device))
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+    return processor_name()
 
 
 def _run_in_tiles(upscaler: NetworkUpscaler, image: Tensor) -> Callable[[], None]:

@@ -86,7 +86,8 @@ def test_the_bits_of_a_pixel_decide_for_videos(folder: Path) -> None:
     assert all("bits a pixel" in row["reason"] for row in found.values())
 
 
-def test_the_table_has_a_line_for_each_input(folder: Path) -> None:
+def test_the_table_has_a_line_for_each_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     result = call("strong.jpg", "animation.gif")
     lines = [line for line in result.stdout.splitlines() if line.strip()][2:]
     assert [line.split()[0] for line in lines] == ["strong.jpg", "animation.gif"]

@@ -65,6 +65,9 @@ class Options:
         return self.out / "log.txt"
 
 
+_OVER = "the time of its section was over"
+
+
 def run_section(module: str, options: Options, seconds_left: float = float("inf")) -> list[StepResult]:
     """Run the steps of a section until all have ended or its time is over.
 
@@ -76,8 +79,8 @@ def run_section(module: str, options: Options, seconds_left: float = float("inf"
     section = section_of(module)
     deadline = time.monotonic() + min(section.seconds, seconds_left)
     results = {name: StepResult(section.name, name) for name in section.steps}
-    waiting = list(section.steps)
-    while waiting:
+    waiting, problem = list(section.steps), _OVER
+    while waiting and time.monotonic() < deadline:
         with tempfile.TemporaryDirectory() as folder:
             events = Path(folder) / "events.jsonl"
             problem = _run_process(module, waiting, events, deadline, options)
@@ -89,10 +92,8 @@ def run_section(module: str, options: Options, seconds_left: float = float("inf"
             current.outcome, current.reason = "failed", problem
             if not ended and not current.has_started:  # nor will the others
                 deadline = 0.0
-        if time.monotonic() >= deadline:
-            for name in waiting:
-                results[name].reason = problem
-            break
+    for name in waiting:
+        results[name].reason = problem
     return list(results.values())
 
 
@@ -129,7 +130,7 @@ def _wait(process: subprocess.Popen[bytes], section: Section, events: Path, dead
         if started and time.time() > started[-1] + limit:
             problem = f"took longer than its {limit:g} seconds"
         elif time.monotonic() > deadline:
-            problem = "the time of its section was over"
+            problem = _OVER
     if problem:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,8 @@ class Pool:
         """Name of a slot -> what its workers need."""
         self._class = ray.remote(max_concurrency=_CALLS, max_restarts=0)(Worker)
         self._actors: list[Any] = []
-        self._standard = "", ""
-        """The version of PyTorch, and the hash of the weights, that all workers have."""
+        self._standard = "", "", ""
+        """The version of PyTorch, the hash of the weights and the precision that all workers have."""
 
     def close(self) -> None:
         """End all workers."""
@@ -145,8 +146,7 @@ class Pool:
         fitness = self._answers([self._prepare(slot, actor) for slot, actor in found], slots)
         if self._stop.is_set():
             return []
-        fit = Counter((one.torch, one.model) for one in fitness.values() if not one.problem)
-        self._standard = next((standard for standard, _ in fit.most_common(1)), self._standard)
+        self._settle(fitness.values())
         members = []
         for slot, actor in zip(self._slots, actors, strict=True):
             if slot.name in fitness and self.accepts(slot, fitness[slot.name]):
@@ -171,14 +171,21 @@ class Pool:
     def accepts(self, slot: Slot, fitness: Fitness) -> bool:
         """Return whether a worker can take part, and warn if it cannot."""
         problem = fitness.problem
-        torch, model = self._standard
+        torch, model, precision = self._standard
         if not problem and fitness.torch != torch:
             problem = f"has PyTorch {fitness.torch} instead of {torch}"
         if not problem and fitness.model != model:
             problem = "has other weights under the name of the model"
+        if not problem and fitness.precision != precision:
+            problem = f"computes in {fitness.precision} instead of {precision}"
         if problem:
             self._warn(f"worker {fitness.host} {slot.name} is left out: it {problem}")
         return not problem
+
+    def _settle(self, found: Iterable[Fitness]) -> None:
+        """Choose what all workers must have in common: what most of those that are fit have."""
+        fit = Counter((one.torch, one.model, one.precision) for one in found if not one.problem)
+        self._standard = next((standard for standard, _ in fit.most_common(1)), self._standard)
 
     def _actor(self, slot: Slot) -> Any:
         actor = self._class.options(**slot.options).remote()

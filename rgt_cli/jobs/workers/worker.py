@@ -55,6 +55,8 @@ class Fitness:
     """The version of PyTorch."""
     model: str
     """A hash of the weights."""
+    precision: str
+    """What it computes in: a safer precision than requested if the device computes wrong in that."""
     problem: str
     """Why it cannot take part; empty if it can."""
 
@@ -135,23 +137,31 @@ class Worker:
         import torch
 
         problem = _problem_with_storage(sources, folder)
-        device = model = ""
+        device = model = precision = ""
         if spec.version != VERSION:
             problem = f"has rgt {VERSION} instead of {spec.version}"
         if not problem:
             try:
-                device, model = self._load(spec)
+                device, model, precision = self._load(spec)
             except RGTError as error:
                 problem = str(error)
         host = socket.gethostname()
-        return Fitness(host=host, device=device, torch=torch.__version__, model=model, problem=problem)
+        return Fitness(
+            host=host,
+            device=device,
+            torch=torch.__version__,
+            model=model,
+            precision=precision,
+            problem=problem,
+        )
 
-    def _load(self, spec: WorkerSpec) -> tuple[str, str]:
-        """Load the model, and return the device and a hash of the weights.
+    def _load(self, spec: WorkerSpec) -> tuple[str, str, str]:
+        """Load the model, and return the device, a hash of the weights and the precision.
 
         Raises:
             UsageError, CheckpointError: As `NetworkUpscaler`.
         """
+        from rgt_cli.inference.device import precision_name
         from rgt_cli.inference.selfcheck import hash_of
 
         loader = ModelLoader(
@@ -179,7 +189,8 @@ class Worker:
         weights = hashlib.sha256()
         for network in networks:
             weights.update(hash_of(network.network).encode())
-        return str(networks[0].device), weights.hexdigest()
+        first = networks[0]
+        return str(first.device), weights.hexdigest(), precision_name(first.dtype)
 
     def run(self, jobs: list[Job]) -> list[Outcome]:
         """Do jobs, and return the outcomes of those that were done before `stop` was called."""

@@ -46,7 +46,8 @@ def test_workers_share_a_folder(cluster: Any, tmp_path: Path) -> None:
     run = Run(make_folder(tmp_path, *[SLOW] * 4, *range(20)), cluster)
     assert set(run.end().values()) == {1}
     assert len({outcome["worker"] for outcome in run.outcomes}) == 2
-    assert run.warnings == []
+    slow_start = "waiting for 2 of 2 workers"  # on a busy machine
+    assert [warning for warning in run.warnings if not warning.startswith(slow_start)] == []
     assert run.twice == 0
     check_outputs(run)
 
@@ -111,7 +112,6 @@ def test_a_worker_that_exhausts_the_memory(cluster: Any, tmp_path: Path) -> None
         run = Run(make_folder(tmp_path, *[SLOW] * 8), cluster, 3)
         assert set(run.end().values()) == {1}
     assert any("low on memory" in warning for warning in run.warnings), run.warnings
-    print(json.dumps(run.warnings))
     check_outputs(run)
 
 

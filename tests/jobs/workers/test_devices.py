@@ -11,7 +11,7 @@ from rgt_cli.errors import UsageError
 from rgt_cli.jobs.options import JobOptions, ModelOptions
 from rgt_cli.jobs.workers.devices import Devices, parse_devices
 from rgt_cli.jobs.workers.pool import Pool, slots_of
-from rgt_cli.jobs.workers.worker import Place, WorkerSpec
+from rgt_cli.jobs.workers.worker import Fitness, Place, WorkerSpec
 from tests.helpers.gpu import SimulatedGPU
 from tests.helpers.jobs import make_context
 from tests.helpers.networks import nearest_upscaler
@@ -68,3 +68,19 @@ def test_different_devices_compute_in_one_precision(local: str, precision: str) 
     pool._share_out({slot.name: place for slot in slots_of(devices, RAY)})
     assert {shared.model.precision for shared in pool._specs.values()} == {precision}
     assert {shared.model.memory for shared in pool._specs.values()} == {1 << 30}
+
+
+def test_a_worker_with_another_precision_is_left_out() -> None:
+    """Its device computes wrong in that of the others: results must not depend on who computes them."""
+    devices, warnings = Devices(local=("cuda:0", "cuda:1", "cuda:2")), list[str]()
+    context = make_context(nearest_upscaler(), warn=warnings.append)
+    spec = WorkerSpec(model=ModelOptions(), size=None, options=JobOptions())
+    pool = Pool(RAY, devices, spec, ((), Path()), context)
+    found = [
+        Fitness(host="here", device=name, torch="2", model="0", precision=precision, problem="")
+        for name, precision in zip(devices.local, ("fp32", "fp16", "fp16"), strict=True)
+    ]
+    pool._settle(found)
+    accepted = [pool.accepts(slot, one) for slot, one in zip(pool._slots, found, strict=True)]
+    assert accepted == [False, True, True]
+    assert "computes in fp32 instead of fp16" in warnings[0]

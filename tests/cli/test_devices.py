@@ -149,8 +149,11 @@ def test_progress(cluster: Any, folder: Path, micro_checkpoint: Path) -> None:
 
     An input that is missing fails alone, and inputs are named as they were given.
     """
+    for number in range(10):  # large enough to be seen in hand
+        with Image.open(folder / f"{number:02}.png") as image:
+            image.resize((180, 144)).save(image.filename)
     names = ("missing.png", *sorted(names_in(folder)))
-    options = ("-m", micro_checkpoint, "-o", "out", "--fit", "60x60", "--workers", "2")
+    options = ("-m", micro_checkpoint, "-o", "out", "--fit", "360x360", "--workers", "2")
     environment = os.environ | {"RAY_ADDRESS": cluster.address}
     with on_terminal(command("upscale", *names, *options), folder, environment) as terminal:
         shown = terminal.wait_for("11 upscaled, 1 failed", 120)

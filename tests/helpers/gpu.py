@@ -218,7 +218,9 @@ class SimulatedGPU(TorchFunctionMode):
         return owner if owner is not None else GPUTensor(held, self)
 
     def _check_stream(self, tensor: GPUTensor) -> None:
-        writer, ticks = self._written[tensor.held.untyped_storage().data_ptr()]
+        # Indices of earlier simulations are cached; they are older than everything of this one.
+        before = self.computation, 0
+        writer, ticks = self._written.get(tensor.held.untyped_storage().data_ptr(), before)
         if writer is not self.stream and self.stream.seen.get(writer, 0) < ticks:
             raise RuntimeError("a stream reads what another one writes, without waiting for it")
 

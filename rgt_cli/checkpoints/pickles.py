@@ -266,7 +266,7 @@ _ACTIONS: Mapping[str, Callable[[_Walk, Any], object]] = {
 
 
 def _check_tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> None:
-    """Refuse a tensor beyond its storage: PyTorch would enlarge the storage."""
+    """Refuse a tensor beyond its storage: PyTorch would extend the storage."""
     if not isinstance(storage, _Storage) or len(shape) != len(strides) or len(shape) > _MAX_DIMENSIONS:
         raise ValueError
     _check_counts(offset, *shape, *strides)

@@ -316,10 +316,10 @@ class _Comparer:
         """Return the input with larger pixels, and interpolated."""
         original = source.finish(source.source)
         size = self.size.of(original.size)
-        enlarged = _resized(original, size, Image.Resampling.NEAREST)
-        nearest = _view("input, nearest", enlarged, truth, is_secondary=True)
+        repeated = _resized(original, size, Image.Resampling.NEAREST)
+        nearest = _view("input, nearest", repeated, truth, is_secondary=True)
         nearest = dataclasses.replace(
-            nearest, png=encode_png(original), size=original.size, is_enlarged=True
+            nearest, png=encode_png(original), size=original.size, shows_pixels=True
         )
         bicubic = _resized(original, size, Image.Resampling.BICUBIC)
         lanczos = _resized(original, size, Image.Resampling.LANCZOS)

@@ -24,7 +24,7 @@ def config() -> None:
     \b
     Examples:
       rgt config show
-      rgt config show --profile film
+      rgt config show --profile clips
 
     `rgt help configuration` describes the files and environment variables.
     """
@@ -44,7 +44,7 @@ def show(console: Console, profile: str | None, as_json: bool) -> None:
     \b
     Examples:
       rgt config show
-      rgt config show --profile film
+      rgt config show --profile clips
       RGT_SCALE=2 rgt config show --json
     """
     from rgt_cli.cli.upscale import upscale

@@ -29,7 +29,7 @@ class View:
     """The image as PNG."""
     size: Dimensions
     """Its size in pixels."""
-    is_enlarged: bool = False
+    shows_pixels: bool = False
     """Whether it is shown with larger pixels, at the size of the others."""
     is_secondary: bool = False
     """Whether the grid leaves it out at first."""
@@ -67,7 +67,7 @@ class Scene:
                 "name": view.name,
                 "src": source,
                 "size": view.size,
-                "pixels": view.is_enlarged,
+                "pixels": view.shows_pixels,
                 "hidden": view.is_secondary,
                 "isTruth": view.is_truth,
                 "facts": view.facts(),

@@ -216,9 +216,9 @@ def test_what_is_offered(line: str, expected: list[str], monkeypatch: pytest.Mon
 def test_profiles_are_offered(tmp_path: Path) -> None:
     own = tmp_path / "rgt" / "rgt.toml"
     own.parent.mkdir()
-    own.write_text("[profile.film]\n[profile.print]\n")
+    own.write_text("[profile.clips]\n[profile.print]\n")
     place = {"XDG_CONFIG_HOME": str(tmp_path)}
-    assert offered("rgt upscale --profile ", **place) == ["film", "print"]
+    assert offered("rgt upscale --profile ", **place) == ["clips", "print"]
     own.write_text("broken")
     assert offered("rgt upscale --profile ", **place) == []
 

@@ -167,8 +167,8 @@ def test_quiet_can_be_configured(photo_in: Place) -> None:
 REFUSED = {
     "scael = 2": ("'scael' is not an option", "scale"),
     "batch_size = 2": ("'batch_size' is not an option", "batch-size"),
-    "[film]\nscale = 2": ("'film' is not an option", "[profile.film]"),
-    "[profile.film]\nscael = 2": ("[profile.film]: 'scael' is not an option", "scale"),
+    "[clips]\nscale = 2": ("'clips' is not an option", "[profile.clips]"),
+    "[profile.clips]\nscael = 2": ("[profile.clips]: 'scael' is not an option", "scale"),
     "profile = 3": ("profile", "[profile.NAME]"),
     "scale = true": ("scale: true is not", "a number or a text"),
     "scale = 'big'": ("scale: 'big' is not a factor", "use a number"),
@@ -209,11 +209,11 @@ def test_files_that_cannot_be_read_are_refused(place: Place) -> None:
 
 
 def test_a_profile_that_does_not_exist_is_refused_with_a_suggestion(place: Place) -> None:
-    assert "see `rgt config show`" in place.refused("upscale", "in.png", "--profile", "film")
-    place.own.write_text("[profile.film]\ncrf = 20\n")
-    for name in ("flim", "zzz"):
+    assert "see `rgt config show`" in place.refused("upscale", "in.png", "--profile", "clips")
+    place.own.write_text("[profile.clips]\ncrf = 20\n")
+    for name in ("cilps", "zzz"):
         message = place.refused("upscale", "in.png", "--profile", name)
-        assert f"{name!r} is not a profile: did you mean film?" in message
+        assert f"{name!r} is not a profile: did you mean clips?" in message
 
 
 def test_environment_variables_are_refused_with_their_names(place: Place) -> None:
@@ -250,7 +250,7 @@ def test_what_contradicts_a_configured_option_is_refused_with_the_place(photo_in
 def test_the_example_of_the_manual_is_valid(place: Place) -> None:
     (example,) = code_blocks((REFERENCE.parent / "configuration.md").read_text(), "toml")
     place.own.write_text(example)
-    shown = place.shown("--profile", "film")
+    shown = place.shown("--profile", "clips")
     assert shown["exclude"][:2] == (["*.gif", "drafts/*"], "user")
     assert shown["crf"][:2] == (18, "profile")
 

@@ -50,7 +50,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "renders").mkdir()
     for number in (1, 2, 3):
         photo.save(folder / "renders" / f"{number:06}.png")
-    (folder / "rgt.toml").write_text("[profile.film]\ncrf = 18\n")
+    (folder / "rgt.toml").write_text("[profile.clips]\ncrf = 18\n")
     write_network(4, folder / "x4.safetensors")
     torch.save(load_file(folder / "x4.safetensors"), folder / "RGT_S_x4.pth")
     (folder / "x4.safetensors").unlink()

@@ -65,7 +65,7 @@ class GPUTensor(Tensor):
 
 
 class Stream:
-    """A queue of operations, which waits for others only where it is told to."""
+    """A queue of operations, which waits for others only where a program asks for that."""
 
     def __init__(self, device: object = None) -> None:
         self.ticks = 0

@@ -38,7 +38,7 @@ def view(name: str, image: np.ndarray, **facts: float) -> View:
     size = Dimensions(image.shape[1], image.shape[0])
     psnr, ssim = facts.get("psnr"), facts.get("ssim")
     return View(
-        name=name, png=encode_png(Picture(image)), size=size, is_enlarged=name == "small",
+        name=name, png=encode_png(Picture(image)), size=size, shows_pixels=name == "small",
         is_secondary=name == "small", seconds=facts.get("seconds"), psnr=psnr, ssim=ssim,
     )  # fmt: skip
 
@@ -262,10 +262,10 @@ def test_colors_follow_the_system_until_the_button_is_used(opened: Browser) -> N
         )
         opened.eventually(is_dark, partial(eq, scheme == "dark"))
     opened.find("#theme").click()
-    assert not is_dark()
+    opened.eventually(is_dark, partial(eq, False))
     opened.driver.refresh()
     opened.wait(READY)
-    assert not is_dark()
+    opened.eventually(is_dark, partial(eq, False))
     opened.js("localStorage.clear()")
 
 

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 PREPARATION_SECONDS = 600.0
 """How long a worker may take to start, to download a model and to load it."""
 _SILENT_SECONDS = 20.0
-"""After so long, a person is told that workers have not started."""
+"""Seconds after which a warning says that workers have not started."""
 _CALLS = 3
 """Calls that a worker may serve at once: two groups of jobs, and its status."""
 
@@ -239,15 +239,15 @@ class Pool:
     def _wait_for(self, references: list[Any]) -> None:
         """Wait until all workers have answered, or `stop` is set, or the time is over."""
         started = time.monotonic()
-        is_told = False
+        is_warned = False
         pending = references
         while pending and not self._stop.is_set():
             _, pending = self.ray.wait(pending, num_returns=len(pending), timeout=1)
             waited = time.monotonic() - started
             if waited > PREPARATION_SECONDS:
                 return
-            if pending and waited > _SILENT_SECONDS and not is_told:
-                is_told = True
+            if pending and waited > _SILENT_SECONDS and not is_warned:
+                is_warned = True
                 self._warn(
                     f"waiting for {len(pending)} of {len(references)} workers to start; "
                     "the processors or GPUs that they need may be in use"

@@ -201,7 +201,9 @@ def test_formats_without_a_muxer_of_ours(tmp_path: Path, suffix: str) -> None:
     assert [frame.time for frame in resumed] == [frame.time for frame in frames[-3:]]
 
 
-NEEDS_MKVMERGE = pytest.mark.skipif(not shutil.which("mkvmerge"), reason="mkvmerge is not installed")
+NEEDS_MKVMERGE = pytest.mark.skipif(
+    not shutil.which("mkvmerge"), reason="the package mkvtoolnix is not installed"
+)
 
 
 @pytest.mark.parametrize("suffix", ["avi", pytest.param("mkv", marks=NEEDS_MKVMERGE)])

@@ -1,6 +1,5 @@
 """`probe`: what a video is, and which files are not videos."""
 
-import shutil
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +12,7 @@ from rgt_cli.media import VIDEO_READABLE
 from rgt_cli.media.video.decode import read_frames
 from rgt_cli.media.video.probe import BT709, SMPTE170M, UNSPECIFIED, Color, probe
 from rgt_cli.size import Dimensions
+from tests.helpers.process import NEEDS_MKVMERGE
 from tests.helpers.videos import CLIPS, HDR10, SMALL, X264, ffmpeg, lavfi, planes, with_everything
 
 
@@ -199,11 +199,6 @@ def test_formats_without_a_muxer_of_ours(tmp_path: Path, suffix: str) -> None:
     assert len(frames) == 25 or suffix == "ogm"  # where a frame that does not change is not stored
     resumed = read_frames(video, frames[-4].time, resumes=True)
     assert [frame.time for frame in resumed] == [frame.time for frame in frames[-3:]]
-
-
-NEEDS_MKVMERGE = pytest.mark.skipif(
-    not shutil.which("mkvmerge"), reason="the package mkvtoolnix is not installed"
-)
 
 
 @pytest.mark.parametrize("suffix", ["avi", pytest.param("mkv", marks=NEEDS_MKVMERGE)])

@@ -1,4 +1,4 @@
-"""Run the ffmpeg program that imageio-ffmpeg provides."""
+"""Run the ffmpeg program that imageio-ffmpeg provides, and open inputs as it does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+import av
 import imageio_ffmpeg
+from av.container import InputContainer
 
 from rgt_cli.errors import UsageError
 
@@ -62,6 +64,11 @@ def url(path: Path) -> str:
 def source_options() -> dict[str, str]:
     """Return the options that open inputs as local files which cannot refer to others."""
     return {"protocol_whitelist": "file,pipe", "format_whitelist": DEMUXERS}
+
+
+def open_source(path: Path) -> InputContainer:
+    """Open an input as `source_options` requires. Tags may be in any encoding: their bytes survive."""
+    return av.open(url(path), options=source_options(), metadata_errors="surrogateescape")
 
 
 def source_arguments(path: Path) -> list[str]:

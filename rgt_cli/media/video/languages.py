@@ -207,4 +207,4 @@ def _value(file: BinaryIO, element: _Element | None) -> bytes:
 
 
 def _text(file: BinaryIO, element: _Element | None) -> str:
-    return _value(file, element).partition(b"\0")[0].decode(errors="replace")
+    return _value(file, element).partition(b"\0")[0].decode(errors="surrogateescape")

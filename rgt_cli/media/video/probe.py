@@ -135,7 +135,7 @@ def probe(path: Path) -> Video:
             raise InputError(f"{path}: the file is empty")
         if found := open_animation(path):
             return _describe_animation(path, found)
-        with av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container:
+        with ffmpeg.open_source(path) as container:
             streams = [s for s in container.streams.video if not is_cover(s)]
             if is_avif(container):  # besides its tracks, it has a still image for other readers
                 streams = [s for s in streams if s.duration] or streams
@@ -260,7 +260,7 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
 def _shows_background(path: Path) -> bool:
     """Return whether any frame of a GIF is transparent anywhere, after it is combined with others."""
     with (
-        av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container,
+        ffmpeg.open_source(path) as container,
         suppress(av.FFmpegError),  # damage is reported when the frames are read
     ):
         for frame in container.decode(video=0):
@@ -289,7 +289,7 @@ def _delay(path: Path, stream: av.VideoStream, shown: int) -> int:
         stream: The video in it.
         shown: When ffmpeg shows the first frame, in ticks.
     """
-    with av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container:
+    with ffmpeg.open_source(path) as container:
         is_avi, is_matroska = (container.format.name.startswith(name) for name in ("avi", "matroska"))
         is_mode_for_avi = is_matroska and stream.codec_context.codec_tag.strip("\0 ")
         if not (is_avi or is_mode_for_avi):

@@ -16,7 +16,7 @@ import av
 import imageio_ffmpeg
 from av.container import InputContainer
 
-from rgt_cli.errors import UsageError
+from rgt_cli.errors import InputError, UsageError
 
 if sys.platform == "linux":
     import fcntl
@@ -67,8 +67,18 @@ def source_options() -> dict[str, str]:
 
 
 def open_source(path: Path) -> InputContainer:
-    """Open an input as `source_options` requires. Tags may be in any encoding: their bytes survive."""
-    return av.open(url(path), options=source_options(), metadata_errors="surrogateescape")
+    """Open an input as `source_options` requires. Tags may be in any encoding: their bytes survive.
+
+    Raises:
+        InputError: Its format is not one of `DEMUXERS`.
+        av.FFmpegError: It is damaged or cannot be read.
+    """
+    try:
+        return av.open(url(path), options=source_options(), metadata_errors="surrogateescape")
+    except av.ArgumentError as error:
+        raise InputError(
+            f"{path}: cannot be read as a video: its format is not supported: convert it, for example to MKV"
+        ) from error
 
 
 def source_arguments(path: Path) -> list[str]:

@@ -76,9 +76,8 @@ def open_source(path: Path) -> InputContainer:
     try:
         return av.open(url(path), options=source_options(), metadata_errors="surrogateescape")
     except av.ArgumentError as error:
-        raise InputError(
-            f"{path}: cannot be read as a video: its format is not supported: convert it, for example to MKV"
-        ) from error
+        reason = "its format is not supported: convert it, for example to MKV"
+        raise InputError(f"{path}: cannot be read as a video: {reason}") from error
 
 
 def source_arguments(path: Path) -> list[str]:

@@ -185,7 +185,8 @@ def is_cover(stream: av.stream.Stream) -> bool:
 
 
 def _stream_types(container: InputContainer) -> str:
-    return ", ".join(sorted({str(stream.type) for stream in container.streams})) or "nothing"
+    kinds = {"cover art" if is_cover(stream) else str(stream.type) for stream in container.streams}
+    return " and ".join(sorted(kinds)) or "nothing"
 
 
 def decoder_arguments(codec: str, has_alpha: bool) -> list[str]:

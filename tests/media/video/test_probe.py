@@ -21,6 +21,11 @@ def write_unreadable(path: Path, kind: str) -> None:
     match kind:
         case "audio only":
             ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", path)
+        case "cover":
+            cover = path.with_name("cover.png")
+            lavfi("-frames:v", "1")(cover)
+            ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-i", cover, "-map", "0", "-map", "1", "-c:a",
+                   "aac", "-c:v", "copy", "-disposition:v", "attached_pic", path)  # fmt: skip
         case "text":
             path.write_text("this is not a video" * 100)
         case "unknown codec":
@@ -45,13 +50,14 @@ def write_unreadable(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["audio only", "text", "unknown codec", "encrypted", "empty", "playlist", "concat script"]
+    "kind",
+    ["audio only", "cover", "text", "unknown codec", "encrypted", "empty", "playlist", "concat script"],
 )
 def test_files_that_are_not_videos(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "in.mp4"
     write_unreadable(path, kind)
-    expected = {"encrypted": "encrypted", "empty": "the file is empty", "audio only": "no video",
-                "playlist": "format is not supported", "concat script": "format is not supported"}  # fmt: skip
+    expected = {"encrypted": "encrypted", "empty": "the file is empty", "audio only": "only audio$",
+                "cover": "only audio and cover art", "concat script": "not supported"}  # fmt: skip
     with pytest.raises(InputError, match=r"in\.mp4.*" + expected.get(kind, "")):
         probe(path)
 

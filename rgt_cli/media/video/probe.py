@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -131,7 +132,10 @@ def probe(path: Path) -> Video:
         InputError: The file is not a video, or its frames cannot be decoded.
     """
     try:
-        if not path.stat().st_size:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path}: is not a file but a folder, a pipe or a device")
+        if not status.st_size:
             raise InputError(f"{path}: the file is empty")
         if found := open_animation(path):
             return _describe_animation(path, found)
@@ -140,7 +144,7 @@ def probe(path: Path) -> Video:
             if is_avif(container):  # besides its tracks, it has a still image for other readers
                 streams = [s for s in streams if s.duration] or streams
             if not streams:
-                raise InputError(f"{path}: there is no video in it, only {_stream_types(container)}")
+                raise InputError(f"{path}: there is no video in it{_contents(container)}")
             streams = [s for s in streams if s.codec_context]
             if not streams:
                 raise InputError(f"{path}: the codec of the video is unknown")
@@ -184,9 +188,9 @@ def is_cover(stream: av.stream.Stream) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _stream_types(container: InputContainer) -> str:
+def _contents(container: InputContainer) -> str:
     kinds = {"cover art" if is_cover(stream) else str(stream.type) for stream in container.streams}
-    return " and ".join(sorted(kinds)) or "nothing"
+    return f", only {' and '.join(sorted(kinds))}" if kinds else ""
 
 
 def decoder_arguments(codec: str, has_alpha: bool) -> list[str]:

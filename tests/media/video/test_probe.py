@@ -1,5 +1,6 @@
 """`probe`: what a video is, and which files are not videos."""
 
+import os
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +22,8 @@ def write_unreadable(path: Path, kind: str) -> None:
     match kind:
         case "audio only":
             ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", path)
+        case "no frames":
+            lavfi("-frames:v", "0", *X264)(path)
         case "cover":
             cover = path.with_name("cover.png")
             lavfi("-frames:v", "1")(cover)
@@ -39,6 +42,8 @@ def write_unreadable(path: Path, kind: str) -> None:
                 "-i", plain, "-c", "copy", "-encryption_scheme", "cenc-aes-ctr", "-encryption_key",
                 "0123456789abcdef" * 2, "-encryption_kid", "fedcba9876543210" * 2, path,
             )  # fmt: skip
+        case "pipe":
+            os.mkfifo(path)
         case "empty":
             path.write_bytes(b"")
         case "playlist":
@@ -51,12 +56,23 @@ def write_unreadable(path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["audio only", "cover", "text", "unknown codec", "encrypted", "empty", "playlist", "concat script"],
+    [
+        "audio only",
+        "cover",
+        "text",
+        "unknown codec",
+        "encrypted",
+        "empty",
+        "pipe",
+        "playlist",
+        "concat script",
+    ],
 )
 def test_files_that_are_not_videos(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "in.mp4"
     write_unreadable(path, kind)
     expected = {"encrypted": "encrypted", "empty": "the file is empty", "audio only": "only audio$",
+                "pipe": "is not a file", "no frames": "no video in it$",
                 "cover": "only audio and cover art", "concat script": "not supported"}  # fmt: skip
     with pytest.raises(InputError, match=r"in\.mp4.*" + expected.get(kind, "")):
         probe(path)

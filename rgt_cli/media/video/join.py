@@ -91,6 +91,11 @@ class JoinedVideo:
         self.muxer = container.muxer if self.is_iso else "mp4" if is_shaped else "matroska"
         """The format of the pipe."""
 
+    @property
+    def end(self) -> Fraction:
+        """When the last frame ends in the output, in seconds."""
+        return self._shown[-1] * self.tick + self.last_duration
+
     def timing(self) -> str:
         """Return the bitstream filter of ffmpeg that sets the final times and the last duration.
 
@@ -101,11 +106,10 @@ class JoinedVideo:
         last_decoded = (
             last - len(self._orders[-1]) + 1 + self._orders[-1].index(len(self._orders[-1]) - 1)
         )
-        end = self._shown[last] * self.tick + self.last_duration
         move = f"-STARTPTS+round({start.numerator}/{start.denominator}/TB)"
         duration = f"{self.last_duration.numerator}/{self.last_duration.denominator}/TB"
         # MP4 in a pipe shows a packet until the next one is decoded, which may be after the end.
-        rest = f"round({end.numerator}/{end.denominator}/TB)-(PTS{move})"
+        rest = f"round({self.end.numerator}/{self.end.denominator}/TB)-(PTS{move})"
         return (
             f"setts=pts=PTS{move}:dts=DTS{move}:"
             rf"duration=if(eq(N\,{last})+eq(N\,{last_decoded})\,round({duration})\,min(DURATION\,{rest}))"

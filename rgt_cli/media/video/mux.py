@@ -37,6 +37,8 @@ COPY = ("-c:v:0", "copy")
 """The arguments that write the joined video as it is."""
 _MOVIE_SCALE = 48_000
 """The least number of ticks a second of the file in MP4 and MOV."""
+_LONGEST_SUBTITLE = 3600
+"""The most seconds for which subtitles in MP4 and MOV are shown. Those without an end claim more."""
 _MAX_SCALE = 10**7
 """The most ticks a second of its videos."""
 
@@ -133,6 +135,7 @@ class _Muxer:
         self._policy = streams.policy
         self._mapped = [copy for copy in streams.streams if not copy.is_attached]
         self._languages = language_tags(video.path, source)
+        self._end = Fraction(0)
         self.reserved: list[str] = []
         """The IETF language tags for which the output has room, in the order of its streams."""
 
@@ -148,6 +151,7 @@ class _Muxer:
         length = None if span.end is None else span.end * self._video.time_base - zero
         if self._output.limit is not None:
             length = Fraction(self._output.limit)
+        self._end = joined.end
         tags = self._write_metadata(joined, zero, length)
         arguments = ["-copyts", "-f", joined.muxer, "-i", "pipe:0"]
         arguments += ["-itsoffset", f"{float(-zero):.6f}", *ffmpeg.source_arguments(self._video.path)]
@@ -196,6 +200,9 @@ class _Muxer:
             shown = "max(PTS\\,0)"
             until = f"min(PTS+DURATION\\,{end})" if end else "PTS+DURATION"
             filters = [r"noise=drop=lte(pts+d\,0)", f"setts=ts={shown}:duration={until}-{shown}"]
+        elif stream.type == "subtitle" and self._muxer in ("mp4", "mov"):
+            rest = rf"max(1\,{self._end.numerator}/{self._end.denominator}/TB-PTS)"
+            filters = [rf"setts=duration=if(gt(DURATION\,{_LONGEST_SUBTITLE}/TB)\,{rest}\,DURATION)"]
         if filters:
             arguments += [f"-bsf:{number}", ",".join(filters)]
         if span.start is not None and copy.kind == "audio" and copy.encoder != "copy":

@@ -16,7 +16,7 @@ from rgt_cli.errors import UsageError
 from rgt_cli.media.formats import Container
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.metadata import MetadataPolicy, image_has_place, is_telemetry
-from rgt_cli.media.video.probe import Video, is_cover
+from rgt_cli.media.video.probe import RECORDINGS, Video, is_cover
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ class StreamCopy:
     """Whether it is cover art."""
     is_attached: bool = False
     """Whether it becomes an attached file."""
+    is_known: bool = True
+    """Whether its codec is known."""
 
     def options(self, number: int) -> list[str]:
         """Return the options of its encoder; `number` is its index among all streams of the output."""
@@ -135,7 +137,7 @@ def plan_streams(
                 withheld.append(_describe(stream))
             elif not _is_rebuilt(stream, source):
                 wanted.append(_copy_of(stream, container))
-        may_be_written = [copy for copy in wanted if _has_place(copy, container)]
+        may_be_written = [copy for copy in wanted if _has_place(copy, container, video.demuxer)]
         copied = may_be_written
         if may_be_written and not accepts(may_be_written):
             found = [_supported(video, copy, source, container, accepts) for copy in may_be_written]
@@ -185,12 +187,15 @@ def _copy_of(stream: Stream, container: Container) -> StreamCopy:
         kind=str(stream.type),
         is_cover=is_cover(stream),
         is_attached=is_cover(stream) and container.muxer == "matroska",
+        is_known=_is_known(stream),
     )
 
 
-def _has_place(copy: StreamCopy, container: Container) -> bool:
+def _has_place(copy: StreamCopy, container: Container, demuxer: str) -> bool:
     """Return whether a container has a place for a stream. Some muxers drop it without an error."""
-    return container.muxer != "gif" and not (copy.is_cover and container.muxer == "mov")
+    if container.muxer == "mov":  # it accepts the subtitles of broadcasts, but nothing can read them
+        return not (copy.is_cover or (copy.kind == "subtitle" and demuxer in RECORDINGS))
+    return container.muxer != "gif"
 
 
 def _supported(
@@ -241,6 +246,15 @@ def _pcm_encoder(stream: av.AudioStream) -> str:
     if packed in ("flt", "dbl"):
         return "pcm_f32le"
     return "pcm_s32le" if "32" in name else "pcm_s24le"
+
+
+def unknown_streams(container: InputContainer) -> int:
+    """Return the number of streams whose codec is unknown, without those that muxers add."""
+    return sum(not (_is_known(one) or _is_rebuilt(one, container)) for one in container.streams)
+
+
+def _is_known(stream: Stream) -> bool:
+    return stream.type == "attachment" or bool(getattr(stream, "codec_context", None))
 
 
 def _describe(stream: Stream) -> str:

@@ -19,7 +19,7 @@ from rgt_cli.media.video.join import Segment, check_segment
 from rgt_cli.media.video.metadata import MetadataPolicy
 from rgt_cli.media.video.mux import COPY, Output, assemble
 from rgt_cli.media.video.probe import Span, Video
-from rgt_cli.media.video.streams import StreamCopy, StreamPlan
+from rgt_cli.media.video.streams import StreamCopy, StreamPlan, unknown_streams
 from rgt_cli.size import Dimensions
 
 _FRAMES, _MORE_FRAMES = 2, 6
@@ -127,10 +127,11 @@ class Trial:
     def accepts(self, streams: Sequence[StreamCopy]) -> bool:
         """Return whether the container accepts streams of the input besides the frames."""
         try:
-            self._write(streams)
-        except OutputError:
+            # MOV accepts what no program can read from it.
+            with ffmpeg.open_source(self._write(streams)) as container:
+                return unknown_streams(container) <= sum(not copy.is_known for copy in streams)
+        except (OutputError, av.FFmpegError):
             return False
-        return True
 
     def _write(self, streams: Sequence[StreamCopy]) -> Path:
         target = self._segment.path.with_name("trial.out")

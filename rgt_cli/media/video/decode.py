@@ -6,15 +6,17 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 
 from rgt_cli.errors import InputError
 from rgt_cli.media.video import ffmpeg, integrity
 from rgt_cli.media.video.animation import DEMUXER, read_animation
+from rgt_cli.media.video.decoder import decoder_arguments
 from rgt_cli.media.video.fields import Deinterlacing, lag
 from rgt_cli.media.video.framelog import LEVEL, FrameLog, LoggedError, LoggedFrame
-from rgt_cli.media.video.probe import Video, decoder_arguments
+from rgt_cli.media.video.probe import Video
 from rgt_cli.media.video.resolution import FrameSizeError
 from rgt_cli.media.video.rgb import to_rgb
 
@@ -25,6 +27,8 @@ _MARGINS = (10.0, 60.0)
 second one is tried if there is no keyframe after the first one, and then the start of the video."""
 _UNSEEKABLE = ("gif", "apng", "webp_pipe", "h264", "hevc", "mpegvideo", "m4v", "vc1")
 """Formats whose frames can only be decoded from the start, or have no times of their own."""
+_LEAST_JUMP = Fraction(1, 4)
+"""Seconds by which times go back at least where files were joined; in other files, they hardly do."""
 _CAPTURES = ("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "dv")
 """Formats that may begin between keyframes, because a receiver was switched on."""
 
@@ -157,7 +161,7 @@ class _Attempt:
             seek = ["-noaccurate_seek", "-ss", f"{self._seconds:.3f}"]
             logger.info("%s: decoding from %.3f s", video.name, self._seconds)
         return [
-            *decoder_arguments(video.codec, video.has_alpha),
+            *decoder_arguments(video.codec, video.has_alpha), *video.filtering,
             "-copyts", *seek, *ffmpeg.source_arguments(video.path),
             "-map", f"0:{video.index}", "-fps_mode", "passthrough",
             "-vf", ",".join(to_rgb(video)), "-c:v", "rawvideo",
@@ -206,10 +210,16 @@ class _Attempt:
             time = round(logged.pts * logged.time_base / video.time_base) + lag(video)
         else:
             time = video.start if self._last is None else self._last + step
-        if self._last is not None:
-            time = max(time, self._last + 1)
+        if self._last is not None and time <= self._last:
+            self._check_jump((self._last - time) * video.time_base)
+            time = self._last + 1
         self._last, self._report.end = time, time + duration if duration else None
         return time
+
+    def _check_jump(self, back: Fraction) -> None:
+        if back > _LEAST_JUMP:
+            jump = f"{self._video.name}: its timestamps jump back by {float(back):.1f} s"
+            self._report.warn_once("jump", f"{jump}: picture and sound may not be in step")
 
     def _is_expected(self, error: LoggedError) -> bool:
         """Return whether a decoder only reports references that come before the first frame."""

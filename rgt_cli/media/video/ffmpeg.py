@@ -202,3 +202,10 @@ def supports_mastering_display() -> bool:
     """Return whether this ffmpeg has an option for the mastering display of its input."""
     _, stdout, _ = run(["-h", "full"])
     return "-mastering_display" in stdout
+
+
+@functools.cache
+def filters_inputs() -> bool:
+    """Return whether this ffmpeg applies bitstream filters to its input."""
+    code, _, _ = run(["-bsf:v", "null", "-f", "lavfi", "-i", "color", "-t", "0", "-f", "null", "-"])
+    return not code

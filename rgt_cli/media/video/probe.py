@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +19,7 @@ from av.sidedata.sidedata import SideData, Type
 from rgt_cli.errors import InputError
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.animation import DEMUXER, TIME_BASE, Animation, open_animation
+from rgt_cli.media.video.decoder import filter_arguments
 from rgt_cli.media.video.framelog import FILTER, LoggedFrame, LogParser
 from rgt_cli.size import Dimensions
 
@@ -114,6 +115,8 @@ class Video:
     """By how many ticks ffmpeg shows frames later than the file means."""
     origin: Fraction = Fraction(0)
     """When the first of all streams starts, in seconds. The output starts there."""
+    filtering: tuple[str, ...] = ()
+    """The arguments of ffmpeg that filter what its decoder receives."""
     end: int | None = None
     """When the last frame ends, in ticks; None as long as the frames are not read."""
     original: Path | None = None
@@ -193,14 +196,6 @@ def _contents(container: InputContainer) -> str:
     return f", only {' and '.join(sorted(kinds))}" if kinds else ""
 
 
-def decoder_arguments(codec: str, has_alpha: bool) -> list[str]:
-    """Return the arguments that select the decoder of a video."""
-    # Only libvpx decodes the alpha of VP8 and VP9.
-    if has_alpha and codec in ("vp8", "vp9"):
-        return ["-c:v", "libvpx-vp9" if codec == "vp9" else "libvpx"]
-    return []
-
-
 def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> Video:
     context = stream.codec_context
     # The alpha of VP8 and VP9 is a stream within the stream, which only this tag reveals.
@@ -210,7 +205,8 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
     frames = list(first_frames(container, stream))
     if not frames:
         raise InputError(f"{path}: no frame can be decoded")
-    first, description = frames[0], _describe_by_ffmpeg(path, stream.index)
+    first, filtering = frames[0], filter_arguments(stream, frames[0])
+    description = _describe_by_ffmpeg(path, stream.index, filtering)
     if first.rotation % 90:
         raise InputError(
             f"{path}: is rotated by {first.rotation} degrees: only quarter turns are supported"
@@ -259,6 +255,7 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
         ),
         demuxer=container.format.name,
         origin=_origin(container, start * base),
+        filtering=filtering,
     )
 
 
@@ -350,10 +347,11 @@ class _Description(NamedTuple):
     chroma_location: str | None
 
 
-def _describe_by_ffmpeg(path: Path, index: int) -> _Description:
+def _describe_by_ffmpeg(path: Path, index: int, filtering: Sequence[str]) -> _Description:
     """Return what PyAV does not reveal about a video."""
     _, _, stderr = ffmpeg.run(
-        ["-nostats", "-v", "verbose", "-copyts", *ffmpeg.source_arguments(path), "-map", f"0:{index}",
+        ["-nostats", "-v", "verbose", *filtering, "-copyts",
+         *ffmpeg.source_arguments(path), "-map", f"0:{index}",
          "-vf", FILTER, "-frames:v", "1", "-f", "null", "-"]
     )  # fmt: skip
     parser = LogParser()

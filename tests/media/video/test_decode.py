@@ -204,3 +204,16 @@ def test_missing_frames_are_counted(tmp_path: Path) -> None:
     path.write_bytes(data[: data.index(b"00dc", len(data) // 2)])
     with pytest.raises(InputError, match=r"too early \(\d+ of 50 frames"):
         list(read_frames(probe(path)))
+
+
+def test_files_that_were_joined_without_care(tmp_path: Path) -> None:
+    part, joined = tmp_path / "part.mkv", tmp_path / "joined.mkv"
+    lavfi("-t", "0.8", *X264)(part)
+    joined.write_bytes(part.read_bytes() * 2)
+    warnings = list[str]()
+    frames = list(read_frames(probe(joined), report=ReadReport(warnings.append)))
+    assert len(frames) == 40
+    (warning,) = warnings
+    assert "joined.mkv: its timestamps jump back by 0.8 s" in warning
+    assert list(read_frames(probe(part), report=ReadReport(warnings.append)))
+    assert len(warnings) == 1

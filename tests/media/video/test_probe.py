@@ -227,3 +227,21 @@ def test_frames_that_are_decoded_early_are_shown_in_time(tmp_path: Path, suffix:
     assert (video.start, video.first) == (0, 0)
     times = [frame.time * video.time_base for frame in read_frames(video)]
     assert times == [Fraction(number, 25) for number in range(50)]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_stereoscopic_videos_that_state_their_arrangement_twice(tmp_path: Path, codec: str) -> None:
+    """In the container and in each frame, as copies of 3D Blu-rays do."""
+    plain, path = tmp_path / "plain.mkv", tmp_path / "in.mkv"
+    options = {
+        "libx264": ("-x264-params", "frame-packing=3"),
+        "libx265": ("-x265-params", "log-level=0"),
+    }
+    lavfi("-t", "0.2", "-pix_fmt", "yuv420p", "-c:v", codec, *options[codec])(plain)
+    cover = path.with_name("cover.png")
+    lavfi("-frames:v", "1")(cover)
+    ffmpeg("-i", plain, "-c", "copy", "-metadata:s:v", "stereo_mode=left_right", "-attach", cover,
+           "-metadata:s:t", "mimetype=image/png", path)  # fmt: skip
+    video = probe(path)
+    assert bool(video.filtering) == (codec == "libx264")  # libx265 does not state it
+    assert [frame.time for frame in read_frames(video)] == [0, 40, 80, 120, 160]

@@ -229,7 +229,8 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
     shown = round((logged.pts or 0) * logged.time_base / base) if logged else 0
     delay = _delay(path, stream, shown)
     start = shown if stream.start_time is None else stream.start_time
-    start = min(start, shown - delay) if delay else start
+    # In short files, FFmpeg may take a later frame for the first one.
+    start = min(start, shown - delay) if logged else start
     return Video(
         path=path,
         index=stream.index,

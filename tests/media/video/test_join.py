@@ -166,6 +166,16 @@ def test_the_last_frame_is_shown_as_long_as_in_the_input(tmp_path: Path, suffix:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_all_images_of_a_slide_show_are_shown(tmp_path: Path, suffix: str) -> None:
+    """FFmpeg does not know when a short file with reordered frames starts."""
+    source, target = tmp_path / "in.mkv", tmp_path / f"out.{suffix}"
+    lavfi(*X264, "-bf", "2", source="testsrc2=size=64x48:rate=1/3:duration=12")(source)
+    upscale(source, target)
+    assert facts(target).times == [0, 3, 6, 9]
+    assert float(ffprobe(target, "-show_format")["format"]["duration"]) == pytest.approx(12)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
 def test_a_gap_near_the_end_does_not_make_the_output_longer(tmp_path: Path, suffix: str) -> None:
     """Frames are reordered across it."""
     source, target = tmp_path / "in.mkv", tmp_path / f"out.{suffix}"

@@ -40,7 +40,7 @@ _LANGUAGES = dict(
 """Languages as in ISO 639-1 -> as in ISO 639-2."""
 _LETTERS = 3
 """The number of letters of a language in ISO 639-2."""
-_SPECIAL = re.compile(r"[=;#\\\n]")
+_SPECIAL = re.compile(r"[=;#\\\r\n\[]")
 """The characters that a backslash precedes in ffmpeg's files of metadata."""
 
 
@@ -142,7 +142,8 @@ def metadata_section(name: str, tags: Mapping[str, str]) -> str:
     """Return a section of a file in ffmpeg's format for metadata. The name of the first one is empty."""
     lines = [f"[{name}]"] if name else [";FFMETADATA1"]
     lines += [f"{_SPECIAL.sub(_escape, key)}={_SPECIAL.sub(_escape, tags[key])}" for key in tags]
-    return "\n".join(lines) + "\n"
+    # ffmpeg takes the end of a line for a part of it after a backslash.
+    return "".join(f"{line}\0\n" if line.endswith("\\") else f"{line}\n" for line in lines)
 
 
 def _escape(match: re.Match[str]) -> str:

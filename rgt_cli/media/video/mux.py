@@ -289,7 +289,7 @@ class _Muxer:
                 "END": str(int((end if length is None else min(end, length)) / base)),
             }
             tags = filter_tags(chapter["metadata"], policy)
-            sections.append(metadata_section("CHAPTER", times | tags))
+            sections.append(metadata_section("CHAPTER", times | tags | times))
         path = self._scratch / "tags.txt"
         path.write_bytes("".join(sections).encode(errors="surrogateescape"))
         return path

@@ -1,6 +1,7 @@
 """Streams and tags that PyAV does not read well; ffmpeg makes them, and reads what is written."""
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -112,3 +113,24 @@ def test_subtitles_without_an_end(tmp_path: Path) -> None:
     with av.open(str(target)) as container:
         assert [stream.type for stream in container.streams] == ["video", "subtitle"]
         assert container.duration == pytest.approx(400_000, abs=2000)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_tags_of_all_characters(tmp_path: Path, suffix: str) -> None:
+    source, target = tmp_path / "in.mkv", tmp_path / f"out.{suffix}"
+    tags = {
+        "title": "C:\\Videos\\",
+        "artist": "one\r\ntwo\rthree\n[CHAPTER]\n;four",
+        "comment": "=#\\=; \\",
+        "genre": "last",
+    }
+    chapters = tmp_path / "chapters.txt"
+    chapters.write_text(";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=100\ntitle=[one\\]\n")
+    given = [part for key, value in tags.items() for part in ("-metadata", f"{key}={value}")]
+    ffmpeg(
+        "-f", "lavfi", "-i", SMALL, "-i", chapters, "-map_chapters", "1", "-t", "0.2", *X264, *given,
+        "-metadata:c:0", "START=50", "-metadata:c:0", "END=60", source,
+    )  # fmt: skip
+    upscale(source, target)
+    assert {key.lower(): value for key, value in facts(target).tags.items()}.items() >= tags.items()
+    assert facts(target).chapters == [(Fraction(0), Fraction(1, 10), "[one]")]

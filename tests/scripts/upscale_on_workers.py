@@ -98,7 +98,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     given = arguments()
     if given.patience:
-        cluster.LEAST_PATIENCE = cluster.FIRST_PATIENCE = given.patience
+        cluster.PATIENCE = cluster.LEAST_PATIENCE = cluster.FIRST_PATIENCE = given.patience
     devices = parse_devices("auto", given.address, given.workers)
     assert devices
     size = Size(scale=2)

@@ -125,7 +125,7 @@ def test_a_stop_finishes_what_was_started(tmp_path: Path, images: dict[str, np.n
 
 
 class Failing(Counting):
-    """A stub network that raises an error for one image, and for all after it if the device has failed."""
+    """A stub network that raises an error for one image, and if that is lasting, for all after it."""
 
     def __init__(self, image: np.ndarray, error: Exception, *, is_lasting: bool) -> None:
         super().__init__()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from rgt_cli.errors import DeviceError, RGTError
 from rgt_cli.files import partial_path
 from rgt_cli.jobs.job import Job, Outcome, RunContext
@@ -60,6 +62,13 @@ class Fitness:
     """What it computes in: a safer precision than requested if the device computes wrong in that."""
     problem: str
     """Why it cannot take part; empty if it can."""
+    golden: np.ndarray
+    """What its model makes of `golden_image`; empty if it cannot take part."""
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """What all workers of a run must have in common: PyTorch, the weights and the precision."""
+        return self.torch, self.model, self.precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +146,17 @@ class Worker:
         """
         import torch
 
+        from rgt_cli.inference.selfcheck import golden_image
+
         problem = _problem_with_storage(sources, folder)
         device = model = precision = ""
+        golden = np.empty(0, np.uint8)
         if spec.version != VERSION:
             problem = f"has rgt {VERSION} instead of {spec.version}"
         if not problem:
             try:
                 device, model, precision = self._load(spec)
+                golden = self._context.upscaler.first_upscaler().upscale(golden_image())
             except RGTError as error:
                 problem = str(error)
         host = socket.gethostname()
@@ -154,6 +167,7 @@ class Worker:
             model=model,
             precision=precision,
             problem=problem,
+            golden=golden,
         )
 
     def _load(self, spec: WorkerSpec) -> tuple[str, str, str]:

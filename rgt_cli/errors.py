@@ -1,4 +1,4 @@
-"""The errors of this package, each with the exit code that it ends the process with."""
+"""The errors of this package, each with its exit code."""
 
 from enum import IntEnum
 
@@ -59,3 +59,8 @@ class OutputError(RGTError):
     """An output cannot be written."""
 
     exit_code = ExitCode.OUTPUT
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error, or its type if it has no text."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -255,7 +255,7 @@ def parse_choice(value: Any, choices: Iterable[Any]) -> Any:
     choices = list(choices)
     if isinstance(value, bool) or value not in choices:
         *others, last = (str(choice) for choice in choices)
-        raise UsageError(f"{value!r} is not available: use {', '.join(others)} or {last}")
+        raise UsageError(f"{value!r} is not supported: use {', '.join(others)} or {last}")
     return value
 
 
@@ -296,4 +296,4 @@ def reject_several(given: Sequence[str]) -> None:
         UsageError: More than one of them is given.
     """
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} exclude each other: use one of them")
+        raise UsageError(f"{' and '.join(given)} cannot be used together: choose one of them")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from rgt_cli.cli.command import Command, common, option
+from rgt_cli.cli.command import Command, common
 from rgt_cli.cli.console import Console, format_bytes
 from rgt_cli.errors import NoInputError
 
 
 @click.command(cls=Command)
 @click.argument("folder", default=".", type=click.Path(path_type=Path))
-@option("--dry-run", is_flag=True, help="List what would be removed, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="List what would be removed, and remove nothing.")
 @common
 @click.pass_obj
 def clean(console: Console, folder: Path, dry_run: bool) -> None:

@@ -20,6 +20,7 @@ from click.shell_completion import (
 
 from rgt_cli.cli.command import COMPLETION, Command, common
 from rgt_cli.cli.console import Console
+from rgt_cli.cli.param_types import ChoiceType
 from rgt_cli.errors import ExitCode
 from rgt_cli.files import cannot_write, write_text
 
@@ -74,7 +75,7 @@ def answer(cli: click.Command) -> NoReturn:
 
 
 @click.command(cls=Command)
-@click.argument("shell", metavar="bash|zsh|fish", type=click.Choice(_SHELLS))
+@click.argument("shell", metavar="bash|zsh|fish", type=ChoiceType(_SHELLS))
 @click.option("--install", is_flag=True, help="Write the script to where the shell loads it from.")
 @common
 @click.pass_context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -11,9 +10,7 @@ from rgt_cli.cli import configuration, options
 from rgt_cli.cli.command import Group, common
 from rgt_cli.cli.configurable import complete_profile, configuration_of
 from rgt_cli.cli.console import Console
-
-SCHEMA = 1
-"""Version of the JSON output. It changes when a key is renamed or removed."""
+from rgt_cli.cli.json_output import print_json
 
 
 @click.group(cls=Group)
@@ -53,7 +50,7 @@ def show(console: Console, profile: str | None, as_json: bool) -> None:
     upscale.warn_of_typos(console)
     files = {place: str(path) for place, path in configuration.files() if configuration.exists(path)}
     if as_json:
-        click.echo(json.dumps({"schema": SCHEMA, "files": files, "values": rows}, indent=2))
+        print_json({"files": files, "values": rows})
         return
     console.table(
         ["option", "value", "set by"],

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from rgt_cli.cli.command import Command, option
+from rgt_cli.cli.command import Command
 from rgt_cli.cli.configuration import (
     FILE,
     PREFIX,
@@ -37,7 +37,7 @@ def complete_profile(
     return []
 
 
-profile_option = option(
+profile_option = click.option(
     "--profile", metavar="NAME", expose_value=False, shell_complete=complete_profile,
     help=f"Use the values of [{PROFILES}.NAME] in {FILE}; see `rgt help configuration`.",
 )  # fmt: skip

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import click
 
-from rgt_cli.cli.param_types import ArgumentsType
+from rgt_cli.cli.param_types import ARGUMENTS
 from rgt_cli.errors import UsageError
 
 FILE = "rgt.toml"
@@ -265,7 +265,7 @@ def _text(option: click.Option, setting: Setting) -> Any:
     if option.multiple:
         values = value
         if setting.place == "environment":
-            values = list(ArgumentsType().convert(value, None, None))
+            values = list(ARGUMENTS.convert(value, None, None))
         if not (isinstance(values, list) and all(isinstance(item, str) for item in values)):
             raise click.BadParameter(f"{json.dumps(value, default=str)} is not a list of texts")
         return values

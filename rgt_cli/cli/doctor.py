@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from rgt_cli.cli import options
 from rgt_cli.cli.command import Command, common
 from rgt_cli.cli.console import Console
+from rgt_cli.cli.json_output import print_json
 from rgt_cli.doctor import Check, Examination, State, examine
 from rgt_cli.doctor.check import without_home
 from rgt_cli.errors import ExitCode
 
-SCHEMA = 1
-"""Version of the JSON output. It changes when a key is renamed or removed."""
 _MARKS = {State.OK: "ok", State.NOTE: "note", State.FAIL: "FAIL"}
 _INDENT = 8
 """Columns before the name of a check."""
@@ -43,7 +40,7 @@ def doctor(console: Console, as_json: bool) -> int:
         if not as_json:
             _print_group(console, group, checks)
     if as_json:
-        click.echo(json.dumps(_as_json(examination), indent=2))
+        print_json(_as_json(examination))
     else:
         _print_report(console, examination)
     return ExitCode.SOME_FAILED if examination.failed else ExitCode.DONE
@@ -69,7 +66,6 @@ def _print_report(console: Console, examination: Examination) -> None:
 
 def _as_json(examination: Examination) -> dict[str, object]:
     return {
-        "schema": SCHEMA,
         "failed": examination.failed,
         "seconds": round(examination.seconds, 3),
         "checks": [

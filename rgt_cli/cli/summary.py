@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import click
 
 from rgt_cli.cli.console import Console, format_bytes
+from rgt_cli.cli.json_output import SCHEMA
 from rgt_cli.cli.signals import Stop
 from rgt_cli.errors import ExitCode
 from rgt_cli.files import atomic_write
@@ -33,8 +34,6 @@ _PROGRESS_SECONDS = 1.0
 """Seconds between events of progress."""
 _SPOOL = 1 << 20
 """Bytes of the files of a report that are held in memory; more are in a temporary file."""
-SCHEMA = 1
-"""Version of the keys of events and reports; the manual lists them under `rgt help reference`."""
 
 
 def _spool() -> SpooledTemporaryFile[bytes]:

@@ -162,11 +162,14 @@ class _Command:
 
     def upscale_one(self, files: Files, images: tuple[Path, ...] = ()) -> int:
         """Upscale one named file, or numbered images that become one video, without a journal."""
+        if self.run.watch:
+            raise UsageError(f"--watch: {files.source_name} is a single input: name a folder")
         output = dataclasses.replace(self.options.output, target=files.target)
 
         def plan(size: Size) -> list[Job]:
             job = plan_one(files.source, size, output, images)
             check_image_options([job], self.options.image, self.configured)
+            self.run.check_report(job.target.parent)
             return [job.named(files.source_name, files.target_name)]
 
         if self.size:  # refuse what can be refused before torch takes its second to start
@@ -190,6 +193,7 @@ class _Command:
             raise NoInputError(f"{sources[0]}: no images or videos found{scan.why_nothing_found()}")
         folder = self.options.output.target or output_folder(scan)
         check_output_folder(folder)
+        self.run.check_report(folder)
         checked = None
         if self.size:  # refuse what can be refused before torch takes its second to start
             checked = plan_folder(scan.sources, folder, self.size, self.options.output)

@@ -57,8 +57,3 @@ def set_variable(name: str, value: str | None) -> str:
     if sys.platform == "win32":
         return f"set {name}={value or ''}"
     return f"unset {name}" if value is None else f"export {name}={value}"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error, or its type if it has no text."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from rgt_cli.doctor.check import Check, State, first_line
+from rgt_cli.doctor.check import Check, State
+from rgt_cli.errors import first_line
 from rgt_cli.values import GPUS_WITH_NUMBERS
 
 if TYPE_CHECKING:  # that PyTorch can be imported is one of the checks

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from rgt_cli.checkpoints.cache import cache_root
-from rgt_cli.errors import OutputError, UsageError
+from rgt_cli.errors import OutputError, UsageError, first_line
 from rgt_cli.files import exclusive, write_text
 from rgt_cli.inference.device import describe_device, precision_name, safer_precisions
 from rgt_cli.inference.hardware import nvidia_driver
@@ -115,9 +115,12 @@ class GoldenTile:
         except (RuntimeError, NotImplementedError) as error:
             if is_out_of_memory(error):
                 raise
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             return Comparison(
-                precision=name, psnr=math.nan, attention_error=math.nan, seconds=0, failure=reason
+                precision=name,
+                psnr=math.nan,
+                attention_error=math.nan,
+                seconds=0,
+                failure=first_line(error),
             )
         return Comparison(
             precision=name,

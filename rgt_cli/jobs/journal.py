@@ -84,7 +84,8 @@ class History:
                     history._check(first)
                     history._index.load()
             except OSError as error:
-                raise cannot_write(history.path, error) from error
+                reason = error.strerror or type(error).__name__
+                raise OutputError(f"{history.path}: cannot be read: {reason}") from error
             yield history
 
     def _check(self, first: dict[str, Any]) -> dict[str, Any]:
@@ -122,10 +123,6 @@ class History:
             return False
         # Between the two lines, the output was put in place or not: only in the first case it differs.
         return now == entry.after if entry.after else now != entry.before
-
-    def produced(self, job: Job) -> bool:
-        """Return whether an earlier run wrote the output of a job, from any state of the input."""
-        return self.wrote(job.target)
 
     def wrote(self, path: Path) -> bool:
         """Return whether a file is an output of an earlier run, as it wrote it."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, lookup
 from rgt_cli.errors import UsageError
-from rgt_cli.media import MAX_PIXELS, Encoding
+from rgt_cli.media import MAX_PIXELS, Encoding, Format, format_named
 from rgt_cli.media.video.codecs import VideoEncoding
 from rgt_cli.size import Size
+from rgt_cli.values import reject_several
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from torch import nn
@@ -37,6 +38,28 @@ class Existing(Enum):
     UPDATE = "update"
     """Replace it if its input is newer."""
 
+    @classmethod
+    def of(cls, *, overwrite: bool, skip_existing: bool, update: bool, prefix: str = "") -> Existing:
+        """Return what one of three flags asks for; `REFUSE` if none is set.
+
+        Args:
+            overwrite: Replace it.
+            skip_existing: Leave it unchanged.
+            update: Replace it if its input is newer.
+            prefix: What precedes the names of the flags in an error.
+
+        Raises:
+            UsageError: Several flags are set.
+        """
+        flags = {
+            "overwrite": (overwrite, cls.OVERWRITE),
+            "skip-existing" if prefix else "skip_existing": (skip_existing, cls.SKIP),
+            "update": (update, cls.UPDATE),
+        }
+        chosen = {name: action for name, (is_set, action) in flags.items() if is_set}
+        reject_several([prefix + name for name in chosen])
+        return next(iter(chosen.values()), cls.REFUSE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
@@ -53,6 +76,15 @@ class ModelOptions:
     threads: int | None = None
     """None uses the processors that this process may use."""
     self_ensemble: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the options agree.
+
+        Raises:
+            UsageError: The overlap is as large as a tile, or larger.
+        """
+        if isinstance(self.tile, int) and self.overlap is not None and self.overlap >= self.tile:
+            raise UsageError(f"--overlap {self.overlap}: must be smaller than --tile {self.tile}")
 
     @property
     def default_size(self) -> Size | None:
@@ -213,6 +245,15 @@ class OutputOptions:
     """Leave out where an image or video was taken."""
     keep_times: bool = False
     """Give outputs the times of access and modification of their inputs."""
+
+    @property
+    def requested_format(self) -> Format | None:
+        """The output format that is requested; None if none is.
+
+        Raises:
+            UsageError: It is unknown, or its package is not installed.
+        """
+        return format_named(self.format) if self.format else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,7 +148,7 @@ def _reason_to_skip(job: Job, history: History | None, existing: Existing) -> st
         return None
     if history and history.is_current(job):
         return _UP_TO_DATE
-    if history and history.produced(job):
+    if history and history.wrote(job.target):
         return None
     if existing is Existing.SKIP:
         return _EXISTS
@@ -160,7 +160,7 @@ def _reason_to_skip(job: Job, history: History | None, existing: Existing) -> st
 
 def _is_foreign(job: Job, history: History | None) -> bool:
     """Return whether a job would replace a file that no run of this history wrote."""
-    return _exists(job) and not (history and history.produced(job))
+    return _exists(job) and not (history and history.wrote(job.target))
 
 
 def _exists(job: Job) -> bool:

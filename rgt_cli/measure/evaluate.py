@@ -74,8 +74,13 @@ def find_dataset(high: Path, low: Path | None, scale: int) -> Dataset:
         low: A folder with an input for each image, of the same name or with x2, x3 or x4 after the stem.
 
     Raises:
-        NoInputError: There is no PNG image, or an input is missing.
+        NoInputError: A folder does not exist, there is no PNG image, or an input is missing.
     """
+    for folder in (high, low or high):
+        if not folder.is_dir():
+            raise NoInputError(
+                f"{folder}: is not a folder" if folder.exists() else f"{folder}: no such folder"
+            )
     name = high.resolve().name
     if name.lower() in _USUAL_FOLDERS:
         name = high.resolve().parent.name

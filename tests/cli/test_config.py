@@ -177,7 +177,7 @@ REFUSED = {
     "exclude = '*.gif'": ('exclude: "*.gif" is not', "list"),
     "scale = [2]": ("scale: [2] is not", "a number or a text"),
     "precision = 'int8'": ("precision: 'int8' is not", "fp32"),
-    "quality = 101": ("quality: 101 is not in the range", "100"),
+    "quality = 101": ("quality: 101 is out of range", "100"),
     "scale = ": ("not valid TOML", "Invalid value"),
     "a = " + "[" * 9999: ("not valid TOML", ""),
 }
@@ -240,7 +240,7 @@ def test_a_file_in_the_working_folder_cannot_set_what_may_do_harm(place: Place, 
 def test_what_contradicts_a_configured_option_is_refused_with_the_place(photo_in: Place) -> None:
     photo_in.local.write_text("overlap = 64\nfps = 24\n")
     message = photo_in.refused("upscale", "in.png", "--tile", "48")
-    assert message.startswith("--overlap: 64 ")
+    assert message.startswith("--overlap 64: ")
     assert message.endswith("(--overlap is set by rgt.toml)")
     assert photo_in.refused("upscale", "in.png", "--fps", "24").startswith("--fps: ")
     result = photo_in.run("upscale", "in.png", "-s", 2, "--tile", 128)

@@ -313,6 +313,13 @@ def test_misuse(
     assert names_in(tmp_path) == {"clip.mkv", "micro.safetensors"}
 
 
+def test_a_video_on_stdout(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
+    result = rgt("upscale", clip, "-m", micro_checkpoint, "--end", "0.5", "-o", "-", text=False)
+    assert result.returncode == 0, result.stderr
+    (tmp_path / "out.mkv").write_bytes(result.stdout)  # type: ignore[arg-type]
+    assert frame_count(tmp_path / "out.mkv") == 10
+
+
 def test_unchanged_frames_are_computed_once(rgt: RunRGT, micro_checkpoint: Path, tmp_path: Path) -> None:
     """300 frames of a still video take no longer than a few: each would take a while."""
     still = tmp_path / "still.mkv"

@@ -64,7 +64,7 @@ def download(entry: CatalogueEntry, progress: DownloadProgress | None = None) ->
 
 
 def _reasons(failures: dict[str, str], name: str) -> str:
-    """Return why no location of a checkpoint delivers it; a reason that all of them share is given once."""
+    """Return why no location delivers a checkpoint; a reason that all of them share is given once."""
     shared = set(failures.values())
     if len(shared) == 1 and (len(failures) > 1 or name in failures):
         return shared.pop()

@@ -121,10 +121,10 @@ def test_reading_changes_nothing(job: Job) -> None:
 
 
 def test_a_journal_that_cannot_be_read_is_named(job: Job) -> None:
-    (job.target.parent / JOURNAL).mkdir()
+    (job.target.parent / JOURNAL).mkdir(parents=True)
     with (
         pytest.raises(OutputError, match=f"{JOURNAL}: cannot be read: Is a directory"),
-        History.read(job.target.parent, SETTINGS),
+        History.read(job.target.parent, {}),
     ):
         pass
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # arguments must not wait for torch
     from rgt_cli.inference.device import Precision
 
 PathLike = str | os.PathLike[str]
-"""What names a file or a folder."""
+"""The path of a file or a folder."""
 _EXISTING = ("overwrite", "skip_existing", "update")
 """The flags that determine what happens to existing outputs."""
 Options = TypeVar("Options", ModelOptions, ImageOptions, VideoOptions, OutputOptions)
@@ -171,7 +171,7 @@ def _parse_flag(value: Any) -> bool:
 
 def _parse_text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise UsageError(f"{value!r} is not a text")
+        raise UsageError(f"{value!r} is not a string")
     return value
 
 

@@ -47,7 +47,7 @@ class CachedCheckpoint:
     bytes: int
     """Size of the downloaded file."""
     pinned: bool
-    """True if no hash was known beforehand: the one of the first download is trusted from then on."""
+    """True if no hash was known in advance, so that the hash of the first download is trusted."""
     original: str | None
     """Path of the downloaded file in the Hub's cache. None if it has been removed."""
     slim_sha256: str

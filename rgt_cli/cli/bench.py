@@ -34,9 +34,9 @@ class Measurement:
     precisions: list[Precision]
     """The precisions."""
     tiles: list[int] | None
-    """Sides of tiles in pixels; None is TILES, or none at all with a shape."""
+    """Sides of tiles in pixels; None is TILES. Not used with a shape."""
     shape: Dimensions | None
-    """Size of an image in pixels, which is measured instead of tiles."""
+    """Size in pixels of the image that is measured instead of tiles."""
     runs: int
     """Number of runs whose median is printed."""
 
@@ -79,11 +79,11 @@ class Measurement:
     click.option(
         "--precision", "precisions", type=ListType(ChoiceType(PRECISIONS)), default="auto",
         show_default=True, metavar="LIST", shell_complete=listed(words(PRECISIONS)),
-        help="One or more of auto, fp32, fp16 and bf16, with commas between.",
+        help="One or more of auto, fp32, fp16 and bf16, separated by commas.",
     ),
     click.option(
         "--tiles", type=ListType(whole_number(MIN_TILE)), metavar="LIST",
-        help="Tile sizes in pixels, with commas between. [default: 64,128,192]",
+        help="Tile sizes in pixels, separated by commas. [default: 64,128,192]",
     ),
     click.option(
         "--shape", type=BOX,
@@ -118,8 +118,9 @@ def bench(
       rgt bench -m rgt-s --precision fp32,fp16 --shape 640x480 --markdown
       rgt bench -m model.pth --json
 
-    The error is that against the same model in fp32, for values of 0..1. The share of the peak compares
-    the model with a product of two large matrices in the same precision, which is measured too.
+    The error is the largest difference from the same model in fp32, for values of 0..1. The share of the
+    peak compares the model with a product of two large matrices in the same precision, which is measured
+    too.
 
     --shape prints the columns with which networks are usually compared. An image that does not fit in
     memory as a whole is measured in tiles.
@@ -204,7 +205,7 @@ def _mebibytes(timing: Timing) -> str:
 
 
 def _print_bf16(console: Console, automatic: Timing, bf16: Timing) -> None:
-    """Print on one line what --precision bf16 would give where auto is fp32."""
+    """Print the time and error of --precision bf16, where auto is fp32."""
     share = bf16.seconds / automatic.seconds
     error = "exact" if bf16.psnr == float("inf") else f"PSNR {bf16.psnr:.1f} dB"
     size = f"{automatic.input_size}"

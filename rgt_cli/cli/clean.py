@@ -21,7 +21,7 @@ def clean(console: Console, folder: Path, dry_run: bool) -> None:
     """Remove what interrupted runs have left.
 
     These are the hidden folders with finished segments of videos, and unfinished files. FOLDER and its
-    subfolders are searched; the default is the current folder. What a running process uses stays.
+    subfolders are searched; the default is the current folder. What a running process uses is kept.
 
     \b
     Examples:

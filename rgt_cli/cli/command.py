@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 COMPLETION = "_RGT_COMPLETE"
-"""The environment variable by which the script of a shell asks `rgt` for candidates."""
+"""The environment variable by which the completion script of a shell asks `rgt` for candidates."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -30,7 +30,7 @@ class Command(click.Command):
     """A command whose help lists the options of each group under its title."""
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
-        """Return the options that begin with a text, each with the first sentence of its help."""
+        """Return the options that begin with `incomplete`, each with the first sentence of its help."""
         items = super().shell_complete(ctx, incomplete)
         for item in items:
             item.help = item.help and item.help.split(". ")[0].rstrip(".")
@@ -76,7 +76,7 @@ class Group(click.Group):
     """A group of commands that suggests one for a typo."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; without any, print the help as it is, and end as for wrong usage."""
+        """Parse the arguments; without any, print the help and exit with the code of wrong usage."""
         if not args and self.no_args_is_help and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(ExitCode.BAD_USAGE)

@@ -12,6 +12,8 @@ from rgt_cli.cli.configurable import complete_profile, configuration_of
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.json_output import print_json
 
+_PLACES = {"folder": "file in the working folder", "user": "file of the user"}
+
 
 @click.group(cls=Group)
 @common
@@ -36,7 +38,7 @@ def config() -> None:
 @common
 @click.pass_obj
 def show(console: Console, profile: str | None, as_json: bool) -> None:
-    """Show the value of each option of `rgt upscale`, and where it comes from.
+    """Show each option of `rgt upscale` with its value and origin.
 
     \b
     Examples:
@@ -57,8 +59,8 @@ def show(console: Console, profile: str | None, as_json: bool) -> None:
         [[f"--{row['option']}", _shown(row["value"]), row["origin"] or ""] for row in rows],
     )
     for place, path in configuration.files():
-        state = "" if configuration.exists(path) else ", does not exist"
-        console.info(f"file of the {place}: {path.absolute()}{state}")
+        state = "" if configuration.exists(path) else " (does not exist)"
+        console.info(f"{_PLACES[place]}: {path.absolute()}{state}")
 
 
 def _values(command: click.Command, profile: str | None) -> list[dict[str, Any]]:

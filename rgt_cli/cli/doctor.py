@@ -1,4 +1,4 @@
-"""`rgt doctor`: what works on this machine, what does not, and which command mends it."""
+"""`rgt doctor`: what works on this machine, what does not, and which command fixes it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def doctor(console: Console, as_json: bool) -> int:
 
     Every check has a mark: ok, note (something optional is missing) or FAIL. Where a command helps, it
     is printed below. The exit code is 1 if a check failed. The last lines are for a bug report; they
-    contain no names of people, paths or secrets.
+    contain no names of people, no paths and no secrets.
     """
     examination = Examination()
     for group, checks, examination in examine():  # noqa: B007 - the last one is used below

@@ -135,7 +135,7 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
 
 
 def _reject_second_name(path: Path) -> None:
-    """Refuse a second input that does not exist: other programs take it for the output.
+    """Refuse a second input that does not exist: many programs expect the output there.
 
     Raises:
         NoInputError: It does not exist.
@@ -152,7 +152,7 @@ class _Command:
     inputs: InputOptions
     options: JobOptions
     size: Size | None
-    """None is the factor of the model, which only its file tells."""
+    """None is the factor of the model, which only its file reveals."""
     model: ModelOptions
     run: RunOptions
     devices: Devices | None

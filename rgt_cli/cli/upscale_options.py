@@ -261,7 +261,7 @@ video_group = group(
     ),
     click.option(
         "--inverse-telecine", is_flag=True,
-        help="Restore the 24 frames a second of a film from a video of 30.",
+        help="Restore the 24 frames per second of a film from a video of 30.",
     ),
     click.option(
         "--fps", type=FRAME_RATE,

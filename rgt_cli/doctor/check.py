@@ -31,11 +31,11 @@ class Check:
     """The finding, in words."""
     state: State = State.OK
     command: str = ""
-    """The shell command that mends it or adds what is missing; empty if there is none."""
+    """The shell command that fixes it or adds what is missing; empty if there is none."""
     facts: Mapping[str, object] = field(default_factory=dict)
     """The finding for programs: values that JSON can represent."""
     public: str = ""
-    """The finding for a bug report, if `text` names what is nobody's business."""
+    """The finding for a bug report, if `text` contains private names."""
 
     @property
     def public_text(self) -> str:

@@ -21,7 +21,7 @@ _LEAST_MEMORY = 2 << 30
 
 
 def check_system() -> Iterator[Check]:
-    """Check everything but devices."""
+    """Check the versions of software, the system, the processors and the memory."""
     python = platform.python_version()
     yield Check(name="rgt", text=__version__, facts={"version": __version__})
     yield Check(

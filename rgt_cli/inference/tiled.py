@@ -238,7 +238,7 @@ class TiledRunner:
         resume: bool,
         pending: PendingArray | None = None,
     ) -> np.ndarray:
-        """Upscale one tile; if memory runs out, in smaller tiles from here on.
+        """Upscale one tile; if memory runs out, in smaller tiles from then on.
 
         Args:
             tile: (h, w, C).

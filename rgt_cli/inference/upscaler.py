@@ -98,7 +98,7 @@ class NetworkUpscaler:
         self.tile, self.overlap, self.memory = tile, overlap, memory
         self.self_ensemble, self.batch_size = self_ensemble, batch_size
         self.notes: tuple[str, ...] = ()
-        """What a person should know about how the model was chosen and loaded."""
+        """Messages for the user about how the model was chosen and loaded."""
         fastest_tile: int | None = None
         if isinstance(model, nn.Module):
             self.name, network = "network", model

@@ -1,4 +1,4 @@
-"""The options of a job besides model and size. Each class holds one group of `rgt upscale --help`."""
+"""The options of a job besides the size. Each class is one group of `rgt upscale --help`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from rgt_cli.inference.tiling import TileSize
 
 DEFAULT_RATE = Fraction(25)
-"""Frames a second of numbered images."""
+"""Frames per second of numbered images."""
 DEFAULT_NAME = "{stem}_{size}{ext}"
 """The template of the file names in an output folder."""
 
@@ -88,7 +88,7 @@ class ModelOptions:
 
     @property
     def default_size(self) -> Size | None:
-        """The size of outputs where none is requested; None if only the file of the model tells.
+        """The size of outputs if none is requested; None if only the file of the model reveals it.
 
         Raises:
             UsageError, CheckpointError: There is no such model.
@@ -176,17 +176,17 @@ class VideoOptions:
     fields: bool = False
     """Build a frame from each field, instead of one from two; requires `deinterlace`."""
     inverse_telecine: bool = False
-    """Restore the 24 frames a second of a film from a telecined video."""
+    """Restore the 24 frames per second of a film from a telecined video."""
     start: float | None = None
     """Seconds from the start of the input; earlier frames are left out."""
     end: float | None = None
     """Seconds from the start of the input; later frames are left out."""
     square_pixels: bool = False
-    """Widen or heighten frames whose pixels are not square."""
+    """Stretch frames whose pixels are not square."""
     maps: tuple[str, ...] = ()
-    """Which other streams are copied, as the option -map of ffmpeg selects them; nothing copies all."""
+    """Which other streams are copied, in the notation of ffmpeg's option -map; empty for all of them."""
     fps: Fraction | None = None
-    """Frames a second of numbered images; None is `DEFAULT_RATE`."""
+    """Frames per second of numbered images; None is `DEFAULT_RATE`."""
     segment_seconds: float = 10.0
     """Length of a segment. An interrupted run loses at most one."""
 
@@ -194,10 +194,12 @@ class VideoOptions:
         """Check that the options agree.
 
         Raises:
-            UsageError: The selected part of the input is empty, or options exclude each other.
+            UsageError: The selected part of the input is empty, or options cannot be used together.
         """
         if self.fields and self.inverse_telecine:
-            raise UsageError("--fields and --inverse-telecine exclude each other")
+            raise UsageError(
+                "--fields and --inverse-telecine cannot be used together: choose one of them"
+            )
         if self.fields and not self.deinterlace:
             raise UsageError("--fields requires --deinterlace")
         if self.end is not None and self.end <= (self.start or 0):
@@ -277,7 +279,7 @@ class JobOptions:
             size: The size of the outputs.
         """
         image, video = asdict(self.image), asdict(self.video)
-        del video["segment_seconds"]  # it changes no pixel
+        del video["segment_seconds"]  # it does not change pixels
         video["fps"] = video["fps"] and str(video["fps"])
         return {
             "model": name,

@@ -1,4 +1,4 @@
-"""Turn inputs into jobs, and refuse beforehand what is known to fail."""
+"""Turn inputs into jobs, and refuse what is known to fail before anything is computed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def plan_one(source: Path, size: Size, output: OutputOptions, images: tuple[Path
 
 
 def _is_new_folder(output: OutputOptions) -> bool:
-    """Return whether an output that does not exist is to become a folder: no suffix, no format."""
+    """Return whether an output will become a folder: it has no suffix, no format, and does not exist."""
     target = output.target
     return bool(target and not target.suffix and not output.format and not target.exists())
 
@@ -147,7 +147,7 @@ def check_image_options(
     usual = ImageOptions()
     for name, instead in _VIDEO_OPTIONS.items():
         if name not in configured and getattr(options, name) != getattr(usual, name):
-            raise UsageError(f"--{name}: has no effect on videos{instead}")
+            raise UsageError(f"--{name} has no effect on videos{instead}")
 
 
 _VIDEO_OPTIONS = {

@@ -1,4 +1,4 @@
-"""Evaluate models on datasets, by the protocol of the papers."""
+"""Evaluate models on datasets, by the protocol of the literature."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _read(path: Path, dimensions: int | None = None) -> np.ndarray:
 
 
 def score(result: np.ndarray, truth: np.ndarray, border: int, with_vmaf: bool = False) -> Scores:
-    """Compare two images of one shape, (H, W) or (H, W, 3) uint8, without a border of so many pixels."""
+    """Compare images of one shape, (H, W) or (H, W, 3) uint8, without `border` pixels at each edge."""
     inner = slice(border, -border or None)
     a, b = result[inner, inner], truth[inner, inner]
     a_luma, b_luma = luma(a), luma(b)

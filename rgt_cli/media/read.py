@@ -153,7 +153,7 @@ class _Reader:
         if input_only.size_of(self.path):
             picture = input_only.read_input_only(self.path)
             if input_only.is_dpx(start):
-                self.warn("the header of a DPX is not copied; the colors stay as they are encoded")
+                self.warn("the header of a DPX is not copied; the encoded colors are not converted")
             return self._sequence([picture])
         if start.startswith(TIFF) and (pages := self._deep_tiff()):
             return self._sequence(pages)
@@ -249,7 +249,7 @@ class _Reader:
             exif.load(self._png_metadata().exif or b"")
             return exif
         except Exception:  # Pillow parses it in Python: damaged data can raise anything
-            self.warn("the EXIF is damaged and left out")
+            self.warn("the EXIF is damaged and is left out")
             return None
 
     def _png_metadata(self) -> PngMetadata:

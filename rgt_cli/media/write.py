@@ -170,7 +170,7 @@ def fitted_metadata(metadata: Metadata, file_format: ImageFormat) -> tuple[Metad
         )
         metadata = replace(metadata, exif=exif, xmp=xmp, comment=comment)
     if name != "png" and any(kind in TEXT_CHUNKS for kind, _ in metadata.png):
-        lost.append(f"{name} does not support the texts of a PNG")
+        lost.append(f"{name} does not support the text chunks of a PNG")
     return metadata, lost
 
 

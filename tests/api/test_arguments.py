@@ -69,7 +69,7 @@ def test_arguments_that_are_not_given_have_the_defaults_of_the_options() -> None
         ("precision", "int8", "precision: 'int8' is not supported"),
         ("strip", "no", "strip: 'no' is not a flag: use True or False"),
         ("format", "docx", "format: 'docx'"),
-        ("codec", 5, "codec: 5 is not a text"),
+        ("codec", 5, "codec: 5 is not a string"),
         ("model", 5, "model: 5 is not a model"),
         ("start", -1, "start: -1 is not a time"),
         ("segment_seconds", 0, "segment_seconds: 0 is out of range: use at least 0.1"),

@@ -432,7 +432,7 @@ def test_files_that_vanish(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, 
     _, printed = process.communicate(timeout=120)
     assert process.returncode == 6, printed
     assert "Traceback" not in printed
-    assert "vanished" in printed
+    assert "disappeared" in printed
     assert not out.exists()
     (tmp_path / "elsewhere").rename(out)
     result = rgt(*arguments)

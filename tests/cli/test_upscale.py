@@ -136,7 +136,7 @@ def test_a_checkpoint_file_and_factors_between(
     assert result.returncode == 0, result.stderr
     assert small_png.with_name("in_x2.png").exists()
     result = rgt("upscale", small_png, "-m", "rgt-tiny-x4", "-s", "3")
-    assert "downscaled" in result.stderr
+    assert "downscaling" in result.stderr
     with Image.open(small_png.with_name("in_x3.png")) as large:
         assert large.size == (120, 90)
     result = rgt(

@@ -231,7 +231,7 @@ def test_frames_are_replaced_on_request(
     before = first.stat().st_ino
     other = rgt(*command, "--start", "1")
     assert other.returncode == 2, other.stderr
-    assert "40 images exist already" in other.stderr
+    assert "images of another video or with other settings exist (40)" in other.stderr
     assert first.stat().st_ino == before
     assert rgt(*command, "--start", "1", "--overwrite").returncode == 0
     assert len(list((tmp_path / "frames").glob("*.png"))) == 20

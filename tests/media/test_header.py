@@ -1,4 +1,4 @@
-"""Headers reveal what a file contains, and that it is cut short, before any pixel is decoded."""
+"""Headers reveal what a file contains, and that it is truncated, before any pixel is decoded."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_input_only_formats(tmp_path: Path, photo: np.ndarray) -> None:
     for name in ("a.pam", "a.dpx", "a.ppm"):
         path = tmp_path / name
         path.write_bytes(path.read_bytes()[:-1000])
-        with pytest.raises(InputError, match="cut short"):
+        with pytest.raises(InputError, match="truncated"):
             read_header(path)
 
 
@@ -178,7 +178,7 @@ def test_too_little_data_is_refused_at_once(tmp_path: Path, data: bytes) -> None
     path = tmp_path / "small"
     path.write_bytes(data)
     started = time.monotonic()
-    with pytest.raises(InputError, match=r"damaged image: .*cut short"):
+    with pytest.raises(InputError, match=r"damaged image: .*truncated"):
         read_images(path)
     assert time.monotonic() - started < 1
 

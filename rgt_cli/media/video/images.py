@@ -67,7 +67,7 @@ def describe_images(
     Args:
         name: What messages call them: their folder or their pattern.
         images: The images in the order of the frames.
-        rate: Frames a second.
+        rate: Frames per second.
         max_pixels: Larger images are refused.
 
     Raises:

@@ -37,7 +37,7 @@ _AUDIO_ENCODERS = {
 }
 """The other encoders of sound, by muxer."""
 _BITS_PER_CHANNEL = 96_000
-"""Bits a second of a channel of sound that is converted to a lossy codec."""
+"""Bits per second of a channel of sound that is converted to a lossy codec."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
 
 
 class RGTError(Exception):
-    """Base class of all errors of this package. The text is one line for a person to read."""
+    """Base class of all errors of this package. The text is one line for the user."""
 
     exit_code = ExitCode.SOME_FAILED
 

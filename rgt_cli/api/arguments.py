@@ -114,10 +114,10 @@ def parse(given: Mapping[str, Any], known: type, function: str) -> dict[str, Any
 
 
 def size_of(parsed: Mapping[str, Any]) -> Size | None:
-    """Return the size that is asked for; None if it is that of the model.
+    """Return the requested size; None if it is that of the model.
 
     Raises:
-        UsageError: It is asked for in several ways.
+        UsageError: It is requested in several ways.
     """
     return values.requested_size(
         scale=parsed.get("scale"),

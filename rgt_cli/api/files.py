@@ -164,7 +164,7 @@ def upscale_folder(
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What one call of a function was asked for."""
+    """The arguments of one call of a function."""
 
     parsed: Mapping[str, Any]
     """The arguments that were given, parsed."""

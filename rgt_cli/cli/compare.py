@@ -135,7 +135,7 @@ page_group = group(
     ),
     click.option(
         "--standalone", is_flag=True,
-        help="Put the images into the page, not into a folder beside it.",
+        help="Put the images into the page, instead of a folder beside it.",
     ),
     click.option("--overwrite", is_flag=True, help="Replace an existing output."),
     click.option("--open", "show", is_flag=True, help="Open the result in the browser."),
@@ -157,7 +157,7 @@ page_group = group(
     click.option(
         "-m", "--model", default="tiny,tiny-photo", show_default=True, metavar="A,B,C",
         shell_complete=candidates.listed(candidates.models),
-        help="Models to compare, separated by commas, as `rgt upscale -m` accepts them.",
+        help="Models to compare, separated by commas, each as for `rgt upscale -m`.",
     ),
     options.self_ensemble, options.device, options.precision, options.tile, options.memory,
     options.threads,
@@ -187,7 +187,7 @@ def compare(
     """
     names = options.split_names(model.model)
     if not names:
-        raise UsageError("--model: name at least one model")
+        raise UsageError("--model: give at least one model")
     target = page.output_for(source)
     sources = read_inputs(source, inputs.at, inputs.crop, inputs.max_pixels)
     truth = read_truth(inputs.hr, inputs.max_pixels) if inputs.hr else None
@@ -204,7 +204,7 @@ def compare(
 
 
 def _write(comparison: Comparison, target: Path, page: PageOptions) -> int:
-    """Write a comparison, and return how many bytes that are."""
+    """Write a comparison, and return its size in bytes."""
     if is_page(target):
         return write_page(comparison, target, standalone=page.standalone)
     file_format = format_of(target)

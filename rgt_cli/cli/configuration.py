@@ -126,7 +126,7 @@ def load_configuration(
 
     Args:
         context: That of the command.
-        profile: The profile that is asked for.
+        profile: The requested profile.
         given: Key -> value, for the options on the command line.
 
     Raises:

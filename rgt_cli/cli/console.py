@@ -47,7 +47,7 @@ PLAIN_INTERVAL = 5.0
 
 
 class Console:
-    """Messages and progress for a person.
+    """Messages and progress for the user.
 
     Args:
         quiet: Print errors only.
@@ -355,7 +355,7 @@ def _byte_pace(done: float, total: float | None, speed: float) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """Return a number of bytes as a person reads it: "669.4 kB"."""
+    """Return a number of bytes with a unit: "669.4 kB"."""
     return filesize.decimal(int(count))
 
 

@@ -97,12 +97,12 @@ dataset_group = group(
     "Datasets", "datasets", DatasetOptions,
     click.option(
         "--hr", type=_FOLDER, multiple=True, metavar="FOLDER",
-        help="Folder of ground truth, like FOLDER. Repeatable.",
+        help="Folder of ground truth, like the argument FOLDER. Repeatable.",
     ),
     click.option(
         "--lr", type=_FOLDER, multiple=True, metavar="FOLDER",
         help="Folder of low-resolution inputs, in the order of the ground truth. "
-        "[default: computed as by MATLAB's bicubic]",
+        "[default: computed like MATLAB's bicubic]",
     ),
     click.option(
         "-s", "--scale", type=whole_number(2, 4), default=4, show_default=True,
@@ -110,18 +110,18 @@ dataset_group = group(
     ),
     click.option(
         "--jpeg", type=whole_number(1, 100), metavar="1-100",
-        help="Compress the inputs first, at this JPEG quality.",
+        help="Compress the inputs with this JPEG quality first.",
     ),
 )  # fmt: skip
 
 report_group = group(
     "Report", "report", ReportOptions,
     click.option("--vmaf", is_flag=True, help="Measure VMAF too."),
-    click.option("--images", is_flag=True, help="Print a table of every image too."),
+    click.option("--images", is_flag=True, help="Print a table of all images too."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),
     click.option(
         "--csv", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-        help="Write a line for each image and method to FILE.",
+        help="Write one line per image and method to FILE.",
     ),
     click.option(
         "--save-images", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",

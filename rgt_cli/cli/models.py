@@ -119,7 +119,7 @@ def info(console: Console, model: str, scale: int | None, as_json: bool) -> None
 
 
 def _model_lines(facts: ModelFacts, model: str) -> dict[str, str | None]:
-    """Return the facts of a model for a person: title -> text. What it is for comes first."""
+    """Return the facts of a model as text: title -> text. What it is for comes first."""
     seconds = facts.seconds_per_megapixel
     missing = f"not downloaded; run: rgt models download {model}"
     return {
@@ -143,7 +143,7 @@ def _model_lines(facts: ModelFacts, model: str) -> dict[str, str | None]:
 
 
 def _network_lines(file: FileFacts) -> dict[str, str]:
-    """Return the facts of the network in a file for a person: title -> text."""
+    """Return the facts of the network in a file as text: title -> text."""
     measured = f"{MEASURED_SIDE} x {MEASURED_SIDE}"
     return {
         "architecture": f"{file.groups} residual groups, {file.blocks} blocks",

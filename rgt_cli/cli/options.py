@@ -25,7 +25,9 @@ model = click.option(
     help="Model name, Hub repository, URL or path; `rgt models` lists the names.",
 )  # fmt: skip
 self_ensemble = click.option(
-    "--self-ensemble", is_flag=True, help="Average 8 flips and rotations: better, and 8 times slower."
+    "--self-ensemble",
+    is_flag=True,
+    help="Average the results for 8 flips and rotations: better, but 8 times slower.",
 )
 device = click.option(
     "--device", default="auto", show_default=True, metavar="NAME",
@@ -35,8 +37,8 @@ device = click.option(
 devices = click.option(
     "--device", default="auto", show_default=True, metavar="NAME",
     shell_complete=candidates.words([*_DEVICES, "all"]),
-    help="auto, cuda, cuda:N, xpu, xpu:N, mps or cpu; auto prefers CUDA, then MPS. all, or several "
-    "like cuda:0,cuda:1, start a worker on each.",
+    help="auto, cuda, cuda:N, xpu, xpu:N, mps or cpu; auto prefers CUDA, then MPS. With all, or several "
+    "like cuda:0,cuda:1, a worker runs on each.",
 )  # fmt: skip
 precision = click.option(
     "--precision", type=ChoiceType(["auto", "fp32", "fp16", "bf16"]), default="auto",
@@ -58,10 +60,10 @@ batch_size = click.option(
     help="Images or frames of one size computed at once. "
     "[default: up to 8 on CUDA and XPU, 8 tiny images on a CPU, else 1]",
 )  # fmt: skip
-memory = click.option("--memory", type=MEMORY, help="Memory limit, like 6G. [default: what is free]")
+memory = click.option("--memory", type=MEMORY, help="Memory limit, like 6G. [default: the free memory]")
 threads = click.option(
     "--threads", type=whole_number(1),
-    help="CPU threads. [default: the processors that this process may use]",
+    help="CPU threads. [default: one per CPU core that this process may use]",
 )  # fmt: skip
 
 

@@ -14,10 +14,10 @@ from rgt_cli.cli.console import Console
 
 
 class Stop(threading.Event):
-    """Set when the user wants the run to stop."""
+    """Set when the run should stop."""
 
     signum = signal.SIGINT
-    """The signal that asked for it."""
+    """The signal that requested it."""
 
     @property
     def exit_code(self) -> int:

@@ -130,7 +130,7 @@ def _image(bits: str | None, **values: Any) -> ImageOptions:
 
 input_group = group(
     "Input", "inputs", InputOptions,
-    click.option("-r", "--recursive", is_flag=True, help="Descend into subfolders."),
+    click.option("-r", "--recursive", is_flag=True, help="Search subfolders too."),
     click.option(
         "--from-file", type=click.File("rb"), multiple=True, metavar="FILE",
         help="Read input paths from FILE, one per line; - is stdin. Repeatable.",
@@ -142,7 +142,7 @@ input_group = group(
     ),
     click.option(
         "--exclude", multiple=True, metavar="GLOB",
-        help="In folders, ignore files that match. Repeatable.",
+        help="In folders, skip files that match. Repeatable.",
     ),
     click.option(
         "--max-pixels", type=PIXELS, default=MAX_PIXELS,
@@ -168,11 +168,11 @@ output_group = group(
     ),
     click.option(
         "--strip", is_flag=True,
-        help="Leave out all metadata, cover art and chapter titles; convert image colors to sRGB.",
+        help="Omit all metadata, cover art and chapter titles; convert image colors to sRGB.",
     ),
     click.option(
         "--strip-gps", is_flag=True,
-        help="Leave out where an image or video was taken, and video streams that may contain it.",
+        help="Omit where an image or video was taken, and video streams that may contain it.",
     ),
     click.option("--keep-times", is_flag=True, help="Give output files the dates of their inputs."),
 )  # fmt: skip
@@ -240,7 +240,7 @@ video_group = group(
         "--crf", type=NUMBER, metavar="Q",
         help="Quality on the scale of the codec; lower is better. [default: visually lossless]",
     ),
-    click.option("--preset", metavar="NAME", help="Speed of the codec, as the codec names it."),
+    click.option("--preset", metavar="NAME", help="Speed preset of the codec, like fast; p5 for NVENC."),
     click.option("--pix-fmt", metavar="NAME", help="Pixel format. [default: that of the input]"),
     click.option(
         "--encoder-args", type=ARGUMENTS, default="",
@@ -248,30 +248,30 @@ video_group = group(
     ),
     click.option(
         "--map", "maps", multiple=True, metavar="SELECTION",
-        help="Copy only these other streams, in the notation of ffmpeg, like 0:a:0. Repeatable.",
+        help="Copy only these streams besides the video, in ffmpeg's notation, like 0:a:0. Repeatable.",
     ),
     click.option(
         "--square-pixels", is_flag=True,
-        help="Widen or heighten frames whose pixels are not square, as players show them.",
+        help="Stretch frames whose pixels are not square to the shape that players show.",
     ),
-    click.option("--deinterlace", is_flag=True, help="Build whole frames from interlaced fields."),
+    click.option("--deinterlace", is_flag=True, help="Build full frames from interlaced fields."),
     click.option(
         "--fields", is_flag=True,
         help="With --deinterlace: build a frame from each field, for twice as many frames.",
     ),
     click.option(
         "--inverse-telecine", is_flag=True,
-        help="Restore the 24 frames per second of a film from a video of 30.",
+        help="Restore the 24 frames per second of a film from a video with 30.",
     ),
     click.option(
         "--fps", type=FRAME_RATE,
         help="Frames per second of numbered images that become a video. [default: 25]",
     ),
-    click.option("--start", type=TIME, help="Skip what comes before this time, like 90 or 1:30."),
-    click.option("--end", type=TIME, help="Skip what comes after this time."),
+    click.option("--start", type=TIME, help="Start at this time, like 90 or 1:30."),
+    click.option("--end", type=TIME, help="End at this time."),
     click.option(
         "--segment-seconds", type=number(0.1), default=10.0, show_default=True,
-        metavar="N", help="Segment length. An interrupted run loses at most one segment.",
+        metavar="N", help="Length of a segment. An interrupted run loses at most one segment.",
     ),
 )  # fmt: skip
 
@@ -280,7 +280,7 @@ run_group = group(
     click.option("--dry-run", is_flag=True, help="Print what would be done and how long it would take."),
     click.option(
         "--preview", type=whole_number(1),
-        help="Write N sample frames of each video as PNG, instead of the video.",
+        help="Write N sample frames of each video as PNG images, instead of the video.",
     ),
     click.option("--watch", is_flag=True, help="Keep processing new files in the input folders."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first failure."),
@@ -294,7 +294,7 @@ run_group = group(
     ),
     click.option(
         "--workers", type=whole_number(1),
-        help="Use N workers on the processors of the cluster, not one on each GPU.",
+        help="Use N workers on CPUs of the cluster, instead of one on each GPU.",
     ),
     click.option(
         "--json", "print_events", is_flag=True, help="Print events on stdout, one JSON object per line."

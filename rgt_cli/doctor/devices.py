@@ -159,7 +159,7 @@ def _golden_tile(name: str, compared: Comparison, device: torch.device) -> Check
         "seconds": compared.seconds,
     }
     if compared.problem:
-        text = f"computes wrong: {compared.problem}"
+        text = f"computes incorrectly: {compared.problem}"
         if compared.precision == "fp32" and device.type != "cpu":
             text += ", use --device cpu"
         return Check(name=name, text=text, state=State.FAIL, facts=facts)

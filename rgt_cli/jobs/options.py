@@ -74,7 +74,7 @@ class ModelOptions:
     memory: int | None = None
     """Bytes."""
     threads: int | None = None
-    """None uses the processors that this process may use."""
+    """None uses one per CPU core that this process may use."""
     self_ensemble: bool = False
 
     def __post_init__(self) -> None:
@@ -242,9 +242,9 @@ class OutputOptions:
     name: str = DEFAULT_NAME
     """Template of the file names in an output folder."""
     strip: bool = False
-    """Leave out all metadata, and convert colors to sRGB."""
+    """Omit all metadata, and convert colors to sRGB."""
     strip_gps: bool = False
-    """Leave out where an image or video was taken."""
+    """Omit where an image or video was taken."""
     keep_times: bool = False
     """Give outputs the times of access and modification of their inputs."""
 

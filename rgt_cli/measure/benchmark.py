@@ -47,7 +47,7 @@ class Case:
     runs: int = 5
     """Number of runs whose median is reported; one more precedes them, to warm up."""
     threads: int | None = None
-    """CPU threads; None is the processors that this process may use."""
+    """CPU threads; None is one per CPU core that this process may use."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -181,7 +181,7 @@ REFUSED = {
     "scale = ": ("not valid TOML", "Invalid value"),
     "a = " + "[" * 9999: ("not valid TOML", ""),
 }
-"""Content of a file -> what an error says, and which hint it gives."""
+"""Content of a file -> part of the error, and the hint."""
 
 
 @pytest.mark.parametrize("content", REFUSED, ids=lambda content: content[:20])

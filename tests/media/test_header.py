@@ -141,14 +141,14 @@ def test_cut_file_is_refused_by_its_header(
 
 
 def big_png() -> bytes:
-    """Return a PNG that says 17000 x 17000, with pixels for a few rows."""
+    """Return a PNG whose header has 17000 x 17000, with pixels for a few rows."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 17_000, 17_000, 8, 2, 0, 0, 0))
     pixels = png_chunk(b"IDAT", b"x\x9c" + bytes(500))
     return b"\x89PNG\r\n\x1a\n" + header + pixels + png_chunk(b"IEND", b"")
 
 
 def big_tiff() -> bytes:
-    """Return a TIFF that says 17000 x 17000, deflated to a few bytes."""
+    """Return a TIFF whose header has 17000 x 17000, deflated to a few bytes."""
     file = io.BytesIO()
     tifffile.imwrite(file, np.zeros((70, 50), np.uint8), compression="zlib", metadata=None)
     data = bytearray(file.getvalue())
@@ -159,7 +159,7 @@ def big_tiff() -> bytes:
 
 
 def big_gif() -> bytes:
-    """Return a GIF that says 17000 x 17000, with a few bytes."""
+    """Return a GIF whose header has 17000 x 17000, with a few bytes."""
     head = b"GIF89a" + struct.pack("<HHBBB", 17_000, 17_000, 0x80, 0, 0) + bytes(6)
     return head + struct.pack("<BHHHHB", 0x2C, 0, 0, 17_000, 17_000, 0) + b"\x02\x03\x84\x51\x05\0;"
 

@@ -30,7 +30,7 @@ TICKS = 100
 
 
 class Carrier:
-    """A file that stands for numbered images where all but the frames of a video is copied."""
+    """A file that replaces numbered images where everything but the frames of a video is copied."""
 
     def __init__(self, rate: Fraction) -> None:
         folder = tempfile.mkdtemp(prefix="rgt-")

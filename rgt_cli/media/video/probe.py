@@ -116,7 +116,7 @@ class Video:
     end: int | None = None
     """When the last frame ends, in ticks; None as long as the frames are not read."""
     original: Path | None = None
-    """The file that a person named, if `path` is a copy of it."""
+    """The file that the user named, if `path` is a copy of it."""
 
     @property
     def name(self) -> str:
@@ -282,7 +282,7 @@ def _delay(path: Path, stream: av.VideoStream, shown: int) -> int:
 
     AVI stores frames in the order in which they are decoded, and no times, and so does Matroska in its
     mode for AVI. ffmpeg shows a frame when those are decoded that come before it, but the file means the
-    time that its number stands for.
+    time that its number means.
 
     Args:
         path: The file.

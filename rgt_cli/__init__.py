@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rgt_cli.errors import (
     CheckpointError,
+    DeviceError,
     InputError,
     NoInputError,
     OutOfMemoryError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckpointError",
+    "DeviceError",
     "InputError",
     "NoInputError",
     "OutOfMemoryError",

@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     CHECKPOINT = 4
     OUT_OF_MEMORY = 5
     OUTPUT = 6
+    DEVICE = 7
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -21,6 +22,8 @@ class RGTError(Exception):
     """Base class of all errors of this package. The text is one line for the user."""
 
     exit_code = ExitCode.SOME_FAILED
+    ends_run = False
+    """Whether the other jobs of a run would fail, too, so that none is started."""
 
 
 class InputError(RGTError):
@@ -59,6 +62,14 @@ class OutputError(RGTError):
     """An output cannot be written."""
 
     exit_code = ExitCode.OUTPUT
+    ends_run = True
+
+
+class DeviceError(RGTError):
+    """The device failed while it computed. This process cannot use it any more."""
+
+    exit_code = ExitCode.DEVICE
+    ends_run = True
 
 
 def first_line(error: BaseException) -> str:

@@ -6,8 +6,8 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -24,7 +24,7 @@ from rgt_cli.api.arguments import (
     size_of,
 )
 from rgt_cli.api.upscaler import Upscaler
-from rgt_cli.errors import NoInputError, OutOfMemoryError, OutputError, RGTError, UsageError
+from rgt_cli.errors import NoInputError, RGTError, UsageError
 from rgt_cli.files import exclusive
 from rgt_cli.jobs import (
     Existing,
@@ -230,10 +230,8 @@ class _Run:
             context = self._context(
                 upscaler, None, lambda job, done, total: on_progress and on_progress(done, total)
             )
-            try:
+            with _raised_by_callbacks():
                 outcome = process(job, context)
-            except MemoryError as error:
-                raise OutOfMemoryError(f"{source}: does not fit in memory") from error
         if outcome.error:
             raise outcome.error
         return outcome
@@ -262,7 +260,7 @@ class _Run:
             remove_remains(found.pending)
             outcomes = {}
             context = self._context(upscaler, journal, on_progress)
-            with closing(run_jobs(found.pending, context)) as done:
+            with _raised_by_callbacks(), closing(run_jobs(found.pending, context)) as done:
                 for outcome in itertools.chain(skipped, done):
                     outcomes[outcome.job] = outcome
                     if on_outcome:
@@ -273,7 +271,7 @@ class _Run:
 
     def _ends_with(self, error: RGTError) -> bool:
         """Return whether a failure ends the run."""
-        return isinstance(error, OutputError) or bool(self.parsed.get("fail_fast"))
+        return error.ends_run or bool(self.parsed.get("fail_fast"))
 
     def _selection(self) -> SourceFilter:
         return SourceFilter(
@@ -297,8 +295,37 @@ class _Run:
             options=self.options,
             upscaler=upscaler.network_upscaler,
             journal=journal,
-            on_progress=on_progress,
+            on_progress=_passing_errors(on_progress),
             stop=threading.Event(),
             warn=lambda warning: logger.warning("%s", warning),
             chooser=upscaler.chooser,
         )
+
+
+class _CallbackError(BaseException):
+    """Carries what a callback raised past the code that takes exceptions for the failure of a job."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _passing_errors(on_progress: JobProgress) -> JobProgress:
+    """Return a callback whose exceptions end the run; see `_raised_by_callbacks`."""
+
+    def passing(job: Job, done: int, total: int) -> None:
+        try:
+            on_progress(job, done, total)
+        except Exception as error:
+            raise _CallbackError(error) from error
+
+    return passing
+
+
+@contextmanager
+def _raised_by_callbacks() -> Iterator[None]:
+    """Raise the exceptions of callbacks that `_passing_errors` returned."""
+    try:
+        yield
+    except _CallbackError as carrier:
+        raise carrier.error from None

@@ -20,7 +20,7 @@ import click
 from rgt_cli.cli.console import Console, format_bytes
 from rgt_cli.cli.json_output import SCHEMA
 from rgt_cli.cli.signals import Stop
-from rgt_cli.errors import ExitCode
+from rgt_cli.errors import ExitCode, RGTError
 from rgt_cli.files import atomic_write
 from rgt_cli.jobs import Job, Outcome
 from rgt_cli.jobs.forecast import Forecast
@@ -161,6 +161,12 @@ class RunReport:
         return sum((skipped.by_reason for skipped in self.skipped), Counter[str]())
 
     @property
+    def ended_by(self) -> RGTError | None:
+        """The failure after which no other job was started; None if there was none."""
+        errors = (outcome.error for outcome in self.failed if outcome.error)
+        return next((error for error in errors if error.ends_run), None)
+
+    @property
     def left(self) -> int:
         """The number of jobs that have no outcome yet."""
         return self.planned - self.done - len(self.failed)
@@ -205,12 +211,15 @@ class RunReport:
             file.write(b"\n}\n")
 
     def exit_code(self, stop: Stop) -> int:
-        """Return the exit code of the run: that of its failures if all share one, otherwise 1."""
+        """Return the exit code of the run: that of its failures if all share one, otherwise 1.
+
+        The failure that ended the run takes precedence.
+        """
         if stop.is_set():
             return stop.exit_code
+        if self.ended_by:
+            return self.ended_by.exit_code
         codes = {outcome.error.exit_code for outcome in self.failed if outcome.error}
-        if ExitCode.OUTPUT in codes:
-            return ExitCode.OUTPUT
         if len(codes) == 1:
             return codes.pop()
         return ExitCode.SOME_FAILED if codes else ExitCode.DONE
@@ -273,7 +282,7 @@ def print_summary(console: Console, report: RunReport, stop: Stop) -> None:
     else:
         _print_failures(console, report.failed)
         _print_totals(console, report)
-    if stop.is_set() and report.left:
+    if (stop.is_set() or report.ended_by) and report.left:
         console.warn(f"stopped with {report.left} left; to resume, repeat the command")
 
 

@@ -35,6 +35,18 @@ def has_own_memory(device: torch.device) -> bool:
     return device.type in GPUS_WITH_NUMBERS
 
 
+def is_device_failure(error: BaseException) -> bool:
+    """Return whether an error of PyTorch means that a GPU failed: every later call would fail, too.
+
+    It is not for errors of memory: see `memory.is_out_of_memory`.
+    """
+    if isinstance(error, getattr(torch, "AcceleratorError", ())):  # since PyTorch 2.8
+        return True
+    words = ["cuda error", "cuda driver error", "hip error", "cublas_status", "cudnn_status"]
+    words += ["device_lost"]  # Level Zero
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+
+
 def resolve_device(name: str) -> torch.device:
     """Return the device of this name: "auto", "cuda", "cuda:N", "xpu", "xpu:N", "mps" or "cpu".
 

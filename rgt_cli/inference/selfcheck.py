@@ -158,6 +158,17 @@ def _attend_on(
     return attend(q, k, v, bias.to(device), q.shape[-1] ** -0.5)
 
 
+def golden_image() -> np.ndarray:
+    """Return a tile of noise as an (H, W, 3) uint8 image, which every machine should upscale alike."""
+    return np.random.default_rng(0).integers(0, 256, (*TILE, 3), np.uint8)
+
+
+def agreement(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the PSNR in dB between two uint8 images of one shape; it should be `LEAST_PSNR` or more."""
+    equal = np.array_equal(a, b)
+    return math.inf if equal else _psnr(torch.tensor(a) / 255, torch.tensor(b) / 255)
+
+
 def _psnr(result: Tensor, expected: Tensor) -> float:
     """Return the PSNR in dB for values of 0..1."""
     error = float(((result - expected).double() ** 2).mean())

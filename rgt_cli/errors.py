@@ -23,7 +23,7 @@ class RGTError(Exception):
 
     exit_code = ExitCode.SOME_FAILED
     ends_run = False
-    """Whether the other jobs of a run would fail, too, so that none is started."""
+    """Whether the other jobs of a run would fail too, so that none is started."""
 
 
 class InputError(RGTError):
@@ -66,7 +66,7 @@ class OutputError(RGTError):
 
 
 class DeviceError(RGTError):
-    """The device failed while it computed. This process cannot use it any more."""
+    """The device failed while it computed. This process can no longer use it."""
 
     exit_code = ExitCode.DEVICE
     ends_run = True

@@ -303,7 +303,7 @@ class _Run:
 
 
 class _CallbackError(BaseException):
-    """Carries what a callback raised past the code that takes exceptions for the failure of a job."""
+    """Carries what a callback raised past the code that turns exceptions into failures of a job."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from rgt_cli import __version__
 from rgt_cli.cli.command import COMPLETION, Group, common
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.signals import ignore_signals, unwind_on_signals
 from rgt_cli.errors import ExitCode, RGTError
+from rgt_cli.version import __version__
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -10,9 +10,9 @@ from importlib import metadata
 
 import psutil
 
-from rgt_cli import __version__
 from rgt_cli.doctor.check import Check, State
 from rgt_cli.doctor.devices import failure_of_pytorch
+from rgt_cli.version import __version__
 
 _LIBRARIES = ("numpy", "pillow", "av", "imagecodecs", "huggingface-hub")
 """The libraries whose versions explain differences between machines."""

@@ -36,9 +36,9 @@ def has_own_memory(device: torch.device) -> bool:
 
 
 def is_device_failure(error: BaseException) -> bool:
-    """Return whether an error of PyTorch means that a GPU failed: every later call would fail, too.
+    """Return whether an error of PyTorch means that a GPU failed: every later call would fail too.
 
-    It is not for errors of memory: see `memory.is_out_of_memory`.
+    Errors of memory are not among them: see `memory.is_out_of_memory`.
     """
     if isinstance(error, getattr(torch, "AcceleratorError", ())):  # since PyTorch 2.8
         return True

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +32,7 @@ from rgt_cli.inference.hardware import nvidia_driver
 from rgt_cli.inference.memory import is_out_of_memory
 from rgt_cli.network import RGT
 from rgt_cli.network.kernels import attend, computing
+from rgt_cli.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ def _attend_on(
 
 
 def golden_image() -> np.ndarray:
-    """Return a tile of noise as an (H, W, 3) uint8 image, which every machine should upscale alike."""
+    """Return noise, (H, W, 3) uint8, which every machine should upscale to the same result."""
     return np.random.default_rng(0).integers(0, 256, (*TILE, 3), np.uint8)
 
 
@@ -251,16 +251,9 @@ class _Identity:
             device=describe_device(device).replace(str(device), device.type, 1),
             driver=_driver(device),
             pytorch=str(torch.__version__),
-            rgt=_version(),
+            rgt=__version__,
             model=hash_of(network),
         )
-
-
-def _version() -> str:
-    """Return the version of this package; empty if it is used without being installed."""
-    with suppress(PackageNotFoundError):
-        return version("rgt-cli")
-    return ""
 
 
 def _driver(device: torch.device) -> str:

@@ -1,4 +1,4 @@
-"""The errors of this package, each with the exit code that it ends the process with."""
+"""The errors of this package, each with its exit code."""
 
 from enum import IntEnum
 
@@ -19,11 +19,11 @@ class ExitCode(IntEnum):
 
 
 class RGTError(Exception):
-    """Base class of all errors of this package. The text is one line for a person to read."""
+    """Base class of all errors of this package. The text is one line for the user."""
 
     exit_code = ExitCode.SOME_FAILED
     ends_run = False
-    """Whether the other jobs of a run would fail, too, so that none is started."""
+    """Whether the other jobs of a run would fail too, so that none is started."""
 
 
 class InputError(RGTError):
@@ -66,7 +66,12 @@ class OutputError(RGTError):
 
 
 class DeviceError(RGTError):
-    """The device failed while it computed. This process cannot use it any more."""
+    """The device failed while it computed. This process can no longer use it."""
 
     exit_code = ExitCode.DEVICE
     ends_run = True
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error, or its type if it has no text."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

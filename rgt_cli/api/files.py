@@ -74,14 +74,16 @@ def upscale_file(
         **options: The options of `rgt upscale` by name, such as `scale=2` or `overwrite=True`.
 
     Returns:
-        The outcome. Its `skipped` says why an output that existed was left as it was.
+        The outcome. Its `skipped` is the reason why an existing output was not replaced.
 
     Raises:
         NoInputError: The input does not exist.
         InputError: The input is damaged or of an unsupported kind. The frames of a damaged video that
             can be decoded are written nevertheless.
         UsageError: An option is not valid, the output exists, or its format does not support it.
-        CheckpointError, OutOfMemoryError, OutputError: As the names say.
+        CheckpointError: The model cannot be loaded.
+        OutOfMemoryError: The input does not fit in memory with the requested tiles, or the smallest.
+        OutputError: The output cannot be written.
         TypeError: An option is unknown.
     """
     run = _Run.of("upscale_file", options, FileArguments, target, upscaler)
@@ -141,8 +143,8 @@ def upscale_folder(
         **options: The options of `rgt upscale` by name, such as `recursive=True`.
 
     Returns:
-        The outcome of each input, in order. `error` says why an input failed, and `skipped` why an
-        output that existed was left as it was.
+        The outcome of each input, in order. `error` is why an input failed, and `skipped` why an
+        existing output was not replaced.
 
     Raises:
         NoInputError: There are no inputs.
@@ -162,13 +164,13 @@ def upscale_folder(
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What one call of a function was asked for."""
+    """The arguments of one call of a function."""
 
     parsed: Mapping[str, Any]
     """The arguments that were given, parsed."""
     options: JobOptions
     size: Size | None
-    """None if only the file of the model tells."""
+    """None if only the file of the model reveals it."""
     upscaler: Upscaler | None
     """None if the arguments describe it."""
 
@@ -206,7 +208,7 @@ class _Run:
         if source.is_dir() and not images:
             raise UsageError(f"{source}: is a folder: use upscale_folder")
         if self.options.video.fps and not images:
-            raise UsageError("fps: is only for numbered images that become one video")
+            raise UsageError("fps only applies to numbered images that become one video")
 
         def plan(size: Size) -> Job:
             job = plan_one(source, size, self.options.output, images)
@@ -301,7 +303,7 @@ class _Run:
 
 
 class _CallbackError(BaseException):
-    """Carries what a callback raised past the code that takes exceptions for the failure of a job."""
+    """Carries what a callback raised past the code that turns exceptions into failures of a job."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def has_own_memory(device: torch.device) -> bool:
-    """Return whether a device is a GPU with memory and streams of its own.
+    """Return whether a device is a GPU with its own memory and streams.
 
     The modules of PyTorch for these GPUs have one interface: see `torch.get_device_module`.
     """
@@ -36,9 +36,9 @@ def has_own_memory(device: torch.device) -> bool:
 
 
 def is_device_failure(error: BaseException) -> bool:
-    """Return whether an error of PyTorch means that a GPU failed: every later call would fail, too.
+    """Return whether an error of PyTorch means that a GPU failed: every later call would fail too.
 
-    It is not for errors of memory: see `memory.is_out_of_memory`.
+    Errors of memory are not among them: see `memory.is_out_of_memory`.
     """
     if isinstance(error, getattr(torch, "AcceleratorError", ())):  # since PyTorch 2.8
         return True
@@ -79,7 +79,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has computed everything that was asked of it."""
+    """Wait until a device has finished all of its work."""
     if has_own_memory(device):
         torch.get_device_module(device).synchronize(device)
     elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""What a job reports that failed in a way that nobody foresaw."""
+"""Errors that no other code handles: each of them fails one job instead of the run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rgt_cli.errors import DeviceError, OutOfMemoryError, RGTError
+from rgt_cli.errors import DeviceError, OutOfMemoryError, RGTError, first_line
 from rgt_cli.jobs.job import Job, Stopped
 
 logger = logging.getLogger(__name__)
@@ -17,12 +17,12 @@ _PACKAGE = Path(__file__).parents[1]
 
 @contextmanager
 def failures_of(job: Job) -> Iterator[None]:
-    """Turn every error of the block into one of this package, so that it ends one job and not the run.
+    """Turn every error of the block into one of this package.
 
     Raises:
         OutOfMemoryError: Memory ran out.
         DeviceError: The device failed.
-        RGTError: The block raised this error, or another one that is a defect.
+        RGTError: The block raised it, or the block raised an error that is a defect of this package.
     """
     try:
         yield
@@ -39,10 +39,10 @@ def _as_reported(error: Exception, job: Job) -> RGTError:
 
     if is_out_of_memory(error):
         return OutOfMemoryError(f"{job.name}: does not fit in memory")
-    text = f"{error}".strip().partition("\n")[0]
     if is_device_failure(error):
-        return DeviceError(f"{job.name}: the device failed: {text}")
-    return RGTError(f"{job.name}: unexpected {type(error).__name__} in {_origin(error)}: {text}")
+        return DeviceError(f"{job.name}: the device failed: {first_line(error)}")
+    kind, text = type(error).__name__, first_line(error)
+    return RGTError(f"{job.name}: unexpected {kind} in {_origin(error)}: {text}")
 
 
 def _origin(error: Exception) -> str:

@@ -202,7 +202,7 @@ class WorkQueue:
             yield self._outcome(Outcome(job=job, error=error))
 
     def put_back(self, group: Group, slot: str) -> None:
-        """Take back work that only waited for a worker that died in a slot: it is not counted as a try."""
+        """Take back work that only waited when a worker died in a slot. This does not count as a try."""
         self._again.append(replace(group, lost_in=group.lost_in | {slot}))
 
     def lost(self, group: Group, slot: str, reason: str) -> Iterator[Outcome]:

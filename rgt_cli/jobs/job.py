@@ -88,7 +88,7 @@ class Outcome:
     seconds: float = 0.0
     """Time spent computing."""
     peak_memory: int = 0
-    """The most bytes held until then, where the network computes."""
+    """The most bytes in use until then, where the network computes."""
     warnings: tuple[str, ...] = ()
     """What was lost or changed, although the output was written."""
     model: str = ""
@@ -106,7 +106,7 @@ class WorkerActivity:
     worker: str
     """Its machine and device."""
     job: Job | None
-    """The job in hand; None if it waits."""
+    """The current job; None if it waits."""
     done: int
     """Tiles or frames of the job that are done."""
     total: int
@@ -150,7 +150,7 @@ class RunContext:
     warn: Callable[[str], None]
     """Called with each warning as soon as it is known."""
     inform: Callable[[str], None] = lambda message: None
-    """Called with each message that is no warning."""
+    """Called with each message that is not a warning."""
     device: AbstractContextManager[object] = field(default_factory=nullcontext)
     """Entered while the network computes, where several runs share a device."""
     on_read: Callable[[Job, int, int], None] = lambda job, done, total: None

@@ -1,4 +1,4 @@
-"""Turn inputs into jobs, and refuse beforehand what is known to fail."""
+"""Turn inputs into jobs, and refuse what is known to fail before anything is computed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,12 @@ from rgt_cli.media import (
     FORMATS,
     Container,
     Encoding,
-    Format,
     Header,
     ImageFormat,
     ImageSequence,
     check_frames,
     check_images,
     container_of,
-    format_named,
     format_of,
     read_header,
 )
@@ -55,7 +53,7 @@ def plan_one(source: Path, size: Size, output: OutputOptions, images: tuple[Path
     target = output.target
     if target and not (target.is_dir() or _is_new_folder(output)):
         return plan_file(source, target, output)
-    wanted = _named(output.format)
+    wanted = output.requested_format
     if wanted and is_video_name(source) and not container_of(wanted):
         raise UsageError(
             f"{source}: {wanted.name} does not support videos: "
@@ -69,7 +67,7 @@ def plan_one(source: Path, size: Size, output: OutputOptions, images: tuple[Path
 
 
 def _is_new_folder(output: OutputOptions) -> bool:
-    """Return whether an output that does not exist is to become a folder: no suffix, no format."""
+    """Return whether an output will become a folder: it has no suffix, no format, and does not exist."""
     target = output.target
     return bool(target and not target.suffix and not output.format and not target.exists())
 
@@ -81,7 +79,7 @@ def plan_file(source: Path, target: Path, output: OutputOptions) -> Job:
         UsageError: The output is the input, or its suffix contradicts the format.
         OutputError: The folder of the output does not exist or cannot be written.
     """
-    wanted = format_named(output.format) if output.format else None
+    wanted = output.requested_format
     actual = wanted if wanted and not target.suffix else format_of(target)
     if wanted not in (None, actual):
         raise UsageError(f"{target}: the suffix means {actual.name}, but --format is {output.format}")
@@ -157,7 +155,7 @@ def check_image_options(
     usual = ImageOptions()
     for name, instead in _VIDEO_OPTIONS.items():
         if name not in configured and getattr(options, name) != getattr(usual, name):
-            raise UsageError(f"--{name}: has no effect on videos{instead}")
+            raise UsageError(f"--{name} has no effect on videos{instead}")
 
 
 _VIDEO_OPTIONS = {
@@ -221,10 +219,6 @@ _SUFFIXES = frozenset(suffix for f in (*FORMATS, *CONTAINERS) for suffix in f.su
 """The suffixes of formats that can be written."""
 
 
-def _named(name: str | None) -> Format | None:
-    return format_named(name) if name else None
-
-
 def check_output(job: Job, images: ImageSequence, size: Size, encoding: Encoding) -> None:
     """Refuse an output that its format does not support, before any of it is computed.
 
@@ -260,6 +254,5 @@ def _check_side(job: Job, file_format: ImageFormat, longest: int) -> None:
     name, most = file_format.name, file_format.longest_side
     if longest > most:
         raise UsageError(
-            f"{job.target}: {name} supports at most {most} pixels a side, not {longest}; "
-            "use --format png"
+            f"{job.target}: {name} supports at most {most} pixels per side, not {longest}; use png"
         )

@@ -40,7 +40,7 @@ class SourceScan:
     """Number of images and videos in them; only counted if there is no other input."""
 
     def why_nothing_found(self) -> str:
-        """Return what a person may want to know if there is no input."""
+        """Return why there may be no input, for an error; empty if nothing was ignored."""
         if self.in_subfolders:
             return f"; {self.in_subfolders} in subfolders: add -r"
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.ignored.items())
@@ -56,7 +56,7 @@ class SourceFilter:
     """Which files of a folder are inputs."""
 
     recursive: bool = False
-    """Descend into subfolders."""
+    """Search subfolders too."""
     include: tuple[str, ...] = ()
     """Shell patterns for names, or for paths inside the folder. If there are any, one must match."""
     exclude: tuple[str, ...] = ()
@@ -158,7 +158,7 @@ def _sources_in(folder: Path, selection: SourceFilter, scan: SourceScan) -> Iter
 
 
 class _Results:
-    """Recognizes outputs that lie beside their inputs, by the names that outputs have by default."""
+    """Recognizes outputs beside their inputs, by the names that outputs have by default."""
 
     def __init__(self) -> None:
         self._place: Place | None = None
@@ -197,7 +197,7 @@ def _names_nothing(argument: Path | None) -> str:
 
 
 def _walk(folder: Path, selection: SourceFilter) -> Iterator[Source]:
-    """Yield the files of a folder by name; each folder once, even if symbolic links form a circle."""
+    """Yield the files of a folder by name; each folder once, even if symbolic links form a cycle."""
     visited = set()
     if selection.output and not _is_same(folder, selection.output):
         visited.add(real_prefix_of(selection.output))
@@ -229,7 +229,7 @@ def _content(folder: str) -> tuple[list[str], set[str], list[str]]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    with suppress(OSError):  # a link to what cannot be looked at
+    with suppress(OSError):  # a link that cannot be followed
         return entry.is_dir()
     return False
 

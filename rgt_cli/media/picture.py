@@ -29,7 +29,7 @@ class Metadata:
     iptc: bytes | None = None
     """The Photoshop block of a JPEG, which contains IPTC records."""
     png: tuple[tuple[bytes, bytes], ...] = ()
-    """The chunks, (type, data), that only PNG supports: texts, gamma, primaries."""
+    """The chunks, (type, data), that only PNG supports: text, gamma, primaries."""
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ def _description(encoder: str) -> str:
     """
     _, stdout, _ = run(["-h", f"encoder={encoder}"])
     if not stdout.startswith("Encoder"):
-        raise UsageError(f"--codec {encoder}: {executable()} has no such encoder")
+        raise UsageError(f"--codec {encoder}: ffmpeg has no such encoder ({executable()})")
     return stdout
 
 

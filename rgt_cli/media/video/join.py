@@ -62,8 +62,8 @@ class JoinedVideo:
         self._video, self._segments = video, segments
         self.is_iso = container.muxer in _ISO
         self.tick = Fraction(1, video.time_base.denominator) if self.is_iso else _MATROSKA_TICK
-        """Seconds a tick of the timestamps in the pipe."""
-        # Containers require that no two frames share a tick of theirs.
+        """Seconds per tick of the timestamps in the pipe."""
+        # Containers require that no two frames share a tick.
         apart = round(_TICKS.get(container.muxer, self.tick) / self.tick) or 1
         exact = exact_times(shown, video.time_base, video.rate) if self.is_iso else None
         self.tick = exact.tick if exact else self.tick

@@ -118,7 +118,7 @@ def advance_timecode(timecode: str, seconds: Fraction, rate: Fraction) -> str:
     """Return a timecode such as 01:02:03:04 after some time has passed.
 
     A semicolon or a period before the frame marks drop-frame timecodes, which skip two frame numbers
-    (four at 59.94 frames a second) at the start of each minute except each tenth.
+    (four at 59.94 frames per second) at the start of each minute except each tenth.
     """
     parts = re.fullmatch(r"(\d+):(\d+):(\d+)([:;.])(\d+)", timecode)
     if parts is None:

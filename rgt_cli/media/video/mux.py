@@ -36,11 +36,11 @@ from rgt_cli.size import Dimensions
 COPY = ("-c:v:0", "copy")
 """The arguments that write the joined video as it is."""
 _MOVIE_SCALE = 48_000
-"""The least number of ticks a second of the file in MP4 and MOV."""
+"""The least number of ticks per second of the file in MP4 and MOV."""
 _LONGEST_SUBTITLE = 3600
 """The most seconds for which subtitles in MP4 and MOV are shown. Those without an end claim more."""
 _MAX_SCALE = 10**7
-"""The most ticks a second of its videos."""
+"""The most ticks per second of its videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +259,7 @@ class _Muxer:
         return reserve_tag(language, tag)
 
     def _other_scales(self) -> list[int]:
-        """Return the ticks a second of the other videos that are copied."""
+        """Return the ticks per second of the other videos that are copied."""
         streams = [self._source.streams[copy.index] for copy in self._mapped if copy.kind == "video"]
         return [stream.time_base.denominator for stream in streams if stream.time_base]
 

@@ -31,7 +31,7 @@ _MICROSECOND = Fraction(1, av.time_base)
 RECORDINGS = ("mpegts", "mpeg", "ogg")
 """Formats whose timestamps start anywhere and may jump, because they are received or joined."""
 _DEFAULT_RATE = 25
-"""Frames a second of a video that does not specify its rate."""
+"""Frames per second of a video that does not specify its rate."""
 UNSPECIFIED = 2
 """The code of unspecified primaries, transfer or matrix in ITU-T H.273."""
 BT709, SMPTE170M = 1, 6
@@ -89,17 +89,17 @@ class Video:
     pixel_format: str
     """Pixel format, as ffmpeg names it."""
     bits: int
-    """Bits a channel."""
+    """Bits per channel."""
     has_alpha: bool
     color: Color
     sample_aspect: Fraction
     """Width of a pixel divided by its height, as shown."""
     time_base: Fraction
-    """Seconds a tick of the timestamps."""
+    """Seconds per tick of the timestamps."""
     start: int
     """Timestamp of the start, in ticks."""
     rate: Fraction
-    """Average number of frames a second."""
+    """Average number of frames per second."""
     frames: int | None
     """Number of frames; None if the file does not reveal it."""
     is_interlaced: bool
@@ -120,7 +120,7 @@ class Video:
     end: int | None = None
     """When the last frame ends, in ticks; None as long as the frames are not read."""
     original: Path | None = None
-    """The file that a person named, if `path` is a copy of it."""
+    """The file that the user named, if `path` is a copy of it."""
 
     @property
     def name(self) -> str:
@@ -273,7 +273,7 @@ def _shows_background(path: Path) -> bool:
 
 
 def _rate(stream: av.VideoStream) -> Fraction:
-    """Return the average number of frames a second."""
+    """Return the average number of frames per second."""
     average, base = stream.average_rate, stream.base_rate
     if average and base and average > 2 * base:  # raw DV counts its frames in ticks
         average = stream.guessed_rate or base
@@ -285,7 +285,7 @@ def _delay(path: Path, stream: av.VideoStream, shown: int) -> int:
 
     AVI stores frames in the order in which they are decoded, and no times, and so does Matroska in its
     mode for AVI. ffmpeg shows a frame when those are decoded that come before it, but the file means the
-    time that its number stands for.
+    time that its number means.
 
     Args:
         path: The file.

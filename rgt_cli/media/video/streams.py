@@ -37,7 +37,7 @@ _AUDIO_ENCODERS = {
 }
 """The other encoders of sound, by muxer."""
 _BITS_PER_CHANNEL = 96_000
-"""Bits a second of a channel of sound that is converted to a lossy codec."""
+"""Bits per second of a channel of sound that is converted to a lossy codec."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +167,11 @@ def read_cover(video: Video, index: int) -> bytes:
 
 
 def _selected(video: Video, maps: Sequence[str]) -> set[int]:
-    """Return the indices of the streams that ffmpeg selects."""
+    """Return the indices of the streams that ffmpeg selects.
+
+    Raises:
+        UsageError: The notation is wrong, or no stream matches.
+    """
     selection = [part for one in maps for part in ("-map", one)]
     source = ffmpeg.source_arguments(video.path)
     arguments = [*source, *selection, "-copy_unknown", "-c", "copy", "-t", "0", "-f", "null", "-"]
@@ -175,8 +179,9 @@ def _selected(video: Video, maps: Sequence[str]) -> set[int]:
     found = {int(index) for index in re.findall(r"Stream #0:(\d+) -> #0:\d+", stderr)}
     if code and not found:
         _, _, errors = ffmpeg.run(["-v", "error", *arguments])
-        reason = ffmpeg.in_words(errors.splitlines(), code)
-        raise UsageError(f"--map {' '.join(maps)}: {reason}")
+        is_missing = "matches no streams" in errors
+        reason = "no such stream" if is_missing else ffmpeg.in_words(errors.splitlines(), code)
+        raise UsageError(f"--map {' '.join(maps)}: {video.path}: {reason}")
     return found
 
 
@@ -272,7 +277,7 @@ def _is_rebuilt(stream: Stream, source: InputContainer) -> bool:
 
 
 def _private_streams(video: Video, source: InputContainer, policy: MetadataPolicy) -> Iterator[int]:
-    """Yield the indices of the streams that a policy leaves out."""
+    """Yield the indices of the streams that a policy omits."""
     if policy is MetadataPolicy.KEEP:
         return
     yield from _telemetry_streams(video)

@@ -162,7 +162,7 @@ def without_jumps(video: Video, folder: Path, warn: Callable[[str], None]) -> It
             warn(f"{jumps}; the parts follow each other without a gap")
             yield _at(path, video)
         else:
-            warn(f"{jumps}, and a stream cannot be moved: picture and sound may not be in step")
+            warn(f"{jumps}, and a stream cannot be moved: video and audio may be out of sync")
             yield video
     finally:
         path.unlink(missing_ok=True)

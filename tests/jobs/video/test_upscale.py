@@ -643,7 +643,7 @@ def test_two_kinds_of_frames_in_one_folder(tmp_path: Path, other: str) -> None:
     lavfi("-t", "0.4", *X264)(second)
     pattern = tmp_path / "frames" / "%d.png"
     upscale(second if other == "video" else source, pattern)
-    with pytest.raises(UsageError, match="images exist already"):
+    with pytest.raises(UsageError, match="images of another video"):
         upscale(
             source, pattern, 1 if other == "size" else 2,
             video=VideoOptions(start=0.08 if other == "start" else None),

@@ -219,7 +219,7 @@ class _Attempt:
     def _check_jump(self, back: Fraction) -> None:
         if back > _LEAST_JUMP:
             jump = f"{self._video.name}: its timestamps jump back by {float(back):.1f} s"
-            self._report.warn_once("jump", f"{jump}: picture and sound may not be in step")
+            self._report.warn_once("jump", f"{jump}: video and audio may be out of sync")
 
     def _is_expected(self, error: LoggedError) -> bool:
         """Return whether a decoder only reports references that come before the first frame."""

@@ -213,11 +213,7 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
         )
     layout = av.VideoFormat(first.format.name)
     color = _color(stream, first, description.chroma_location)
-    if color.matrix > _LAST_MATRIX and not layout.is_rgb:
-        name = _OTHER_MATRICES.get(color.matrix, f"{color.matrix} of ITU-T H.273")
-        raise InputError(
-            f"{path}: the color space {name} is not supported: convert the video to BT.2020"
-        )
+    _check_matrix(path, color, layout)
     shows_alpha = any(part.is_alpha for part in layout.components)
     if context.name == "gif":  # where transparency may only mark pixels that do not change
         shows_alpha = _shows_background(path)
@@ -258,6 +254,14 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
         origin=_origin(container, start * base),
         filtering=filtering,
     )
+
+
+def _check_matrix(path: Path, color: Color, layout: av.VideoFormat) -> None:
+    if color.matrix > _LAST_MATRIX and not layout.is_rgb:
+        name = _OTHER_MATRICES.get(color.matrix, f"{color.matrix} of ITU-T H.273")
+        raise InputError(
+            f"{path}: the color space {name} is not supported: convert the video to BT.2020"
+        )
 
 
 def _shows_background(path: Path) -> bool:

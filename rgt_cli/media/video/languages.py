@@ -71,7 +71,8 @@ def language_tags(path: Path, source: InputContainer) -> dict[int, str]:
     streams = list(source.streams)
     # FFmpeg opens them in this order, and attached files after them. It omits what it cannot name.
     known = [stream.metadata.get("language", "und") for stream in streams]
-    if [track.language for track in tracks] != known[: len(tracks)]:
+    languages = [track.language for track in tracks]
+    if languages != known[: len(tracks)] or any(_FILLER in language for language in languages):
         return {}
     return {
         stream.index: track.tag

@@ -149,6 +149,15 @@ def test_damaged_files(tmp_path: Path) -> None:
             assert language_tags(path, container).keys() <= {0, 1}
 
 
+def test_languages_that_look_like_room_for_a_tag(tmp_path: Path) -> None:
+    source, target = tagged(tmp_path / "in.mkv"), tmp_path / "out.mkv"
+    content = source.read_bytes()
+    assert content.count(b"fra") == 1
+    source.write_bytes(content.replace(b"fra", b"~~~"))
+    assert upscale(source, target).warnings == ()
+    assert [tags.get("language") for tags in stream_tags(target)] == ["por", "~~~"]
+
+
 def test_indexes_that_refer_to_each_other(tmp_path: Path) -> None:
     good, path = tagged(tmp_path / "in.mkv"), tmp_path / "endless.mkv"
     places = b"".join(

@@ -254,7 +254,7 @@ video_group = group(
         "--square-pixels", is_flag=True,
         help="Stretch frames whose pixels are not square to the shape that players show.",
     ),
-    click.option("--deinterlace", is_flag=True, help="Build full frames from interlaced fields."),
+    click.option("--deinterlace", is_flag=True, help="Build whole frames from interlaced fields."),
     click.option(
         "--fields", is_flag=True,
         help="With --deinterlace: build a frame from each field, for twice as many frames.",

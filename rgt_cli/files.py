@@ -324,16 +324,17 @@ def exclusive(resource: Path, wait: bool = False, lock_file: Path | None = None)
 
     Args:
         resource: What is locked.
-        wait: Wait for another process that has the lock, instead of raising.
-        lock_file: The file that represents the lock. By default, it is in the folder for temporary
-            files, so that nothing is left beside `resource`.
+        wait: Wait for another process that holds the lock, instead of raising.
+        lock_file: The file that represents the lock, which stays. By default, it is in the folder for
+            temporary files, and is removed with the lock.
 
     Raises:
-        UsageError: Another process has the lock, and `wait` is false.
+        UsageError: Another process holds the lock, and `wait` is false.
         OSError: The lock file cannot be created.
     """
     from filelock import FileLock, Timeout
 
+    is_temporary = lock_file is None
     if lock_file is None:
         key = hashlib.sha256(os.fsencode(os.path.realpath(resource))).hexdigest()[:16]
         lock_file = Path(tempfile.gettempdir(), f"rgt-{key}.lock")
@@ -347,4 +348,7 @@ def exclusive(resource: Path, wait: bool = False, lock_file: Path | None = None)
     try:
         yield
     finally:
+        if is_temporary and os.name == "posix":  # elsewhere `release` removes it
+            with suppress(OSError):
+                lock_file.unlink()  # a process that waits for it notices that, and makes another one
         lock.release()

@@ -153,7 +153,10 @@ def _set_quiet(context: click.Context, parameter: click.Parameter, value: bool) 
 
 
 def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    context.ensure_object(Console).debug |= value
+    if value:
+        console = context.ensure_object(Console)
+        console.debug = True
+        console.log_decisions(logging.ERROR)
 
 
 def _set_verbose(context: click.Context, parameter: click.Parameter, value: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Console:
 
     Args:
         quiet: Print errors only.
-        debug: Let errors pass with their traceback.
+        debug: Let errors pass with their traceback, and show those that fail one job.
     """
 
     def __init__(self, quiet: bool = False, debug: bool = False) -> None:
@@ -59,10 +60,11 @@ class Console:
         self._rich = RichConsole(stderr=True, highlight=False)
 
     def log_decisions(self, level: int = logging.INFO) -> None:
-        """Print what the modules of this package log, from `level` on."""
+        """Print what the modules of this package log, from `level` on, or from an earlier, lower one."""
         logger = logging.getLogger("rgt_cli")
-        logger.setLevel(level)
-        logger.addHandler(_LogHandler(self))
+        logger.setLevel(min(level, logger.level or level))
+        if not any(getattr(handler, "console", None) is self for handler in logger.handlers):
+            logger.addHandler(_LogHandler(self))
 
     def error(self, message: str) -> None:
         """Print what failed, on one line."""
@@ -81,6 +83,11 @@ class Console:
     def log(self, message: str) -> None:
         """Print a decision, for `--verbose`."""
         self._line(message, "dim")
+
+    def show_traceback(self, error: BaseException) -> None:
+        """Print where an error was raised, for `--debug`."""
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            self._rich.print(printable(line), markup=False, emoji=False, soft_wrap=True)
 
     def _line(self, message: str, style: str) -> None:
         message = printable(" ".join(message.split()))
@@ -310,6 +317,8 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.console.log(record.getMessage())
+        if self.console.debug and record.exc_info and record.exc_info[1]:
+            self.console.show_traceback(record.exc_info[1])
 
 
 def _time_left() -> ProgressColumn:

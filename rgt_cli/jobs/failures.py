@@ -29,7 +29,7 @@ def failures_of(job: Job) -> Iterator[None]:
     except (RGTError, Stopped):
         raise
     except Exception as error:
-        logger.info("%s failed", job.name, exc_info=error)
+        logger.error("%s failed unexpectedly", job.name, exc_info=error)
         raise _as_reported(error, job) from error
 
 

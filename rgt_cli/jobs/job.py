@@ -40,6 +40,8 @@ class Job:
     images: tuple[Path, ...] = field(default=(), compare=False)
     """The numbered images that are the frames of the input, of which `source` is the first; empty if the
     input is a file."""
+    is_split: bool = field(default=False, compare=False)
+    """Whether the input is an animation of which each frame becomes an image."""
 
     def named(self, source_name: str, output_name: str) -> Job:
         """Return the job with other names for messages."""
@@ -57,8 +59,9 @@ class Job:
 
     @property
     def is_video(self) -> bool:
-        """Whether the input or the output is a video, by their names."""
-        return bool(self.images) or is_video_name(self.source) or isinstance(self.format, Container)
+        """Whether the input or the output is a video, by their names, or the input is split like one."""
+        is_named = is_video_name(self.source) or isinstance(self.format, Container)
+        return is_named or self.is_split or bool(self.images)
 
     @property
     def stamp(self) -> FileStamp | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from rgt_cli.errors import NoInputError, OutputError, UsageError
+from rgt_cli.errors import InputError, NoInputError, OutputError, UsageError
 from rgt_cli.files import is_stream
 from rgt_cli.jobs.folder_plan import check_kind, plan_folder
 from rgt_cli.jobs.job import Job, is_video_name
@@ -27,6 +28,7 @@ from rgt_cli.media import (
     check_images,
     container_of,
     format_of,
+    read_header,
 )
 from rgt_cli.size import Dimensions, Size
 
@@ -83,15 +85,21 @@ def plan_file(source: Path, target: Path, output: OutputOptions) -> Job:
         raise UsageError(f"{target}: the suffix means {actual.name}, but --format is {output.format}")
     if target.exists() and target.samefile(source):
         raise UsageError(f"{target}: is the input itself; use another -o")
-    job = Job(source, target, actual)
+    job = Job(source, target, actual, is_split=is_numbered(target) and _is_animation(source))
     check_kind(job)
     if is_stream(target):
         if job.is_video:
             raise UsageError(f"{target}: a video cannot be written to a pipe or a device; use a file")
         return job
-    if not (is_numbered(target) and is_video_name(source) and not target.parent.exists()):
+    if not (is_numbered(target) and job.is_video and not target.parent.exists()):
         check_folder(target.parent)  # else it is frames/%06d.png, and its folder is created
     return job
+
+
+def _is_animation(source: Path) -> bool:
+    with suppress(InputError):
+        return read_header(source).is_animation
+    return False
 
 
 def images_of_one_video(source: Path, output: OutputOptions) -> tuple[Path, ...]:

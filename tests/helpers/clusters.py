@@ -190,7 +190,8 @@ def kill_a_worker() -> None:
 def check_outputs(run: Run, failed: frozenset[str] = frozenset()) -> None:
     """Check that every output has the bytes that one process writes, and that nothing else was left."""
     names = names_in(run.folder) - failed
-    assert names_in(run.out) == {name.replace(".png", "_x2.png") for name in names} | {JOURNAL}
+    expected = {name.replace(".png", "_x2.png") for name in names} | {JOURNAL}
+    assert not names_in(run.out) ^ expected, names_in(run.out) ^ expected
     alone = run.folder.parent / "alone"
     alone.mkdir(exist_ok=True)
     for name in names:

@@ -101,11 +101,14 @@ class JoinedVideo:
         last_decoded = (
             last - len(self._orders[-1]) + 1 + self._orders[-1].index(len(self._orders[-1]) - 1)
         )
-        move = f"STARTPTS+round({start.numerator}/{start.denominator}/TB)"
+        end = self._shown[last] * self.tick + self.last_duration
+        move = f"-STARTPTS+round({start.numerator}/{start.denominator}/TB)"
         duration = f"{self.last_duration.numerator}/{self.last_duration.denominator}/TB"
+        # MP4 in a pipe shows a packet until the next one is decoded, which may be after the end.
+        rest = f"round({end.numerator}/{end.denominator}/TB)-(PTS{move})"
         return (
-            f"setts=pts=PTS-{move}:dts=DTS-{move}:"
-            rf"duration=if(eq(N\,{last})+eq(N\,{last_decoded})\,round({duration})\,DURATION)"
+            f"setts=pts=PTS{move}:dts=DTS{move}:"
+            rf"duration=if(eq(N\,{last})+eq(N\,{last_decoded})\,round({duration})\,min(DURATION\,{rest}))"
         )
 
     def write(self, pipe: IO[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -131,16 +132,19 @@ def probe(path: Path) -> Video:
         InputError: The file is not a video, or its frames cannot be decoded.
     """
     try:
-        if not path.stat().st_size:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path}: is not a file but a folder, a pipe or a device")
+        if not status.st_size:
             raise InputError(f"{path}: the file is empty")
         if found := open_animation(path):
             return _describe_animation(path, found)
-        with av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container:
+        with ffmpeg.open_source(path) as container:
             streams = [s for s in container.streams.video if not is_cover(s)]
             if is_avif(container):  # besides its tracks, it has a still image for other readers
                 streams = [s for s in streams if s.duration] or streams
             if not streams:
-                raise InputError(f"{path}: there is no video in it, only {_stream_types(container)}")
+                raise InputError(f"{path}: there is no video in it{_contents(container)}")
             streams = [s for s in streams if s.codec_context]
             if not streams:
                 raise InputError(f"{path}: the codec of the video is unknown")
@@ -184,8 +188,9 @@ def is_cover(stream: av.stream.Stream) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _stream_types(container: InputContainer) -> str:
-    return ", ".join(sorted({str(stream.type) for stream in container.streams})) or "nothing"
+def _contents(container: InputContainer) -> str:
+    kinds = {"cover art" if is_cover(stream) else str(stream.type) for stream in container.streams}
+    return f", only {' and '.join(sorted(kinds))}" if kinds else ""
 
 
 def decoder_arguments(codec: str, has_alpha: bool) -> list[str]:
@@ -260,7 +265,7 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
 def _shows_background(path: Path) -> bool:
     """Return whether any frame of a GIF is transparent anywhere, after it is combined with others."""
     with (
-        av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container,
+        ffmpeg.open_source(path) as container,
         suppress(av.FFmpegError),  # damage is reported when the frames are read
     ):
         for frame in container.decode(video=0):
@@ -289,7 +294,7 @@ def _delay(path: Path, stream: av.VideoStream, shown: int) -> int:
         stream: The video in it.
         shown: When ffmpeg shows the first frame, in ticks.
     """
-    with av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container:
+    with ffmpeg.open_source(path) as container:
         is_avi, is_matroska = (container.format.name.startswith(name) for name in ("avi", "matroska"))
         is_mode_for_avi = is_matroska and stream.codec_context.codec_tag.strip("\0 ")
         if not (is_avi or is_mode_for_avi):

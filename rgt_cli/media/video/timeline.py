@@ -258,8 +258,8 @@ def _times(jumps: Iterable[Fraction]) -> str:
 
 def _has_same_streams(one: Path, other: Path) -> bool:
     with (
-        av.open(ffmpeg.url(one), options=ffmpeg.source_options()) as first,
-        av.open(ffmpeg.url(other), options=ffmpeg.source_options()) as second,
+        ffmpeg.open_source(one) as first,
+        ffmpeg.open_source(other) as second,
     ):
         return _kinds(first) == _kinds(second)
 

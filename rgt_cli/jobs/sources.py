@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rgt_cli.errors import NoInputError
+from rgt_cli.errors import InputError, NoInputError
 from rgt_cli.jobs.source_list import Keys, Place, Source, SourceList, real_prefix_of, split_name
 from rgt_cli.media import READABLE, VIDEO_READABLE
 from rgt_cli.pages.page import is_image_of_page
@@ -74,6 +74,11 @@ class SourceFilter:
             return "excluded"
         return None
 
+    def searches(self, folder: Source) -> bool:
+        """Return whether a subfolder is to be searched: it is not hidden, nor excluded by its name."""
+        is_hidden = folder.place.is_hidden or folder.name.startswith(".")
+        return not (is_hidden or _matches(folder, self.exclude))
+
 
 def _matches(source: Source, patterns: tuple[str, ...]) -> bool:
     if not patterns:
@@ -91,10 +96,12 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
             of folders and patterns are not, if they have the name of an output of a file beside them, or
             belong to a page.
 
-    An argument that names nothing is an input that will fail, unless all of them do.
+    An argument that names nothing is an input that will fail, unless all of them do. So is a subfolder
+    that cannot be listed.
 
     Raises:
         NoInputError: No argument names anything.
+        InputError: A folder that is named cannot be listed.
     """
     selection = selection or SourceFilter()
     scan, results = SourceScan(), _Results()
@@ -150,8 +157,11 @@ def _sources_in(folder: Path, selection: SourceFilter, scan: SourceScan) -> Iter
     """Yield the inputs in a folder, and count what is ignored."""
     if not selection.recursive:
         scan.subfolders += _count_subfolders(folder, selection.output)
-    for source in _walk(folder, selection):
-        if reason := selection.reason_to_ignore(source):
+    for source, is_readable in _walk(folder, selection):
+        if not is_readable:
+            if selection.searches(source):
+                yield source  # which will fail, and report why
+        elif reason := selection.reason_to_ignore(source):
             scan.ignore(reason)
         else:
             yield source
@@ -196,8 +206,15 @@ def _names_nothing(argument: Path | None) -> str:
     return f"{argument}: {problem}"
 
 
-def _walk(folder: Path, selection: SourceFilter) -> Iterator[Source]:
-    """Yield the files of a folder by name; each folder once, even if symbolic links form a circle."""
+def _walk(folder: Path, selection: SourceFilter) -> Iterator[tuple[Source, bool]]:
+    """Yield the files of a folder by name; each folder once, even if symbolic links form a circle.
+
+    Yields:
+        A file and True, or a subfolder and False if not all that it contains can be listed.
+
+    Raises:
+        InputError: The folder itself cannot be listed.
+    """
     visited = set()
     if selection.output and not _is_same(folder, selection.output):
         visited.add(real_prefix_of(selection.output))
@@ -207,25 +224,33 @@ def _walk(folder: Path, selection: SourceFilter) -> Iterator[Source]:
         if place.real in visited:
             continue
         visited.add(place.real)
-        files, links, folders = _content(place.folder)
+        files, links, folders, error = _content(place.folder)
+        if error and place.relative == ".":
+            raise InputError(f"{folder}: cannot be listed: {error.strerror}") from error
+        if error:
+            yield Source.of(Path(place.folder), Path(place.relative)), False
         for name in files:
-            yield Source(place, name, name in links)
+            yield Source(place, name, name in links), True
         if selection.recursive:
             waiting += [place.below(name) for name in reversed(folders)]
 
 
-def _content(folder: str) -> tuple[list[str], set[str], list[str]]:
-    """Return the files of a folder, those of them that are symbolic links, and its subfolders."""
+def _content(folder: str) -> tuple[list[str], set[str], list[str], OSError | None]:
+    """Return the files of a folder, those that are symbolic links, its subfolders, and what failed."""
     files, links, folders = [], set(), []
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if _is_folder(entry):
-                folders.append(entry.name)
-                continue
-            files.append(entry.name)
-            if entry.is_symlink():
-                links.add(entry.name)
-    return sorted(files), links, sorted(folders)
+    failure = None
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _is_folder(entry):
+                    folders.append(entry.name)
+                    continue
+                files.append(entry.name)
+                if entry.is_symlink():
+                    links.add(entry.name)
+    except OSError as error:
+        failure = error
+    return sorted(files), links, sorted(folders), failure
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

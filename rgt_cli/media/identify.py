@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
 import threading
 from collections.abc import Iterator
@@ -83,6 +84,8 @@ def identified(path: Path) -> str:
     Raises:
         InputError: It is not an image of a known format, or its decoder is not installed.
     """
+    if path.is_dir():
+        os.listdir(path)  # noqa: PTH208 - raises what is wrong, if it is an input for that reason
     if not stat.S_ISREG(path.stat().st_mode):
         raise InputError(f"{path}: is not a file but a folder, a pipe or a device")
     if missing := missing_decoder(path):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from rgt_cli.files import FileStamp
 from rgt_cli.size import Dimensions
 
 
@@ -128,6 +129,8 @@ class ImageSequence:
     """Whether the first image is not a frame, but shown by programs that do not support animation."""
     warnings: tuple[str, ...] = ()
     """What the file contains that is left out here."""
+    stamp: FileStamp | None = None
+    """The state of the file before it was read; None if the images are not from a file."""
 
     @property
     def first(self) -> Picture:

@@ -12,6 +12,7 @@ from typing import Any
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from rgt_cli.errors import InputError
+from rgt_cli.files import FileStamp
 from rgt_cli.media import input_only, png
 from rgt_cli.media.exif import orientation_of, plausible_dpi
 from rgt_cli.media.header import read_header
@@ -45,11 +46,12 @@ def read_images(
         InputError: The file cannot be read, is not an image, is damaged, has too many pixels, or is of
             an unsupported kind.
     """
+    stamp = FileStamp.of(path)
     header = read_header(path)
     check_pixels(path, header, max_pixels)
     with clear_errors(path), no_pixel_limit(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn about what is reported here
-        return _Reader(path, max_pixels, on_frame).read()
+        return replace(_Reader(path, max_pixels, on_frame).read(), stamp=stamp)
 
 
 def read_first(path: Path, max_pixels: int, longest: int) -> Picture:

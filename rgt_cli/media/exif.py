@@ -34,6 +34,24 @@ def orientation_of(exif: Image.Exif) -> int:
     return orientation if orientation in range(2, 9) else 1
 
 
+def read_exif(image: Image.Image) -> Image.Exif:
+    """Return the EXIF of an image. Call this before its pixels are decoded.
+
+    Pillow adds the orientation in XMP if EXIF has none, and turns a TIFF by it. Programs that turn or
+    crop an image often leave it there, and those that show images ignore it.
+    """
+    exif = image.getexif()
+    if not (image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")):
+        return exif
+    stored = getattr(image, "tag_v2", None)
+    if stored is None:
+        stored = Image.Exif()
+        stored.load(image.info.get("exif") or b"")
+    if _Base.Orientation not in stored:
+        exif.pop(_Base.Orientation, None)
+    return exif
+
+
 def filter_exif(exif: Image.Exif) -> tuple[bytes | None, bool]:
     """Return the tags that stay true of an image after its orientation has been applied.
 
@@ -117,10 +135,8 @@ def add_thumbnail(exif: bytes, pixels: np.ndarray) -> bytes:
     jpeg = encoded.getvalue()
     tiff = bytearray(exif.removeprefix(b"Exif\0\0"))
     tiff += b"\0" * (len(tiff) % 2)
-    order = "<" if tiff[:2] == b"II" else ">"
-    (first,) = struct.unpack_from(f"{order}L", tiff, 4)
-    (count,) = struct.unpack_from(f"{order}H", tiff, first)
-    struct.pack_into(f"{order}L", tiff, first + 2 + 12 * count, len(tiff))  # the next directory
+    order, place = _link(tiff)
+    struct.pack_into(f"{order}L", tiff, place, len(tiff))
     short, long = 3, 4  # TIFF types
     start = len(tiff) + 2 + 3 * 12 + 4
     tiff += struct.pack(f"{order}H", 3)
@@ -128,6 +144,25 @@ def add_thumbnail(exif: bytes, pixels: np.ndarray) -> bytes:
     tiff += struct.pack(f"{order}HHLL", _Base.JpegIFOffset, long, 1, start)
     tiff += struct.pack(f"{order}HHLL", _Base.JpegIFByteCount, long, 1, len(jpeg))
     return b"Exif\0\0" + bytes(tiff) + struct.pack(f"{order}L", 0) + jpeg
+
+
+def remove_thumbnail(exif: bytes) -> bytes:
+    """Return EXIF to which `add_thumbnail` has added a thumbnail without it."""
+    tiff = bytearray(exif.removeprefix(b"Exif\0\0"))
+    order, place = _link(tiff)
+    (second,) = struct.unpack_from(f"{order}L", tiff, place)
+    if second:
+        del tiff[second:]
+        struct.pack_into(f"{order}L", tiff, place, 0)
+    return b"Exif\0\0" + bytes(tiff)
+
+
+def _link(tiff: bytes | bytearray) -> tuple[str, int]:
+    """Return the byte order of EXIF, and where its first directory has the offset of the second one."""
+    order = "<" if tiff[:2] == b"II" else ">"
+    (first,) = struct.unpack_from(f"{order}L", tiff, 4)
+    (count,) = struct.unpack_from(f"{order}H", tiff, first)
+    return order, first + 2 + 12 * count
 
 
 def strip_exif_gps(exif: bytes) -> bytes | None:

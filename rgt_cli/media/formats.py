@@ -137,6 +137,7 @@ FORMATS = (
         pillow="JXL",
         suffixes=(".jxl",),
         has_quality=True,
+        has_icc=False,  # the encoder ignores them
         plugin="pillow_jxl",
     ),
 )

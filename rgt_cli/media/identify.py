@@ -100,6 +100,8 @@ def identified(path: Path) -> str:
 def _not_an_image(path: Path) -> InputError:
     if not path.stat().st_size:
         return InputError(f"{path}: the file is empty")
+    if name := identify(path):
+        return InputError(f"{path}: damaged image, or of a kind of {name} that is not supported")
     known = ", ".join((*(f.name for f in FORMATS), *input_only.NAMES))
     return InputError(f"{path}: is not an image of a known format ({known})")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,13 +17,16 @@ from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.files import atomic_write, cannot_write
 from rgt_cli.media import png
 from rgt_cli.media.color import pixels_to_srgb, space_of
+from rgt_cli.media.exif import remove_thumbnail
 from rgt_cli.media.formats import FORMATS, ImageFormat, register_plugins
 from rgt_cli.media.gif import to_palette
+from rgt_cli.media.iptc import photoshop_segments
 from rgt_cli.media.picture import ImageSequence, Metadata, Picture
 from rgt_cli.media.png_metadata import TEXT_CHUNKS, metadata_chunks
 
-_LONGEST_SEGMENT = 65_000
-"""The most bytes of EXIF, XMP or a comment in a JPEG."""
+_LONGEST_EXIF = 65_533
+_LONGEST_TEXT = 65_500
+"""The most bytes of EXIF, and of XMP or a comment, in a JPEG."""
 _ENCODER_ERRORS = (ValueError, RuntimeError, OverflowError, SyntaxError)
 """What Pillow, its plugins and tifffile raise if they refuse an image."""
 
@@ -159,25 +163,28 @@ def fitted_metadata(metadata: Metadata, file_format: ImageFormat) -> tuple[Metad
         lost.append(f"{name} does not support EXIF and XMP")
         metadata = replace(metadata, exif=None, xmp=None)
     if name == "jpeg":
-        exif, xmp, comment = (
-            _short_enough(kind, data, lost)
-            for kind, data in (
-                ("EXIF", metadata.exif),
-                ("XMP", metadata.xmp),
-                ("comments", metadata.comment),
-            )
+        exif = metadata.exif
+        if exif and metadata.has_thumbnail and len(exif) > _LONGEST_EXIF:
+            exif = remove_thumbnail(exif)
+        metadata = replace(
+            metadata,
+            exif=_short_enough("EXIF", exif, _LONGEST_EXIF, lost),
+            xmp=_short_enough("XMP", metadata.xmp, _LONGEST_TEXT, lost),
+            comment=_short_enough("comments", metadata.comment, _LONGEST_TEXT, lost),
         )
-        metadata = replace(metadata, exif=exif, xmp=xmp, comment=comment)
+    if name not in ("jpeg", "tiff") and metadata.iptc:
+        lost.append(f"{name} does not support IPTC")
+        metadata = replace(metadata, iptc=None)
     if name != "png" and any(kind in TEXT_CHUNKS for kind, _ in metadata.png):
         lost.append(f"{name} does not support the texts of a PNG")
     return metadata, lost
 
 
-def _short_enough(kind: str, data: bytes | None, lost: list[str]) -> bytes | None:
+def _short_enough(kind: str, data: bytes | None, longest: int, lost: list[str]) -> bytes | None:
     """Return the data if it fits into a segment of a JPEG, else None, and add the loss to `lost`."""
-    if data is None or len(data) <= _LONGEST_SEGMENT:
+    if data is None or len(data) <= longest:
         return data
-    lost.append(f"jpeg does not support {kind} of more than {_LONGEST_SEGMENT} bytes")
+    lost.append(f"jpeg does not support {kind} of more than {longest} bytes")
     return None
 
 
@@ -272,8 +279,8 @@ def _png_options(metadata: Metadata, encoding: Encoding) -> dict[str, Any]:
 def _jpeg_options(metadata: Metadata, encoding: Encoding) -> dict[str, Any]:
     options: dict[str, Any] = {"subsampling": 0}
     if metadata.iptc:
-        length = (len(metadata.iptc) + 2).to_bytes(2, "big")
-        options["extra"] = b"\xff\xed" + length + metadata.iptc  # APP13
+        segments = photoshop_segments(metadata.iptc)
+        options["extra"] = b"".join(b"\xff\xed" + struct.pack(">H", len(s) + 2) + s for s in segments)
     return options | _comment_options(metadata, encoding)
 
 
@@ -298,7 +305,8 @@ def _webp_options(metadata: Metadata, encoding: Encoding) -> dict[str, Any]:
 
 
 def _jxl_options(metadata: Metadata, encoding: Encoding) -> dict[str, Any]:
-    return {"lossless": True} if encoding.lossless else {}
+    # The encoder refuses the highest quality of its lossy mode.
+    return {"lossless": True} if encoding.lossless or encoding.quality == 100 else {}
 
 
 _EXTRA_OPTIONS: dict[str, Callable[[Metadata, Encoding], dict[str, Any]]] = {

@@ -1,6 +1,8 @@
 """Images in every format, decoded again by other libraries than those that wrote them."""
 
 import itertools
+import random
+import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +12,7 @@ import av
 import imagecodecs
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.media import (
@@ -25,13 +27,16 @@ from rgt_cli.media import (
 from tests.helpers.images import (
     LOSSLESS,
     assert_visibly_equal,
+    convert,
     converted,
     decoded,
     decoded_frames,
     doubled,
+    exiftool,
     image_format_of,
     sample,
 )
+from tests.helpers.process import NEEDS_EXIFTOOL
 
 DURATIONS = [40, 100, 250, 70, 500]
 """Milliseconds of each frame of an animation."""
@@ -269,6 +274,26 @@ def test_metadata_too_long_for_a_jpeg_is_left_out_with_a_warning(
     ]  # fmt: skip
     assert target.stat().st_size < 250_000
     assert decoded(target).shape == photo.shape
+
+
+@NEEDS_EXIFTOOL
+def test_exif_that_fills_a_jpeg_loses_only_its_thumbnail(tmp_path: Path, photo: np.ndarray) -> None:
+    """Maker notes of cameras have up to 60 KB."""
+    source, thumbnail = tmp_path / "in.jpg", tmp_path / "thumbnail.jpg"
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Maker"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] = random.Random(0).randbytes(62_500)
+    Image.fromarray(photo).save(source, exif=exif)
+    Image.fromarray(photo[:40, :50]).save(thumbnail, quality=50)
+    option = f"-ThumbnailImage<={thumbnail}"
+    command = ["exiftool", "-q", "-m", "-overwrite_original", option, str(source)]
+    subprocess.run(command, check=True)
+    assert "IFD1:ThumbnailLength" in exiftool(source)
+    assert convert(source, tmp_path / "out.jpg") == ()
+    with Image.open(tmp_path / "out.jpg") as written:
+        assert written.getexif()[ExifTags.Base.Make] == "Maker"
+        assert len(written.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote]) == 62_500
+        assert not written.getexif().get_ifd(ExifTags.IFD.IFD1)
 
 
 def test_failed_write_leaves_the_old_target(tmp_path: Path, photo: np.ndarray) -> None:

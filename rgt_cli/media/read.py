@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from rgt_cli.errors import InputError
 from rgt_cli.files import FileStamp
-from rgt_cli.media import input_only, png
+from rgt_cli.media import heif, input_only, png
 from rgt_cli.media.damage import has_damaged_pixels
 from rgt_cli.media.exif import orientation_of, plausible_dpi, read_exif
 from rgt_cli.media.header import read_header
@@ -24,6 +24,7 @@ from rgt_cli.media.metadata import with_exif
 from rgt_cli.media.modes import UPRIGHT_DECODERS, gray_or_rgb, has_color, split_alpha, usable_icc
 from rgt_cli.media.picture import ImageSequence, Metadata, Picture, with_same_mode
 from rgt_cli.media.png_metadata import PngMetadata, read_png_metadata
+from rgt_cli.media.profiles import coded_profile, hdr_name
 from rgt_cli.media.xmp import attachments
 
 MAX_PIXELS = 300_000_000
@@ -54,7 +55,11 @@ def read_images(
     check_pixels(path, header, max_pixels)
     with clear_errors(path), no_pixel_limit(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn about what is reported here
-        return replace(_Reader(path, max_pixels, on_frame).read(), stamp=stamp)
+        images = _Reader(path, max_pixels, on_frame).read()
+    if header.bits > images.first.bits:
+        deep = f"{path}: has more than 8 bits per channel, of which 8 are used"
+        images = replace(images, warnings=(*images.warnings, deep))
+    return replace(images, stamp=stamp)
 
 
 def read_first(path: Path, max_pixels: int, longest: int) -> Picture:
@@ -289,11 +294,24 @@ class _Reader:
         if opened.format == "PNG":
             found = self._png_metadata()
             metadata = replace(metadata, xmp=found.xmp, png=found.chunks)
+        if opened.format in ("AVIF", "HEIF"):
+            metadata = self._with_coding(metadata, heif.read_coding(self.path))
         if opened.format == "TIFF":
             from rgt_cli.media import tiff  # slow to import
 
             metadata = replace(metadata, iptc=tiff.photoshop_in(self.path, opened.tell()))
         return with_exif(metadata, exif, self.warn)
+
+    def _with_coding(self, metadata: Metadata, coding: heif.Coding) -> Metadata:
+        """Return the metadata with the color space that a file names by codes."""
+        if coding.bits > 8:
+            self.warn(f"has {coding.bits} bits per channel, of which 8 are used")
+        if metadata.icc:
+            return metadata
+        if hdr_name(coding.transfer):
+            codes = bytes([coding.primaries & 255, coding.transfer & 255, 0, 1])
+            return replace(metadata, png=((b"cICP", codes),))
+        return replace(metadata, icc=coded_profile(coding.primaries, coding.transfer))
 
     def _gray_or_rgb(
         self, opened: ImageFile.ImageFile, metadata: Metadata

@@ -23,6 +23,7 @@ from rgt_cli.media.gif import to_palette
 from rgt_cli.media.iptc import photoshop_segments
 from rgt_cli.media.picture import ImageSequence, Metadata, Picture
 from rgt_cli.media.png_metadata import TEXT_CHUNKS, metadata_chunks
+from rgt_cli.media.profiles import hdr_of_png, png_profile
 
 _LONGEST_EXIF = 65_533
 _LONGEST_TEXT = 65_500
@@ -144,6 +145,10 @@ def _fitted(
         if picture.bits > 8 and not file_format.is_deep:
             lost[f"{file_format.name} supports 8 bits per channel, not 16"] = None
             picture = picture.with_bits(8)
+        has_color = picture.pixels.ndim == 3
+        metadata, hdr = with_profile(picture.metadata, file_format, has_color=has_color)
+        picture = replace(picture, metadata=metadata)
+        lost |= dict.fromkeys(hdr)
         if _needs_srgb(picture, file_format):
             picture, failure = _as_srgb(picture)
             lost |= dict.fromkeys(failure)
@@ -153,6 +158,18 @@ def _fitted(
         lost |= dict.fromkeys(unsupported)
         frames.append(replace(picture, metadata=metadata))
     return replace(images, frames=frames), list(lost)
+
+
+def with_profile(
+    metadata: Metadata, file_format: ImageFormat, *, has_color: bool
+) -> tuple[Metadata, list[str]]:
+    """Return metadata with a profile if only a PNG describes the colors otherwise, and what is lost."""
+    if file_format.name == "png" or metadata.icc:
+        return metadata, []
+    hdr = hdr_of_png(metadata.png)
+    lost = f"{file_format.name} does not support HDR ({hdr}), so its colors look wrong: use --format png"
+    profile = png_profile(metadata.png, has_color=has_color)
+    return replace(metadata, icc=profile), [lost] if hdr else []
 
 
 def fitted_metadata(metadata: Metadata, file_format: ImageFormat) -> tuple[Metadata, list[str]]:

@@ -14,14 +14,6 @@ _SENSOR = frozenset([32803, 34892])
 _DNG_VERSION = 50706
 _CANON = b"CR\2"
 """What a raw photo of Canon contains after its first offset."""
-RAW_SUFFIXES = frozenset(
-    [
-        ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef",
-        ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf",
-        ".srw", ".x3f",
-    ]
-)  # fmt: skip
-"""The suffixes of raw photos, in lower case."""
 DEVELOP = "is a raw photo: develop it first, for example to a TIFF of 16 bits"
 """Why raw photos are refused, and what to do."""
 

@@ -50,7 +50,8 @@ def from_linear(values: np.ndarray) -> np.ndarray:
 def p3_in_srgb(array: np.ndarray) -> np.ndarray:
     """Convert Display P3 to sRGB by the matrix of CSS Color 4, section 17."""
     matrix = np.array([[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]])
-    return np.rint(255 * from_linear(to_linear(array / 255) @ matrix.T)).astype(int)
+    result: np.ndarray = np.rint(255 * from_linear(to_linear(array / 255) @ matrix.T)).astype(int)
+    return result
 
 
 def test_profile_of_display_p3(photo: np.ndarray) -> None:

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageCms
 
-from rgt_cli.errors import OutputError, UsageError
-from rgt_cli.files import atomic_write, cannot_write
+from rgt_cli.errors import OutOfMemoryError, UsageError
+from rgt_cli.files import atomic_write
 from rgt_cli.media import png
 from rgt_cli.media.color import pixels_to_srgb, space_of
 from rgt_cli.media.exif import remove_thumbnail
@@ -28,7 +28,7 @@ from rgt_cli.media.profiles import hdr_of_png, png_profile
 _LONGEST_EXIF = 65_533
 _LONGEST_TEXT = 65_500
 """The most bytes of EXIF, and of XMP or a comment, in a JPEG."""
-_ENCODER_ERRORS = (ValueError, RuntimeError, OverflowError, SyntaxError)
+_ENCODER_ERRORS = (ValueError, RuntimeError, OverflowError, SyntaxError, OSError)
 """What Pillow, its plugins and tifffile raise if they refuse an image."""
 
 
@@ -100,8 +100,9 @@ def write_images(
         Warnings about what the format does not support and was lost.
 
     Raises:
-        OutputError: The file cannot be written, or the encoder refuses the images.
-        UsageError: As `check_images`.
+        OutputError: The file cannot be written.
+        UsageError: The encoder refuses the images, or as `check_images`.
+        OutOfMemoryError: There is not enough memory to encode them.
     """
     check_images(images, target, file_format, encoding)
     fitted, lost = _fitted(images, file_format, encoding)
@@ -122,15 +123,22 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     """Yield a file for an encoder, open for writing and reading, that replaces `target` on success.
 
     Raises:
-        OutputError: The file cannot be written, or the encoder refuses the images.
+        OutputError: The file cannot be written.
+        UsageError: The encoder refuses the images; others may succeed.
+        OutOfMemoryError: There is not enough memory to encode them.
     """
     with atomic_write(target) as file:
         try:
             yield file
         except _ENCODER_ERRORS as error:
-            raise cannot_write(target, error) from error
+            if isinstance(error, OSError) and error.errno:  # of the disk
+                raise
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UsageError(
+                f"{target}: the encoder refuses it: {reason}; use another --format"
+            ) from error
         except MemoryError as error:
-            raise OutputError(f"{target}: cannot be written: not enough memory to encode it") from error
+            raise OutOfMemoryError(f"{target}: there is not enough memory to encode it") from error
 
 
 def _fitted(

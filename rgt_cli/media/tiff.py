@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 from rgt_cli.errors import InputError
 from rgt_cli.files import scratch_file
 from rgt_cli.media import raw
-from rgt_cli.media.exif import exif_directories
+from rgt_cli.media.exif import ASCII, exif_directories, swapped_comment, type_in
 from rgt_cli.media.iptc import photoshop_of_tiff, tiff_of_photoshop
 from rgt_cli.media.layout import DEFLATE_RATIO, LZW_RATIO, Header, require
 from rgt_cli.media.picture import Metadata, Picture
@@ -365,6 +365,11 @@ def _add_directories(file: BinaryIO, metadata_list: Sequence[Metadata]) -> None:
             start = end + end % 2
             directory = TiffImagePlugin.ImageFileDirectory_v2(ifh=header, group=code)
             for tag, value in content[code].items():
+                if tag == ExifTags.Base.UserComment and metadata.exif and b"MM" in metadata.exif[:8]:
+                    value = swapped_comment(value)
+                if isinstance(value, bytes) and (kind := type_in(code, tag)):
+                    directory.tagtype[tag] = kind
+                    value = value.rstrip(b"\0") if kind == ASCII else value
                 if not isinstance(value, dict) or end < _CLASSIC_LENGTH:  # Pillow writes short offsets
                     directory[tag] = value
             file.write(b"\0" * (start - end) + directory.tobytes(start))

@@ -315,3 +315,23 @@ def test_iptc_in_several_segments_of_a_jpeg(tmp_path: Path, photo: np.ndarray) -
         target = converted(source, name)
         assert exiftool(target)["IPTC:Keywords"] == "cat"
         assert long[66_000:] in target.read_bytes()
+
+
+@NEEDS_EXIFTOOL
+@pytest.mark.parametrize("name", ["out.jpg", "out.png", "out.tif", "out.webp", "out.avif", "out.heic"])
+@pytest.mark.parametrize("order", ["II", "MM"])
+def test_texts_of_exif_in_any_language(tmp_path: Path, photo: np.ndarray, name: str, order: str) -> None:
+    source = tmp_path / "in.jpg"
+    Image.fromarray(photo[:20, :30]).save(source)
+    texts = {
+        "ExifIFD:OwnerName": "J\u00f6rg", "ExifIFD:LensModel": "\u00d8 50", "IFD0:Artist": "Zo\u00eb",
+        "ExifIFD:UserComment": "\u732b", "GPS:GPSAreaInformation": "K\u00f6ln",
+    }  # fmt: skip
+    options = [f"-ExifByteOrder={order}", "-ExifIFD:ComponentsConfiguration=1 2 3 0", "-n"]
+    options += [f"-{tag}={text}" for tag, text in texts.items()]
+    subprocess.run(["exiftool", "-q", "-overwrite_original", *options, source], check=True)
+    target = converted(source, name)
+    before, after = exiftool(source), exiftool(target)
+    for tag, text in texts.items():
+        assert before[tag] == after[tag] == text
+    assert "Non-standard format" not in str(exiftool(target, "-validate", "-warning", "-a"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rgt_cli.errors import (
     CheckpointError,
+    DeviceError,
     InputError,
     NoInputError,
     OutOfMemoryError,
@@ -18,12 +19,14 @@ from rgt_cli.errors import (
     UsageError,
     WorkerError,
 )
+from rgt_cli.version import __version__
 
 if TYPE_CHECKING:
     from rgt_cli.api import Outcome, Upscaler, upscale_file, upscale_folder, upscale_video
 
 __all__ = [
     "CheckpointError",
+    "DeviceError",
     "InputError",
     "NoInputError",
     "OutOfMemoryError",
@@ -38,7 +41,6 @@ __all__ = [
     "upscale_folder",
     "upscale_video",
 ]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
@@ -51,5 +53,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the public names, those that are not imported yet included."""
+    """Return the public names, including those that are not imported yet."""
     return __all__

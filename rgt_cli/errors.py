@@ -1,4 +1,4 @@
-"""The errors of this package, each with the exit code that it ends the process with."""
+"""The errors of this package, each with its exit code."""
 
 from enum import IntEnum
 
@@ -13,14 +13,17 @@ class ExitCode(IntEnum):
     CHECKPOINT = 4
     OUT_OF_MEMORY = 5
     OUTPUT = 6
+    DEVICE = 7
     INTERRUPTED = 130
     TERMINATED = 143
 
 
 class RGTError(Exception):
-    """Base class of all errors of this package. The text is one line for a person to read."""
+    """Base class of all errors of this package. The text is one line for the user."""
 
     exit_code = ExitCode.SOME_FAILED
+    ends_run = False
+    """Whether the other jobs of a run would fail too, so that none is started."""
 
 
 class InputError(RGTError):
@@ -59,3 +62,16 @@ class OutputError(RGTError):
     """An output cannot be written."""
 
     exit_code = ExitCode.OUTPUT
+    ends_run = True
+
+
+class DeviceError(RGTError):
+    """The device failed while it computed. This process can no longer use it."""
+
+    exit_code = ExitCode.DEVICE
+    ends_run = True
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error, or its type if it has no text."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

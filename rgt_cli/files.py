@@ -1,7 +1,7 @@
-"""Files that are whole or absent: atomic writes, scratch files, stamps, append-only logs, locks.
+"""Files that are complete or absent: atomic writes, scratch files, stamps, append-only logs, locks.
 
 A file that is being written has a hidden name in the folder of its target, and is locked by the process
-that writes it. So files that a dead process left can be removed without touching those of a living one.
+that writes it. So the files of a process that has died can be removed, but not those of a running one.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def partial_path(folder: Path) -> Path:
 
 
 def find_partials(folder: Path) -> Iterator[Path]:
-    """Yield the unfinished files that dead processes left in `folder`, but not those of living ones."""
+    """Yield the unfinished files in `folder` that no running process is writing."""
     for path in folder.glob(PARTIAL.format("?" * 8)):
         with suppress(OSError), path.open("rb") as file:
             if _lock(file, wait=False):
@@ -170,7 +170,7 @@ def find_partials(folder: Path) -> Iterator[Path]:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove the unfinished files that dead processes left in `folder`."""
+    """Remove the unfinished files in `folder` that no running process is writing."""
     for path in find_partials(folder):
         with suppress(OSError):
             path.unlink()
@@ -181,13 +181,13 @@ def _create(path: Path) -> BinaryIO:
     while True:
         file = path.open("x+b")
         _lock(file, wait=True)
-        if path.exists():  # else it was taken for the file of a dead process before it was locked
+        if path.exists():  # otherwise another process removed it before it was locked
             return file
         file.close()
 
 
 def _lock(file: BinaryIO, wait: bool) -> bool:
-    """Lock an open file; return whether no other process holds it. The lock ends with its process."""
+    """Lock an open file; return whether no other process has done so. The lock ends with its process."""
     if sys.platform == "win32":
         return True  # an open file cannot be removed there
     import fcntl
@@ -225,9 +225,9 @@ class FileStamp(NamedTuple):
 
 
 class AppendLog:
-    """A file of JSON objects, one a line, that survives a crash at any moment.
+    """A file of JSON objects, one per line, that survives a crash at any moment.
 
-    Each entry is on the disk when `append` returns. A last line that a power loss cut short is dropped
+    Each entry is on the disk when `append` returns. A last line that a power loss truncated is dropped
     when the log is opened, and damaged lines are skipped.
 
     Args:
@@ -245,7 +245,7 @@ class AppendLog:
 
     @staticmethod
     def lines(path: Path) -> Iterator[tuple[int, bytes]]:
-        """Yield the position and the bytes of each whole line of a log; none if there is no file.
+        """Yield the position and the bytes of each complete line of a log; none if there is no file.
 
         Raises:
             OSError: The file cannot be read.
@@ -272,7 +272,7 @@ class AppendLog:
 
     @property
     def entries(self) -> list[dict[str, Any]]:
-        """The entries that the file holds."""
+        """The entries of the file."""
         return list(self.read(self.path))
 
     def __enter__(self) -> AppendLog:
@@ -318,15 +318,15 @@ def parsed_entry(line: bytes) -> dict[str, Any] | None:
 
 @contextmanager
 def exclusive(resource: Path, wait: bool = False, lock_file: Path | None = None) -> Iterator[None]:
-    """Hold the lock of a file or folder, which need not exist, against other processes.
+    """Lock a file or folder, which need not exist, against other processes until the block ends.
 
     The lock is released when its process ends, however it ends.
 
     Args:
         resource: What is locked.
-        wait: Wait for another process that holds the lock, instead of refusing.
-        lock_file: The file that represents the lock. By default, it is in the folder for temporary
-            files, so that nothing is left beside `resource`.
+        wait: Wait for another process that holds the lock, instead of raising.
+        lock_file: The file that represents the lock, which stays. By default, it is in the folder for
+            temporary files, and is removed with the lock.
 
     Raises:
         UsageError: Another process holds the lock, and `wait` is false.
@@ -334,6 +334,7 @@ def exclusive(resource: Path, wait: bool = False, lock_file: Path | None = None)
     """
     from filelock import FileLock, Timeout
 
+    is_temporary = lock_file is None
     if lock_file is None:
         key = hashlib.sha256(os.fsencode(os.path.realpath(resource))).hexdigest()[:16]
         lock_file = Path(tempfile.gettempdir(), f"rgt-{key}.lock")
@@ -347,4 +348,7 @@ def exclusive(resource: Path, wait: bool = False, lock_file: Path | None = None)
     try:
         yield
     finally:
+        if is_temporary and os.name == "posix":  # elsewhere `release` removes it
+            with suppress(OSError):
+                lock_file.unlink()  # a process that waits for it notices that, and makes another one
         lock.release()

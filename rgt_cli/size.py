@@ -1,4 +1,4 @@
-"""Sizes of images: what there is, and what is asked for."""
+"""Sizes of images: actual ones and requested ones."""
 
 from __future__ import annotations
 

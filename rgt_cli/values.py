@@ -19,8 +19,8 @@ MIN_TILE = 16
 MAX_SCALE = 64
 MAX_FPS = 1000
 GPUS_WITH_NUMBERS = ("cuda", "xpu")
-"""Kinds of GPUs with memory of their own, of which a machine may have several: those of NVIDIA and AMD,
-and those of Intel."""
+"""Kinds of GPUs that have their own memory, and of which a machine may have several: "cuda" for NVIDIA
+and AMD, "xpu" for Intel."""
 _NTSC_ROUNDING = Fraction(1, 200)
 """How far a decimal, such as 29.97 or 23.98, may be from the rate of NTSC that it means."""
 _BINARY = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -172,7 +172,7 @@ def parse_time(value: Any) -> float:
 
 
 def parse_frame_rate(value: Any) -> Fraction:
-    """Return frames a second, given as 24, "23.976" or "24000/1001".
+    """Return frames per second, given as 24, "23.976" or "24000/1001".
 
     A decimal that rounds a rate of NTSC, such as 23.976, means that rate.
 
@@ -255,7 +255,7 @@ def parse_choice(value: Any, choices: Iterable[Any]) -> Any:
     choices = list(choices)
     if isinstance(value, bool) or value not in choices:
         *others, last = (str(choice) for choice in choices)
-        raise UsageError(f"{value!r} is not available: use {', '.join(others)} or {last}")
+        raise UsageError(f"{value!r} is not supported: use {', '.join(others)} or {last}")
     return value
 
 
@@ -267,7 +267,7 @@ def requested_size(
     fit: Dimensions | None,
     prefix: str = "",
 ) -> Size | None:
-    """Return the size that is asked for in one of three ways; None if it is in none of them.
+    """Return the size that is requested in one of three ways; None if none is used.
 
     Args:
         scale: A factor.
@@ -290,10 +290,10 @@ def requested_size(
 
 
 def reject_several(given: Sequence[str]) -> None:
-    """Refuse options that exclude each other.
+    """Refuse options that cannot be used together.
 
     Raises:
         UsageError: More than one of them is given.
     """
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} exclude each other: use one of them")
+        raise UsageError(f"{' and '.join(given)} cannot be used together: choose one of them")

@@ -20,7 +20,7 @@ from tests.helpers.networks import MICRO
 from tests.helpers.process import RunRGT, run_rgt
 from tests.helpers.sandbox import Sandbox
 
-for _variable in [name for name in os.environ if name.startswith("RGT_")]:
+for _variable in [name for name in os.environ if name.startswith("RGT_") and "_TEST_" not in name]:
     del os.environ[_variable]  # the person who runs the tests may have configured rgt
 os.environ["XDG_CONFIG_HOME"] = os.devnull
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -135,3 +136,26 @@ def test_a_lock_refuses_a_second_process_and_ends_with_the_first(tmp_path: Path)
     with exclusive(resource):
         pass
     assert names_in(tmp_path) == set(), "nothing is left beside it"
+
+
+def _count_up(counter: Path, times: int) -> None:
+    for _ in range(times):
+        with exclusive(counter, wait=True):
+            counter.write_text(str(int(counter.read_text()) + 1))
+
+
+def test_one_process_at_a_time_holds_a_lock_whose_file_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter, locks = tmp_path / "counter", tmp_path / "locks"
+    counter.write_text("0")
+    locks.mkdir()
+    monkeypatch.setenv("TMPDIR", str(locks))
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=_count_up, args=(counter, 50)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert counter.read_text() == "200"
+    assert names_in(locks) == set()

@@ -14,10 +14,11 @@ from tests.helpers import DATA
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "rgt_cli"
-LEAVES = {"errors", "files", "size", "values"}
+LEAVES = {"errors", "files", "size", "values", "version"}
 ALLOWED = {
     "errors": set[str](),
     "size": set[str](),
+    "version": set[str](),
     "files": {"errors"},
     "values": {"errors", "size"},
     "network": set[str](),
@@ -28,11 +29,11 @@ ALLOWED = {
     "measure": {"inference", "media", "network"} | LEAVES,
     "jobs": {"pages", "media", "inference", "checkpoints"} | LEAVES,
     "api": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
-    "doctor": {"jobs", "media", "inference", "checkpoints", ""} | LEAVES,
-    "cli": {"doctor", "jobs", "pages", "media", "inference", "checkpoints", "network", "measure", ""}
+    "doctor": {"jobs", "media", "inference", "checkpoints"} | LEAVES,
+    "cli": {"doctor", "jobs", "pages", "media", "inference", "checkpoints", "network", "measure"}
     | LEAVES,
     "__main__": {"cli"},
-    "": {"api", "errors"},
+    "": {"api", "errors", "version"},
 }
 """Folder or module directly under rgt_cli -> those that it may import; "" is rgt_cli/__init__.py."""
 UNUSED_BY_MEDIA = {"torch", "click", "rich"}

@@ -81,5 +81,5 @@ def test_a_size_is_asked_for_in_one_way() -> None:
     assert values.requested_size(**nothing | {"width": 3}) == Size(width=3)
     box = values.requested_size(**nothing | {"fit": Dimensions(3, 4)})
     assert box == Size(width=3, height=4, fit=True)
-    with pytest.raises(UsageError, match="--scale and --width/--height exclude each other"):
+    with pytest.raises(UsageError, match="--scale and --width/--height cannot be used together"):
         values.requested_size(**nothing | {"scale": 2.0, "height": 3}, prefix="--")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:  # arguments must not wait for torch
     from rgt_cli.inference.device import Precision
 
 PathLike = str | os.PathLike[str]
-"""What names a file or a folder."""
+"""The path of a file or a folder."""
+_EXISTING = ("overwrite", "skip_existing", "update")
+"""The flags that determine what happens to existing outputs."""
 Options = TypeVar("Options", ModelOptions, ImageOptions, VideoOptions, OutputOptions)
 
 
@@ -108,17 +110,14 @@ def parse(given: Mapping[str, Any], known: type, function: str) -> dict[str, Any
                 parsed[name] = _PARSERS[name](value)
             except UsageError as error:
                 raise UsageError(f"{name}: {error}") from error
-    tile, overlap = parsed.get("tile"), parsed.get("overlap")
-    if isinstance(tile, int) and overlap is not None and overlap >= tile:
-        raise UsageError(f"overlap: {overlap} is not below the tile of {tile}")
     return parsed
 
 
 def size_of(parsed: Mapping[str, Any]) -> Size | None:
-    """Return the size that is asked for; None if it is that of the model.
+    """Return the requested size; None if it is that of the model.
 
     Raises:
-        UsageError: It is asked for in several ways.
+        UsageError: It is requested in several ways.
     """
     return values.requested_size(
         scale=parsed.get("scale"),
@@ -140,23 +139,9 @@ def job_options(parsed: Mapping[str, Any], target: Path | None) -> JobOptions:
         image=_build(ImageOptions, parsed),
         video=_build(VideoOptions, parsed),
         output=_build(OutputOptions, {**parsed, "target": target}),
-        existing=existing_of(parsed),
+        existing=Existing.of(**{name: parsed.get(name, False) for name in _EXISTING}),
         **limit,
     )
-
-
-def existing_of(parsed: Mapping[str, Any]) -> Existing:
-    """Return what is done with an output that exists.
-
-    Raises:
-        UsageError: Several things are.
-    """
-    actions = {
-        "overwrite": Existing.OVERWRITE, "skip_existing": Existing.SKIP, "update": Existing.UPDATE,
-    }  # fmt: skip
-    chosen = [name for name in actions if parsed.get(name)]
-    values.reject_several(chosen)
-    return actions[chosen[0]] if chosen else Existing.REFUSE
 
 
 def parse_path(value: object, name: str) -> Path:
@@ -186,7 +171,7 @@ def _parse_flag(value: Any) -> bool:
 
 def _parse_text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise UsageError(f"{value!r} is not a text")
+        raise UsageError(f"{value!r} is not a string")
     return value
 
 

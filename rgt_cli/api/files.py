@@ -6,8 +6,8 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -24,7 +24,7 @@ from rgt_cli.api.arguments import (
     size_of,
 )
 from rgt_cli.api.upscaler import Upscaler
-from rgt_cli.errors import NoInputError, OutOfMemoryError, OutputError, RGTError, UsageError
+from rgt_cli.errors import NoInputError, RGTError, UsageError
 from rgt_cli.files import exclusive
 from rgt_cli.jobs import (
     Existing,
@@ -74,14 +74,16 @@ def upscale_file(
         **options: The options of `rgt upscale` by name, such as `scale=2` or `overwrite=True`.
 
     Returns:
-        The outcome. Its `skipped` says why an output that existed was left as it was.
+        The outcome. Its `skipped` is the reason why an existing output was not replaced.
 
     Raises:
         NoInputError: The input does not exist.
         InputError: The input is damaged or of an unsupported kind. The frames of a damaged video that
             can be decoded are written nevertheless.
         UsageError: An option is not valid, the output exists, or its format does not support it.
-        CheckpointError, OutOfMemoryError, OutputError: As the names say.
+        CheckpointError: The model cannot be loaded.
+        OutOfMemoryError: The input does not fit in memory with the requested tiles, or the smallest.
+        OutputError: The output cannot be written.
         TypeError: An option is unknown.
     """
     run = _Run.of("upscale_file", options, FileArguments, target, upscaler)
@@ -141,8 +143,8 @@ def upscale_folder(
         **options: The options of `rgt upscale` by name, such as `recursive=True`.
 
     Returns:
-        The outcome of each input, in order. `error` says why an input failed, and `skipped` why an
-        output that existed was left as it was.
+        The outcome of each input, in order. `error` is why an input failed, and `skipped` why an
+        existing output was not replaced.
 
     Raises:
         NoInputError: There are no inputs.
@@ -162,13 +164,13 @@ def upscale_folder(
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What one call of a function was asked for."""
+    """The arguments of one call of a function."""
 
     parsed: Mapping[str, Any]
     """The arguments that were given, parsed."""
     options: JobOptions
     size: Size | None
-    """None if only the file of the model tells."""
+    """None if only the file of the model reveals it."""
     upscaler: Upscaler | None
     """None if the arguments describe it."""
 
@@ -206,7 +208,7 @@ class _Run:
         if source.is_dir() and not images:
             raise UsageError(f"{source}: is a folder: use upscale_folder")
         if self.options.video.fps and not images:
-            raise UsageError("fps: is only for numbered images that become one video")
+            raise UsageError("fps only applies to numbered images that become one video")
 
         def plan(size: Size) -> Job:
             job = plan_one(source, size, self.options.output, images)
@@ -228,10 +230,8 @@ class _Run:
             context = self._context(
                 upscaler, None, lambda job, done, total: on_progress and on_progress(done, total)
             )
-            try:
+            with _raised_by_callbacks():
                 outcome = process(job, context)
-            except MemoryError as error:
-                raise OutOfMemoryError(f"{source}: does not fit in memory") from error
         if outcome.error:
             raise outcome.error
         return outcome
@@ -260,7 +260,7 @@ class _Run:
             remove_remains(found.pending)
             outcomes = {}
             context = self._context(upscaler, journal, on_progress)
-            with closing(run_jobs(found.pending, context)) as done:
+            with _raised_by_callbacks(), closing(run_jobs(found.pending, context)) as done:
                 for outcome in itertools.chain(skipped, done):
                     outcomes[outcome.job] = outcome
                     if on_outcome:
@@ -271,7 +271,7 @@ class _Run:
 
     def _ends_with(self, error: RGTError) -> bool:
         """Return whether a failure ends the run."""
-        return isinstance(error, OutputError) or bool(self.parsed.get("fail_fast"))
+        return error.ends_run or bool(self.parsed.get("fail_fast"))
 
     def _selection(self) -> SourceFilter:
         return SourceFilter(
@@ -295,8 +295,37 @@ class _Run:
             options=self.options,
             upscaler=upscaler.network_upscaler,
             journal=journal,
-            on_progress=on_progress,
+            on_progress=_passing_errors(on_progress),
             stop=threading.Event(),
             warn=lambda warning: logger.warning("%s", warning),
             chooser=upscaler.chooser,
         )
+
+
+class _CallbackError(BaseException):
+    """Carries what a callback raised past the code that turns exceptions into failures of a job."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _passing_errors(on_progress: JobProgress) -> JobProgress:
+    """Return a callback whose exceptions end the run; see `_raised_by_callbacks`."""
+
+    def passing(job: Job, done: int, total: int) -> None:
+        try:
+            on_progress(job, done, total)
+        except Exception as error:
+            raise _CallbackError(error) from error
+
+    return passing
+
+
+@contextmanager
+def _raised_by_callbacks() -> Iterator[None]:
+    """Raise the exceptions of callbacks that `_passing_errors` returned."""
+    try:
+        yield
+    except _CallbackError as carrier:
+        raise carrier.error from None

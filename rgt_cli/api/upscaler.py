@@ -53,7 +53,7 @@ class Upscaler:
         memory: The most bytes that this process may use where the network computes, such as "4G"; None
             is what is free.
         threads: CPU threads of PyTorch in this process; None uses the processors that it may use.
-        self_ensemble: Average 8 flips and rotations: better, and 8 times slower.
+        self_ensemble: Average the results for 8 flips and rotations: better, but 8 times slower.
         alpha: What upscales transparency: "network" or "lanczos".
         progress: Called during the download of a checkpoint with (name, bytes so far, bytes in total or
             None).
@@ -165,7 +165,7 @@ class Upscaler:
             on_progress: Called with the tiles that are done and their number; for a list, with images.
 
         Returns:
-            For an array, an array of the same dtype and number of channels; floating point comes back
+            For an array, an array of the same dtype and number of channels; floating point becomes
             as float32. For a PIL image or a path, a PIL image of mode L, LA, RGB or RGBA, or of mode
             I;16 or F for gray of 16 bits or floating point. It is upright, and `info` contains the
             metadata. For a list, a list.
@@ -174,7 +174,7 @@ class Upscaler:
             NoInputError: A file does not exist.
             InputError: An image is damaged, or of an unsupported kind.
             UsageError: The type, shape, dtype or a value is not supported.
-            OutOfMemoryError: An image does not fit in memory with the tiles asked for, or not even with
+            OutOfMemoryError: An image does not fit in memory with the requested tiles, or not even with
                 the smallest.
             CheckpointError: The model that was chosen cannot be loaded, or its output is not finite.
         """

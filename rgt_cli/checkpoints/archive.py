@@ -1,4 +1,4 @@
-"""Read the directory of a PyTorch file (a zip archive) and hold every claim in it against the file.
+"""Read the directory of a PyTorch file (a zip archive) and check every claim in it against the file.
 
 The reader of PyTorch allocates what a record claims to contain before it reads the record.
 """
@@ -131,7 +131,7 @@ def _check_records(records: list[zipfile.ZipInfo], size: int) -> None:
 
 
 def _read_record(file: BinaryIO, record: zipfile.ZipInfo) -> bytes:
-    """Return the content of a record that is stored. Its checksum is no matter: PyTorch may omit it."""
+    """Return the content of a record that is stored. Its checksum is ignored: PyTorch may omit it."""
     if record.file_size > MAX_PICKLE:
         raise CheckpointError(f"not an RGT checkpoint: its pickle has {record.file_size} bytes")
     header = _unpack(file, _LOCAL, record.header_offset, b"PK\x03\x04")

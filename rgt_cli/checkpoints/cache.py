@@ -7,7 +7,7 @@ Each checkpoint has a folder under `assets` of the Hub's cache (HF_HOME, or HF_A
     rgt/rgt-s-x4/refused                the last download that failed verification; it is never read
     rgt/selfcheck.json                  the models that GPUs have computed right: `inference.selfcheck`
 
-Processes that want the same checkpoint wait for each other. The lock ends with its process.
+Processes that need the same checkpoint wait for each other. The lock ends with its process.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class CachedCheckpoint:
     bytes: int
     """Size of the downloaded file."""
     pinned: bool
-    """True if no hash was known beforehand: the one of the first download is trusted from then on."""
+    """True if no hash was known in advance, so that the hash of the first download is trusted."""
     original: str | None
     """Path of the downloaded file in the Hub's cache. None if it has been removed."""
     slim_sha256: str
@@ -59,7 +59,7 @@ class CachedCheckpoint:
 def cache_folder(entry: CatalogueEntry) -> Path:
     """Return the folder that caches `entry`."""
     slug = re.sub(r"[^\w.-]+", "--", entry.name).strip(".-")
-    if entry.scale is None:  # a name that a person typed: two that look alike must not share a folder
+    if entry.scale is None:  # a name that the user typed: two that look alike must not share a folder
         slug = f"{slug[:80]}-{hashlib.sha256(entry.name.encode()).hexdigest()[:8]}"
     return cache_root() / slug
 

@@ -53,14 +53,22 @@ def download(entry: CatalogueEntry, progress: DownloadProgress | None = None) ->
         if path := cached_path(entry):  # another process was faster
             return Downloaded(path)
         remove_partials(folder)
-        failures = []
+        failures: dict[str, str] = {}
         for location in entry.locations:
             try:
                 return _download_from(location, entry, progress or (lambda title, done, total: None))
             except TransferError as error:
                 logger.info("%s: %s", location, error)
-                failures.append(str(error) if str(location) == entry.name else f"{location}: {error}")
-    raise CheckpointError(f"{entry.name}: cannot be downloaded: {'; '.join(failures)}")
+                failures[str(location)] = str(error)
+    raise CheckpointError(f"{entry.name}: cannot be downloaded: {_reasons(failures, entry.name)}")
+
+
+def _reasons(failures: dict[str, str], name: str) -> str:
+    """Return why no location delivers a checkpoint; a reason that all of them share is given once."""
+    shared = set(failures.values())
+    if len(shared) == 1 and (len(failures) > 1 or name in failures):
+        return shared.pop()
+    return "; ".join(f"{location}: {reason}" for location, reason in failures.items())
 
 
 def _download_from(location: Location, entry: CatalogueEntry, progress: DownloadProgress) -> Downloaded:

@@ -64,7 +64,7 @@ _SIGNATURES: tuple[tuple[str, *tuple[str, ...]], ...] = (
     ("RestoreFormer", r"quantize\.embedding\.weight$", r"encoder\.down\.0\.block\.0\."),
     ("AuraSR", r"mid_attn\.layers\.0\.0\.to_out\."),
     ("Stable Diffusion", r"(model\.diffusion_model|first_stage_model)\."),
-    # Everything else that a person may have beside them.
+    # Other models that users may have.
     ("a LoRA", r".*\.lora[._](down|up|A|B)\.weight$"),
     (
         "a language model",

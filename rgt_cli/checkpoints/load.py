@@ -16,7 +16,7 @@ from rgt_cli.checkpoints.detect import detect_config
 from rgt_cli.checkpoints.foreign import foreign_architecture
 from rgt_cli.checkpoints.pickles import check_pickle
 from rgt_cli.checkpoints.tensors import check_tensors, is_derived, shown
-from rgt_cli.errors import CheckpointError
+from rgt_cli.errors import CheckpointError, first_line
 from rgt_cli.network import RGT
 
 logger = logging.getLogger(__name__)
@@ -99,11 +99,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise
     except FileNotFoundError as error:
         raise CheckpointError("no such file") from error
-    except (
-        Exception
-    ) as error:  # the libraries do not document what they raise for a file made to confuse
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"damaged, or not a checkpoint: {shown(reason, 200)}") from error
+    except Exception as error:  # what the libraries raise for a malicious file is not documented
+        reason = shown(first_line(error), 200)
+        raise CheckpointError(f"damaged, or not a checkpoint: {reason}") from error
     state = _unwrap(content)
     check_tensors(state, path.stat().st_size)
     return state

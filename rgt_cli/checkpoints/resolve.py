@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rgt_cli.checkpoints.cache import DownloadProgress, cached_path
-from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, available_scales, lookup
+from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, available_scales, catalogue, lookup
 from rgt_cli.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,13 @@ def resolve(
     if isinstance(found, Path):
         logger.info("model %s: the file %s", model, found)
         return Resolved(name=found.name, path=found)
-    return _resolve_entry(found, progress)
+    try:
+        return _resolve_entry(found, progress)
+    except CheckpointError as error:
+        if found.name not in catalogue():
+            raise
+        bundled = " or ".join(f"-m {name}" for name, _ in AUTOMATIC.values())
+        raise CheckpointError(f"{error}; bundled models need no download: use {bundled}") from error
 
 
 def automatic_entries(model: str, scale: int | None) -> tuple[CatalogueEntry, CatalogueEntry | None]:

@@ -1,4 +1,4 @@
-"""The command line: what a person types and sees."""
+"""The command line: what the user types and sees."""
 
 from rgt_cli.cli.main import main
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,13 @@ import click
 
 from rgt_cli.cli import options, tables
 from rgt_cli.cli.candidates import listed, words
-from rgt_cli.cli.command import Command, common, group, option
+from rgt_cli.cli.command import Command, common, group, section
 from rgt_cli.cli.console import Console
-from rgt_cli.cli.param_types import BoxType, ListType
+from rgt_cli.cli.json_output import print_json
+from rgt_cli.cli.param_types import BOX, ChoiceType, ListType, whole_number
 from rgt_cli.jobs import ModelOptions
 from rgt_cli.size import Dimensions
-from rgt_cli.values import MIN_TILE
+from rgt_cli.values import MIN_TILE, reject_several
 
 if TYPE_CHECKING:
     from rgt_cli.inference.device import Precision
@@ -34,9 +34,9 @@ class Measurement:
     precisions: list[Precision]
     """The precisions."""
     tiles: list[int] | None
-    """Sides of tiles in pixels; None is TILES, or none at all with a shape."""
+    """Sides of tiles in pixels; None is TILES. Not used with a shape."""
     shape: Dimensions | None
-    """Size of an image in pixels, which is measured instead of tiles."""
+    """Size in pixels of the image that is measured instead of tiles."""
     runs: int
     """Number of runs whose median is printed."""
 
@@ -45,10 +45,9 @@ class Measurement:
         """Return the measurement of these options.
 
         Raises:
-            BadParameter: Both tiles and a shape are given.
+            UsageError: Both tiles and a shape are given.
         """
-        if values["tiles"] and values["shape"]:
-            raise click.BadParameter("it cannot be used with --tiles", param_hint="--shape")
+        reject_several([f"--{name}" for name in ("tiles", "shape") if values[name]])
         return cls(**values)
 
     def cases(self, model: ModelOptions, scale: int | None) -> list[Case]:
@@ -74,29 +73,32 @@ class Measurement:
 
 @click.command(cls=Command)
 @options.model_group(options.model, options.device, options.threads)
-@options.native_scale
+@section("Model and performance", options.native_scale)
 @group(
     "Measurement", "measurement", Measurement.of,
-    option(
-        "--precision", "precisions", type=ListType(click.Choice(PRECISIONS)), default="auto",
+    click.option(
+        "--precision", "precisions", type=ListType(ChoiceType(PRECISIONS)), default="auto",
         show_default=True, metavar="LIST", shell_complete=listed(words(PRECISIONS)),
-        help="One or more of auto, fp32, fp16 and bf16, with commas between.",
+        help="One or more of auto, fp32, fp16 and bf16, separated by commas.",
     ),
-    option(
-        "--tiles", type=ListType(click.IntRange(min=MIN_TILE)), metavar="LIST",
-        help="Tile sizes in pixels, with commas between. [default: 64,128,192]",
+    click.option(
+        "--tiles", type=ListType(whole_number(MIN_TILE)), metavar="LIST",
+        help="Tile sizes in pixels, separated by commas. [default: 64,128,192]",
     ),
-    option(
-        "--shape", type=BoxType(), metavar="WxH",
+    click.option(
+        "--shape", type=BOX,
         help="Measure an image of this size, such as 640x480, instead of tiles.",
     ),
-    option(
-        "--runs", type=click.IntRange(min=1), default=5, show_default=True, metavar="N",
+    click.option(
+        "--runs", type=whole_number(1), default=5, show_default=True,
         help="Number of runs; their median is printed.",
     ),
 )  # fmt: skip
-@option("--markdown", is_flag=True, help="Print the table in Markdown.")
-@options.json_flag
+@section(
+    "Measurement",
+    click.option("--markdown", is_flag=True, help="Print the table in Markdown."),
+    options.json_flag,
+)
 @common
 @click.pass_obj
 def bench(
@@ -116,20 +118,20 @@ def bench(
       rgt bench -m rgt-s --precision fp32,fp16 --shape 640x480 --markdown
       rgt bench -m model.pth --json
 
-    The error is that against the same model in fp32, for values of 0..1. The share of the peak compares
-    the model with a product of two large matrices in the same precision, which is measured too.
+    The error is the largest difference from the same model in fp32, for values of 0..1. The share of the
+    peak compares the model with a product of two large matrices in the same precision, which is measured
+    too.
 
     --shape prints the columns with which networks are usually compared. An image that does not fit in
     memory as a whole is measured in tiles.
     """
     from rgt_cli.measure.benchmark import benchmark, bf16_instead
 
-    if markdown and as_json:
-        raise click.UsageError("use either --markdown or --json")
+    reject_several(["--markdown"] * markdown + ["--json"] * as_json)
     cases = measurement.cases(model, scale)
     timings = list(benchmark(cases))
     if as_json:
-        click.echo(json.dumps({"schema": 1, "timings": [_as_json(t) for t in timings]}, indent=2))
+        print_json({"timings": [_as_json(t) for t in timings]})
         return
     first = timings[0]
     threads = f"{first.threads} threads, median of {measurement.runs}"
@@ -203,7 +205,7 @@ def _mebibytes(timing: Timing) -> str:
 
 
 def _print_bf16(console: Console, automatic: Timing, bf16: Timing) -> None:
-    """Print on one line what --precision bf16 would give where auto is fp32."""
+    """Print the time and error of --precision bf16, where auto is fp32."""
     share = bf16.seconds / automatic.seconds
     error = "exact" if bf16.psnr == float("inf") else f"PSNR {bf16.psnr:.1f} dB"
     size = f"{automatic.input_size}"

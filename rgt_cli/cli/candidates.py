@@ -1,4 +1,4 @@
-"""What a shell offers for the value of an option or an argument, for `shell_complete` of Click."""
+"""What a shell offers for the values of options and arguments, for `shell_complete` of Click."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def files(context: click.Context, parameter: click.Parameter, beginning: str) ->
 
 
 def models(context: click.Context, parameter: click.Parameter, beginning: str) -> Items:
-    """Offer the names of models: short ones, else full ones, else files."""
+    """Offer the short names of models; if none matches, full names; if none matches, files."""
     short = {name: "chosen for each input" for name in list(AUTOMATIC)[:1]}
     short |= {entry.short: entry.description for entry in catalogue().values()}
     short |= {record.name: "in the cache" for record in _others_in_cache()}
@@ -47,7 +47,7 @@ def cached_models(context: click.Context, parameter: click.Parameter, beginning:
 
 
 def listed(candidates: Candidates) -> Candidates:
-    """Return candidates for the last value of a list with commas between."""
+    """Return candidates for the last value of a list that is separated by commas."""
 
     def complete(context: click.Context, parameter: click.Parameter, beginning: str) -> Items:
         before, comma, last = beginning.rpartition(",")

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import click
 
-from rgt_cli.cli.command import Command, common, option
+from rgt_cli.cli.command import Command, common
 from rgt_cli.cli.console import Console, format_bytes
 from rgt_cli.errors import NoInputError
 
 
 @click.command(cls=Command)
 @click.argument("folder", default=".", type=click.Path(path_type=Path))
-@option("--dry-run", is_flag=True, help="List what would be removed, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="List what would be removed, and remove nothing.")
 @common
 @click.pass_obj
 def clean(console: Console, folder: Path, dry_run: bool) -> None:
     """Remove what interrupted runs have left.
 
     These are the hidden folders with finished segments of videos, and unfinished files. FOLDER and its
-    subfolders are searched; the default is the current folder. What a running process uses stays.
+    subfolders are searched; the default is the current folder. What a running process uses is kept.
 
     \b
     Examples:

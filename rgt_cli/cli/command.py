@@ -19,10 +19,9 @@ from rgt_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-    from click.types import OptionHelpExtra
 
 COMPLETION = "_RGT_COMPLETE"
-"""The environment variable by which the script of a shell asks `rgt` for candidates."""
+"""The environment variable by which the completion script of a shell asks `rgt` for candidates."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,7 +30,7 @@ class Command(click.Command):
     """A command whose help lists the options of each group under its title."""
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
-        """Return the options that begin with a text, each with the first sentence of its help."""
+        """Return the options that begin with `incomplete`, each with the first sentence of its help."""
         items = super().shell_complete(ctx, incomplete)
         for item in items:
             item.help = item.help and item.help.split(". ")[0].rstrip(".")
@@ -56,8 +55,8 @@ class Command(click.Command):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             ours = _OTHER_NAMES.get(error.option_name)
-            near = [ours] if ours else error.possibilities or []
-            hint = f"did you mean {' or '.join(near)}?" if near else "see --help"
+            near = ours or next(iter(error.possibilities or []), None)
+            hint = f"did you mean {near}?" if near else "see --help"
             raise click.UsageError(f"{error.option_name} is not an option: {hint}", ctx) from error
 
 
@@ -77,7 +76,7 @@ class Group(click.Group):
     """A group of commands that suggests one for a typo."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; without any, print the help as it is, and end as for wrong usage."""
+        """Parse the arguments; without any, print the help and exit with the code of wrong usage."""
         if not args and self.no_args_is_help and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(ExitCode.BAD_USAGE)
@@ -100,24 +99,30 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Option(click.Option):
-    """An option whose help leaves out the range of its values; a value outside of it is explained."""
+def section(title: str, *options: Callable[[Any], Any]) -> Callable[[Function], Function]:
+    """Return a decorator that adds options under one title to a command.
 
-    def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
-        """Return the default and the like."""
-        extra = super().get_help_extra(ctx)
-        extra.pop("range", None)
-        return extra
+    Args:
+        title: The heading in `--help`.
+        options: Decorators as `click.option` returns them, in the order of the help.
+    """
 
+    def decorate(function: Function) -> Function:
+        parameters = function.__dict__.setdefault("__click_params__", [])
+        known = len(parameters)
+        for add in reversed(options):
+            add(function)
+        for parameter in parameters[known:]:
+            parameter.section = title
+        return function
 
-option = functools.partial(click.option, cls=Option)
-"""`click.option`, for `Option`."""
+    return decorate
 
 
 def group(
     title: str, argument: str, build: Callable[..., Any], *options: Callable[[Any], Any]
 ) -> Callable[[Function], Function]:
-    """Return a decorator that adds options under one title to a command.
+    """Return a decorator that adds options under one title to a command, which receives one object.
 
     Args:
         title: The heading in `--help`.
@@ -134,14 +139,10 @@ def group(
             values[argument] = build(**{name: values.pop(name) for name in names})
             return function(*arguments, **values)
 
-        parameters = call.__dict__.setdefault("__click_params__", [])
-        known = len(parameters)
-        for add in reversed(options):
-            add(call)
-        for parameter in parameters[known:]:
-            parameter.section = title
-            if parameter.expose_value:
-                names.append(parameter.name)
+        known = len(call.__dict__.get("__click_params__", ()))
+        section(title, *options)(call)
+        added = call.__dict__["__click_params__"][known:]
+        names.extend(parameter.name for parameter in added if parameter.expose_value)
         return call  # type: ignore[return-value]
 
     return decorate
@@ -152,7 +153,10 @@ def _set_quiet(context: click.Context, parameter: click.Parameter, value: bool) 
 
 
 def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    context.ensure_object(Console).debug |= value
+    if value:
+        console = context.ensure_object(Console)
+        console.debug = True
+        console.log_decisions(logging.ERROR)
 
 
 def _set_verbose(context: click.Context, parameter: click.Parameter, value: int) -> None:
@@ -164,15 +168,15 @@ def _set_verbose(context: click.Context, parameter: click.Parameter, value: int)
 def common(function: Function) -> Function:
     """Add the options that every command has."""
     for add in (
-        option(
+        click.option(
             "--debug", is_flag=True, expose_value=False, callback=_set_debug,
             help="Show the traceback of an error.",
         ),
-        option(
+        click.option(
             "-v", "--verbose", count=True, expose_value=False, callback=_set_verbose,
             help="Print decisions: device, precision, tile, memory, resume. Twice: details.",
         ),
-        option(
+        click.option(
             "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_quiet,
             help="Print only errors.",
         ),

@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from rgt_cli.cli import candidates, options
-from rgt_cli.cli.command import Command, common, group, option
+from rgt_cli.cli.command import Command, common, group, section
 from rgt_cli.cli.console import Console, format_bytes
-from rgt_cli.cli.param_types import CropType, PixelsType, ScaleType, TimeType
+from rgt_cli.cli.param_types import CROP, PIXELS, SCALE, TIME
 from rgt_cli.errors import InputError, UsageError
 from rgt_cli.files import exclusive
 from rgt_cli.jobs import ModelOptions
@@ -107,38 +107,38 @@ def _format_of(target: Path) -> object:
 
 input_group = group(
     "Input", "inputs", InputOptions,
-    option(
+    click.option(
         "--hr", type=click.Path(path_type=Path), metavar="FILE",
         help="Show the ground truth FILE too, with PSNR and SSIM of each image.",
     ),
-    option(
-        "--crop", type=CropType(),
+    click.option(
+        "--crop", type=CROP,
         help="Upscale only this part of the input: left, top, width and height in pixels.",
     ),
-    option(
-        "--at", type=TimeType(), multiple=True,
+    click.option(
+        "--at", type=TIME, multiple=True,
         help="Compare the frame of a video at this time, like 90 or 1:30. Repeatable. "
         "[default: the middle]",
     ),
-    option(
-        "--max-pixels", type=PixelsType(), default=MAX_PIXELS,
+    click.option(
+        "--max-pixels", type=PIXELS, default=MAX_PIXELS,
         help="Refuse images that decode to more pixels. [default: 300M]",
     ),
 )  # fmt: skip
 
 page_group = group(
     "Output", "page", PageOptions,
-    option(
+    click.option(
         "-o", "--output", "target", type=click.Path(path_type=Path), metavar="PATH",
         help="The page, its folder, or an image like sheet.png for a contact sheet. "
         "[default: photo_compare.html for photo.png]",
     ),
-    option(
+    click.option(
         "--standalone", is_flag=True,
-        help="Put the images into the page, not into a folder beside it.",
+        help="Put the images into the page, instead of a folder beside it.",
     ),
-    option("--overwrite", is_flag=True, help="Replace an existing output."),
-    option("--open", "show", is_flag=True, help="Open the result in the browser."),
+    click.option("--overwrite", is_flag=True, help="Replace an existing output."),
+    click.option("--open", "show", is_flag=True, help="Open the result in the browser."),
 )  # fmt: skip
 
 
@@ -146,15 +146,18 @@ page_group = group(
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
 @input_group
 @page_group
-@option(
-    "-s", "--scale", type=ScaleType(), metavar="X",
-    help="Upscaling factor, like 2 or 1.5. [default: 4, or that of the first model]",
+@section(
+    "Model and performance",
+    click.option(
+        "-s", "--scale", type=SCALE,
+        help="Upscaling factor, like 2 or 1.5. [default: 4, or that of the first model]",
+    ),
 )  # fmt: skip
 @options.model_group(
-    option(
+    click.option(
         "-m", "--model", default="tiny,tiny-photo", show_default=True, metavar="A,B,C",
         shell_complete=candidates.listed(candidates.models),
-        help="Models to compare, as `rgt upscale -m` accepts them.",
+        help="Models to compare, separated by commas, each as for `rgt upscale -m`.",
     ),
     options.self_ensemble, options.device, options.precision, options.tile, options.memory,
     options.threads,
@@ -182,9 +185,9 @@ def compare(
     The page shows the input, interpolated, and the result of each model: two of them under a slider, or
     all in a grid. It works without a network, in any browser.
     """
-    names = [name.strip() for name in model.model.split(",") if name.strip()]
+    names = options.split_names(model.model)
     if not names:
-        raise UsageError("--model: name at least one model")
+        raise UsageError("--model: give at least one model")
     target = page.output_for(source)
     sources = read_inputs(source, inputs.at, inputs.crop, inputs.max_pixels)
     truth = read_truth(inputs.hr, inputs.max_pixels) if inputs.hr else None
@@ -201,7 +204,7 @@ def compare(
 
 
 def _write(comparison: Comparison, target: Path, page: PageOptions) -> int:
-    """Write a comparison, and return how many bytes that are."""
+    """Write a comparison, and return its size in bytes."""
     if is_page(target):
         return write_page(comparison, target, standalone=page.standalone)
     file_format = format_of(target)

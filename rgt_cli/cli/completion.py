@@ -20,6 +20,7 @@ from click.shell_completion import (
 
 from rgt_cli.cli.command import COMPLETION, Command, common
 from rgt_cli.cli.console import Console
+from rgt_cli.cli.param_types import ChoiceType
 from rgt_cli.errors import ExitCode
 from rgt_cli.files import cannot_write, write_text
 
@@ -37,7 +38,7 @@ class _Bash(BashComplete):
 
 @add_completion_class
 class _Zsh(ZshComplete):
-    """zsh, which loads the script for the first line: it has to register itself for all others."""
+    """zsh, which loads the script for the first completion: it must register itself for the others."""
 
     source_template = ZshComplete.source_template.replace(
         '    %(complete_func)s "$@"\n',
@@ -55,7 +56,7 @@ class _Fish(FishComplete):
 
 
 def completer(cli: click.Command, shell: str) -> ShellComplete:
-    """Return what completes the commands of a shell."""
+    """Return the Click object that completes `rgt` in a shell."""
     kind = get_completion_class(shell)
     assert kind is not None
     return kind(cli, {"obj": Console()}, "rgt", COMPLETION)
@@ -64,7 +65,7 @@ def completer(cli: click.Command, shell: str) -> ShellComplete:
 def answer(cli: click.Command) -> NoReturn:
     """Print the candidates that the script of a shell asks for, and end the process.
 
-    Nothing is printed if this fails: it would appear in the middle of the line that is typed.
+    If this fails, nothing is printed, since it would appear in the middle of the typed line.
     """
     try:
         code = int(shell_complete(cli, {"obj": Console()}, "rgt", COMPLETION, os.environ[COMPLETION]))
@@ -74,7 +75,7 @@ def answer(cli: click.Command) -> NoReturn:
 
 
 @click.command(cls=Command)
-@click.argument("shell", metavar="bash|zsh|fish", type=click.Choice(_SHELLS))
+@click.argument("shell", metavar="bash|zsh|fish", type=ChoiceType(_SHELLS))
 @click.option("--install", is_flag=True, help="Write the script to where the shell loads it from.")
 @common
 @click.pass_context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -11,9 +10,9 @@ from rgt_cli.cli import configuration, options
 from rgt_cli.cli.command import Group, common
 from rgt_cli.cli.configurable import complete_profile, configuration_of
 from rgt_cli.cli.console import Console
+from rgt_cli.cli.json_output import print_json
 
-SCHEMA = 1
-"""Version of the JSON output. It changes when a key is renamed or removed."""
+_PLACES = {"folder": "file in the working folder", "user": "file of the user"}
 
 
 @click.group(cls=Group)
@@ -39,7 +38,7 @@ def config() -> None:
 @common
 @click.pass_obj
 def show(console: Console, profile: str | None, as_json: bool) -> None:
-    """Show the value of each option of `rgt upscale`, and where it comes from.
+    """Show each option of `rgt upscale` with its value and origin.
 
     \b
     Examples:
@@ -53,15 +52,15 @@ def show(console: Console, profile: str | None, as_json: bool) -> None:
     upscale.warn_of_typos(console)
     files = {place: str(path) for place, path in configuration.files() if configuration.exists(path)}
     if as_json:
-        click.echo(json.dumps({"schema": SCHEMA, "files": files, "values": rows}, indent=2))
+        print_json({"files": files, "values": rows})
         return
     console.table(
         ["option", "value", "set by"],
         [[f"--{row['option']}", _shown(row["value"]), row["origin"] or ""] for row in rows],
     )
     for place, path in configuration.files():
-        state = "" if configuration.exists(path) else ", does not exist"
-        console.info(f"file of the {place}: {path.absolute()}{state}")
+        state = "" if configuration.exists(path) else " (does not exist)"
+        console.info(f"{_PLACES[place]}: {path.absolute()}{state}")
 
 
 def _values(command: click.Command, profile: str | None) -> list[dict[str, Any]]:

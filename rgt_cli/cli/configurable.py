@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from rgt_cli.cli.command import Command, option
+from rgt_cli.cli.command import Command
 from rgt_cli.cli.configuration import (
     FILE,
     PREFIX,
@@ -37,7 +37,7 @@ def complete_profile(
     return []
 
 
-profile_option = option(
+profile_option = click.option(
     "--profile", metavar="NAME", expose_value=False, shell_complete=complete_profile,
     help=f"Use the values of [{PROFILES}.NAME] in {FILE}; see `rgt help configuration`.",
 )  # fmt: skip
@@ -54,7 +54,7 @@ class ConfigurableCommand(Command):
         return {f"--no-{key}": option for key, option in keys_of(self).items() if option.is_flag}
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
-        """Return the options that begin with a text; opposites only after --no-."""
+        """Return the options that begin with `incomplete`; opposites only after --no-."""
         items = super().shell_complete(ctx, incomplete)
         if incomplete.startswith("--no-"):
             items += [CompletionItem(name) for name in self.opposites() if name.startswith(incomplete)]
@@ -85,7 +85,7 @@ class ConfigurableCommand(Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; if it refuses a value that is configured, name where it comes from."""
+        """Run the command. If it refuses a configured value, add the origin of the value."""
         configuration = configuration_of(ctx)
         console = ctx.ensure_object(Console)
         if keys := configuration.of_folder():
@@ -97,12 +97,12 @@ class ConfigurableCommand(Command):
             raise UsageError(f"{error}{_origins(str(error), configuration)}") from error
 
     def warn_of_typos(self, console: Console) -> None:
-        """Warn of environment variables whose names resemble those of options."""
+        """Warn about environment variables whose names resemble those of options."""
         known = variables_of([*keys_of(self), PROFILES])
         for variable in sorted(name for name in os.environ if name.startswith(PREFIX)):
             near = difflib.get_close_matches(variable, known, n=1, cutoff=0.85)
             if near and variable not in known:
-                console.warn(f"{variable}: is not used: did you mean {near[0]}?")
+                console.warn(f"{variable} is not used: did you mean {near[0]}?")
 
 
 def configuration_of(context: click.Context) -> Configuration:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import click
 
-from rgt_cli.cli.param_types import ArgumentsType
+from rgt_cli.cli.param_types import ARGUMENTS
 from rgt_cli.errors import UsageError
 
 FILE = "rgt.toml"
@@ -35,7 +35,7 @@ _EXCLUSIVE = (
     {"device", "cluster"},
     {"device", "workers"},
 )
-"""Options that exclude each other. A place that sets one of them replaces all of them."""
+"""Options that cannot be used together. A place that sets one of them replaces all of them."""
 NOT_FROM_FOLDERS = frozenset(
     {
         "cluster", "encoder-args", "from-file", "max-pixels", "output", "overwrite", "report", "update",
@@ -63,7 +63,7 @@ class Setting:
 
 
 Layer = Mapping[str, Setting]
-"""What one place sets, by the key."""
+"""The settings of one place, by key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def files() -> list[tuple[Literal["folder", "user"], Path]]:
 
 
 def exists(path: Path) -> bool:
-    """Return whether there is a file, as far as the permissions of its folder show it."""
+    """Return whether a file exists; false if the permissions of its folder hide it."""
     with suppress(OSError):
         return path.exists()
     return False
@@ -126,12 +126,12 @@ def load_configuration(
 
     Args:
         context: That of the command.
-        profile: The profile that is asked for.
+        profile: The requested profile.
         given: Key -> value, for the options on the command line.
 
     Raises:
-        UsageError: A file cannot be read, or sets what does not exist; a value is refused; there is no
-            such profile.
+        UsageError: A file cannot be read, or has an unknown key; a value is refused; or there is no such
+            profile.
     """
     options = keys_of(context.command)
     layers = [_environment(options), *_of_files(options, profile)]
@@ -157,7 +157,7 @@ def variables_of(keys: Iterable[str]) -> dict[str, str]:
 
 
 def _of_files(options: Collection[str], profile: str | None) -> list[Layer]:
-    """Return what files set: first the profile, then what they set without one."""
+    """Return the settings of files: those of the profile first, then those outside of profiles."""
     profiles: list[Layer] = []
     plain: list[Layer] = []
     names: list[str] = []
@@ -173,9 +173,7 @@ def _of_files(options: Collection[str], profile: str | None) -> list[Layer]:
         names += tables
     if profile is not None and not profiles:
         near = difflib.get_close_matches(profile, names, n=1) or sorted(set(names))
-        hint = (
-            f"did you mean {' or '.join(near)}?" if near else f"no {FILE} has any: see `rgt config show`"
-        )
+        hint = f"did you mean {' or '.join(near)}?" if near else f"no {FILE} contains profiles"
         raise UsageError(f"--profile: {profile!r} is not a profile: {hint}")
     return [*profiles, *plain]
 
@@ -232,7 +230,7 @@ def _layer(
 
 
 def _hint(key: str, content: Mapping[str, Any], options: Collection[str]) -> str:
-    """Return what may be meant by a key that is not an option."""
+    """Return a suggestion for a key that is not an option."""
     if isinstance(content[key], dict):
         return f"did you mean [{PROFILES}.{key}]?"
     near = difflib.get_close_matches(key.replace("_", "-").lower(), options, n=1)
@@ -243,7 +241,7 @@ def _check(context: click.Context, option: click.Option, setting: Setting) -> No
     """Refuse a value that an option does not accept.
 
     Raises:
-        UsageError: It does not.
+        UsageError: The value is not valid.
     """
     try:
         option.type_cast_value(context, _text(option, setting))
@@ -254,7 +252,7 @@ def _check(context: click.Context, option: click.Option, setting: Setting) -> No
 
 
 def _text(option: click.Option, setting: Setting) -> Any:
-    """Return what would stand on the command line: text, true or false, a count, or a list of texts.
+    """Return the value as the command line has it: a string, a boolean, a count, or a list of strings.
 
     Raises:
         BadParameter: The kind of value is wrong.
@@ -265,13 +263,13 @@ def _text(option: click.Option, setting: Setting) -> Any:
     if option.multiple:
         values = value
         if setting.place == "environment":
-            values = list(ArgumentsType().convert(value, None, None))
+            values = list(ARGUMENTS.convert(value, None, None))
         if not (isinstance(values, list) and all(isinstance(item, str) for item in values)):
-            raise click.BadParameter(f"{json.dumps(value, default=str)} is not a list of texts")
+            raise click.BadParameter(f"{json.dumps(value, default=str)} is not a list of strings")
         return values
     wanted: tuple[type, ...] = (bool,) if option.is_flag else (str, int, float)
     if isinstance(value, bool) != option.is_flag or not isinstance(value, wanted):
-        kind = "true or false" if option.is_flag else "a number or a text"
+        kind = "true or false" if option.is_flag else "a number or a string"
         raise click.BadParameter(f"{json.dumps(value, default=str)} is not {kind}")
     return value if option.is_flag else str(value)
 
@@ -288,6 +286,6 @@ def _merged(layers: Iterable[Layer], given: Mapping[str, Any]) -> Layer:
 
 
 def _excluded(values: Mapping[str, Any]) -> set[str]:
-    """Return the keys that some values decide too, since they exclude each other."""
+    """Return the keys that some values also decide, since they cannot be used together."""
     used = {key for key, value in values.items() if value is not False}
     return set().union(*(keys for keys in _EXCLUSIVE if keys & used))

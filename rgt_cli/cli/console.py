@@ -1,10 +1,11 @@
-"""The one place that owns progress, tables and messages. Messages go to stderr."""
+"""Progress, tables and messages, which nothing else prints. Messages go to stderr."""
 
 from __future__ import annotations
 
 import logging
 import re
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from rich.console import Console as RichConsole
 
 from rgt_cli.cli import tables
 
-if TYPE_CHECKING:  # `rgt --help` must not wait for what jobs need
+if TYPE_CHECKING:  # `rgt --help` must not wait for the imports of jobs
     from rich.progress import ProgressColumn
 
     from rgt_cli.jobs import Job
@@ -27,7 +28,7 @@ class Update(Protocol):
     """Shows the progress of one of several tasks."""
 
     def __call__(self, title: str, done: float, total: float | None, pace: str | None = None) -> None:
-        """Show that so much of a task is done.
+        """Show how much of a task is done.
 
         Args:
             title: The task.
@@ -47,11 +48,11 @@ PLAIN_INTERVAL = 5.0
 
 
 class Console:
-    """Messages and progress for a person.
+    """Messages and progress for the user.
 
     Args:
         quiet: Print errors only.
-        debug: Let errors pass with their traceback.
+        debug: Let errors pass with their traceback, and show those that fail one job.
     """
 
     def __init__(self, quiet: bool = False, debug: bool = False) -> None:
@@ -59,17 +60,18 @@ class Console:
         self._rich = RichConsole(stderr=True, highlight=False)
 
     def log_decisions(self, level: int = logging.INFO) -> None:
-        """Print what the modules of this package log, from `level` on."""
+        """Print what the modules of this package log, from `level` on, or from an earlier, lower one."""
         logger = logging.getLogger("rgt_cli")
-        logger.setLevel(level)
-        logger.addHandler(_LogHandler(self))
+        logger.setLevel(min(level, logger.level or level))
+        if not any(getattr(handler, "console", None) is self for handler in logger.handlers):
+            logger.addHandler(_LogHandler(self))
 
     def error(self, message: str) -> None:
         """Print what failed, on one line."""
         self._line(f"rgt: error: {message}", "red")
 
     def warn(self, message: str) -> None:
-        """Print what a person should be aware of although the output was written."""
+        """Print a warning: something to be aware of although the output was written."""
         if not self.quiet:
             self._line(f"rgt: {message}", "yellow")
 
@@ -81,6 +83,11 @@ class Console:
     def log(self, message: str) -> None:
         """Print a decision, for `--verbose`."""
         self._line(message, "dim")
+
+    def show_traceback(self, error: BaseException) -> None:
+        """Print where an error was raised, for `--debug`."""
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            self._rich.print(printable(line), markup=False, emoji=False, soft_wrap=True)
 
     def _line(self, message: str, style: str) -> None:
         message = printable(" ".join(message.split()))
@@ -104,11 +111,11 @@ class Console:
         )
 
     def facts(self, lines: Mapping[str, str], indent: int = tables.GAP) -> None:
-        """Print titles and texts on stdout, one below the other. No word is cut.
+        """Print titles with their texts on stdout, one per line. No word is cut.
 
         Args:
             lines: Title -> text.
-            indent: The indentation of a text that is below its title, because it has a long word.
+            indent: The indentation of a text on the line after its title, if it has a long word.
         """
         tables.print_facts([(title, printable(text)) for title, text in lines.items()], indent)
 
@@ -149,13 +156,13 @@ class Console:
             _time_left(),
             console=self._rich,
             transient=True,
-            speed_estimate_period=3600,  # or the remaining time jumps with every moment's speed
+            speed_estimate_period=3600,  # a shorter one makes the remaining time jump
         ) as bar:
             tasks: dict[str, tuple[progress.TaskID, _Speed]] = {}
 
             def update(title: str, done: float, total: float | None, pace: str | None = None) -> None:
                 title = printable(title)
-                if title not in tasks:  # what is done already, in an earlier run, is no speed
+                if title not in tasks:  # what an earlier run has done does not count as speed
                     task = bar.add_task(title, total=total, completed=done, pace="", is_part=bool(pace))  # type: ignore[arg-type]
                     tasks[title] = task, _Speed(done)
                 task, speed = tasks[title]
@@ -170,10 +177,10 @@ class Console:
 
 @dataclass
 class _Part:
-    """A job in hand."""
+    """A job that has begun and not ended."""
 
     unit: str
-    """What it is done by: tiles or frames."""
+    """What its progress counts: tiles or frames."""
     work: float
     share: float = 0.0
     """How much of it is done, from 0 to 1."""
@@ -193,7 +200,7 @@ class JobProgress:
         self._current = ""
         self._is_computing = False
         self._parts: dict[Job, _Part] = {}
-        """The jobs in hand."""
+        """The jobs that have begun and not ended."""
         self._frames_done = 0
         """The images, and frames of others, of the jobs that are done."""
         self._frame_speed: _Speed | None = None
@@ -201,7 +208,7 @@ class JobProgress:
         """Whether an input with several frames was seen."""
 
     def read(self, job: Job, done: int, total: int) -> None:
-        """Show that so many frames or pages of an input are decoded, unless another one is computed."""
+        """Show how many frames or pages of an input are decoded, unless another one is computed."""
         if self.total == 1:
             self._unit = "frames"
             self.update(f"reading {job.name}", done, total)
@@ -210,11 +217,11 @@ class JobProgress:
             self._show()
 
     def part(self, job: Job, done: int, total: int) -> None:
-        """Show that so many tiles or frames of the current job are done."""
+        """Show how many tiles or frames of a job are done."""
         if (part := self._parts.get(job)) is None:
             unit = "frames" if self.workload.has_frames(job) else "tiles"
             part = self._parts[job] = _Part(unit=unit, work=self.workload.of(job))
-        if job.is_video:  # whose header may have been read meanwhile
+        if job.is_video:  # its header may have been read since
             part.work = self.workload.of(job)
         self._unit = part.unit
         self._is_computing = done < total
@@ -229,7 +236,7 @@ class JobProgress:
         self._show()
 
     def finished(self, job: Job, frames: int) -> None:
-        """Show that a job is done, which had so many frames; 0 if it failed."""
+        """Show that a job is done, and count its frames; 0 if it failed."""
         self.done += 1
         self._frames_done += frames
         part = self._parts.pop(job, None)
@@ -310,6 +317,8 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.console.log(record.getMessage())
+        if self.console.debug and record.exc_info and record.exc_info[1]:
+            self.console.show_traceback(record.exc_info[1])
 
 
 def _time_left() -> ProgressColumn:
@@ -355,7 +364,7 @@ def _byte_pace(done: float, total: float | None, speed: float) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """Return a number of bytes as a person reads it: "669.4 kB"."""
+    """Return a number of bytes with a unit: "669.4 kB"."""
     return filesize.decimal(int(count))
 
 

@@ -1,20 +1,17 @@
-"""`rgt doctor`: what works on this machine, what does not, and which command mends it."""
+"""`rgt doctor`: what works on this machine, what does not, and which command fixes it."""
 
 from __future__ import annotations
-
-import json
 
 import click
 
 from rgt_cli.cli import options
 from rgt_cli.cli.command import Command, common
 from rgt_cli.cli.console import Console
+from rgt_cli.cli.json_output import print_json
 from rgt_cli.doctor import Check, Examination, State, examine
 from rgt_cli.doctor.check import without_home
 from rgt_cli.errors import ExitCode
 
-SCHEMA = 1
-"""Version of the JSON output. It changes when a key is renamed or removed."""
 _MARKS = {State.OK: "ok", State.NOTE: "note", State.FAIL: "FAIL"}
 _INDENT = 8
 """Columns before the name of a check."""
@@ -36,14 +33,14 @@ def doctor(console: Console, as_json: bool) -> int:
 
     Every check has a mark: ok, note (something optional is missing) or FAIL. Where a command helps, it
     is printed below. The exit code is 1 if a check failed. The last lines are for a bug report; they
-    contain no names of people, paths or secrets.
+    contain no names of people, no paths and no secrets.
     """
     examination = Examination()
     for group, checks, examination in examine():  # noqa: B007 - the last one is used below
         if not as_json:
             _print_group(console, group, checks)
     if as_json:
-        click.echo(json.dumps(_as_json(examination), indent=2))
+        print_json(_as_json(examination))
     else:
         _print_report(console, examination)
     return ExitCode.SOME_FAILED if examination.failed else ExitCode.DONE
@@ -69,7 +66,6 @@ def _print_report(console: Console, examination: Examination) -> None:
 
 def _as_json(examination: Examination) -> dict[str, object]:
     return {
-        "schema": SCHEMA,
         "failed": examination.failed,
         "seconds": round(examination.seconds, 3),
         "checks": [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +14,20 @@ import click
 
 from rgt_cli.checkpoints.catalogue import CatalogueEntry, lookup
 from rgt_cli.cli import candidates, options
-from rgt_cli.cli.command import Command, common, group, option
+from rgt_cli.cli.command import Command, common, group, section
 from rgt_cli.cli.console import Console
+from rgt_cli.cli.json_output import print_json
+from rgt_cli.cli.param_types import whole_number
 from rgt_cli.errors import NoInputError, RGTError
 from rgt_cli.files import write_text
 from rgt_cli.jobs import ModelOptions
+from rgt_cli.jobs.plan import check_folder, check_output_folder
 
 if TYPE_CHECKING:
     from rgt_cli.inference import NetworkUpscaler
     from rgt_cli.measure.evaluate import Dataset, Result, Scores
 
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FOLDER = click.Path(path_type=Path)
 _COLUMNS = ["PSNR", "SSIM", "PSNR RGB", "SSIM RGB", "VMAF"]
 
 
@@ -79,38 +81,49 @@ class ReportOptions:
     save_images: Path | None
     """The folder for the results."""
 
+    def check(self) -> None:
+        """Refuse outputs that cannot be written.
+
+        Raises:
+            OutputError: A folder does not exist, or cannot be created or written.
+        """
+        if self.csv:
+            check_folder(self.csv.parent)
+        if self.save_images:
+            check_output_folder(self.save_images)
+
 
 dataset_group = group(
     "Datasets", "datasets", DatasetOptions,
-    option(
+    click.option(
         "--hr", type=_FOLDER, multiple=True, metavar="FOLDER",
-        help="Folder of ground truth, like FOLDER. Repeatable.",
+        help="Folder of ground truth, like the argument FOLDER. Repeatable.",
     ),
-    option(
+    click.option(
         "--lr", type=_FOLDER, multiple=True, metavar="FOLDER",
         help="Folder of low-resolution inputs, in the order of the ground truth. "
-        "[default: computed as by MATLAB's bicubic]",
+        "[default: computed like MATLAB's bicubic]",
     ),
-    option(
-        "-s", "--scale", type=click.IntRange(2, 4), default=4, show_default=True, metavar="N",
+    click.option(
+        "-s", "--scale", type=whole_number(2, 4), default=4, show_default=True,
         help="Upscaling factor: 2, 3 or 4.",
     ),
-    option(
-        "--jpeg", type=click.IntRange(1, 100), metavar="1-100",
-        help="Compress the inputs first, at this JPEG quality.",
+    click.option(
+        "--jpeg", type=whole_number(1, 100), metavar="1-100",
+        help="Compress the inputs with this JPEG quality first.",
     ),
 )  # fmt: skip
 
 report_group = group(
     "Report", "report", ReportOptions,
-    option("--vmaf", is_flag=True, help="Measure VMAF too."),
-    option("--images", is_flag=True, help="Print a table of every image too."),
-    option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),
-    option(
+    click.option("--vmaf", is_flag=True, help="Measure VMAF too."),
+    click.option("--images", is_flag=True, help="Print a table of all images too."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables."),
+    click.option(
         "--csv", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-        help="Write a line for each image and method to FILE.",
+        help="Write one line per image and method to FILE.",
     ),
-    option(
+    click.option(
         "--save-images", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
         help="Write the results as PNG to FOLDER/DATASET/METHOD.",
     ),
@@ -128,9 +141,12 @@ report_group = group(
     options.tile,
     options.threads,
 )
-@option(
-    "--compare", metavar="A,B,C", shell_complete=candidates.listed(candidates.models),
-    help="Evaluate these models too.",
+@section(
+    "Model and performance",
+    click.option(
+        "--compare", metavar="A,B,C", shell_complete=candidates.listed(candidates.models),
+        help="Evaluate these models too, separated by commas.",
+    ),
 )  # fmt: skip
 @report_group
 @common
@@ -156,10 +172,11 @@ def evaluate(
     border of SCALE pixels. Bicubic, Lanczos and the scores of the paper are listed too.
     """
     datasets = dataclasses.replace(datasets, hr=(*folders, *datasets.hr))
-    found = datasets.find()  # before torch takes its second to start
+    found = datasets.find()  # refuse what can be refused before torch takes its second to start
+    report.check()
     from rgt_cli.inference.memory import peak_memory
 
-    names = [name.strip() for name in (compare or "").split(",") if name]
+    names = options.split_names(compare or "")
     if not names or model.model != "auto":
         names.insert(0, model.model)
     models = [_Model(console, dataclasses.replace(model, model=name), datasets) for name in names]
@@ -173,7 +190,7 @@ def evaluate(
     if report.csv:
         write_text(report.csv, evaluation.as_csv())
     if report.as_json:
-        click.echo(json.dumps(evaluation.as_json(), indent=2))
+        print_json(evaluation.as_json())
     else:
         evaluation.print(console, images=report.images)
 
@@ -282,7 +299,6 @@ class _Evaluation:
                 }
             )
         return {
-            "schema": 1,
             "scale": self.datasets.scale,
             "jpeg": self.datasets.jpeg,
             "peak_memory": self.peak_memory,

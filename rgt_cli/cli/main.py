@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from rgt_cli import __version__
 from rgt_cli.cli.command import COMPLETION, Group, common
 from rgt_cli.cli.console import Console
 from rgt_cli.cli.signals import ignore_signals, unwind_on_signals
 from rgt_cli.errors import ExitCode, RGTError
+from rgt_cli.version import __version__
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -56,7 +56,7 @@ class LazyGroup(Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
-        """Return the commands, without importing them, and the options that begin with a text."""
+        """Return the commands, without importing them, and the options that begin with `incomplete`."""
         from click.shell_completion import CompletionItem
 
         commands = [
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         answer(cli)
     unwind_on_signals()
     console = Console()
-    warnings.simplefilter("ignore")  # libraries warn of damaged files, which are reported by us
+    warnings.simplefilter("ignore")  # libraries warn about damaged files, which we report
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         code = cli.main(arguments, prog_name="rgt", standalone_mode=False, obj=console) or 0
@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _usage_text(error: click.ClickException) -> str:
-    """Return Click's message in the style of ours: the parameter first, no full stop."""
+    """Return the message of Click in our style: the parameter first, and no full stop."""
     if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
         hint = error.param_hint
         if hint is None and error.param is not None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -23,11 +21,9 @@ from rgt_cli.checkpoints.describe import (
 from rgt_cli.cli import candidates, options
 from rgt_cli.cli.command import Group, common
 from rgt_cli.cli.console import Console, format_bytes
+from rgt_cli.cli.json_output import print_json
 from rgt_cli.cli.suggest import suggest
 from rgt_cli.errors import CheckpointError, ExitCode, UsageError
-
-SCHEMA = 1
-"""Version of the JSON output. It changes when a key is renamed or removed."""
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -52,7 +48,7 @@ def models(context: click.Context, as_json: bool) -> None:
         return
     facts = all_models()
     if as_json:
-        _print_json({"models": [asdict(model) for model in facts]})
+        print_json({"models": [asdict(model) for model in facts]})
         return
     console: Console = context.obj
     columns = ["name", "scale", "made for"]
@@ -62,10 +58,6 @@ def models(context: click.Context, as_json: bool) -> None:
 
 
 models.add_command(suggest)
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    click.echo(json.dumps({"schema": SCHEMA} | content, indent=2))
 
 
 def _row(model: ModelFacts) -> list[str]:
@@ -116,7 +108,7 @@ def info(console: Console, model: str, scale: int | None, as_json: bool) -> None
     if file:
         facts = with_file(facts, file)
     if as_json:
-        _print_json(asdict(facts) | {"file": asdict(file) if file else None})
+        print_json(asdict(facts) | {"file": asdict(file) if file else None})
         return
     lines = _model_lines(facts, model)
     if file:
@@ -127,7 +119,7 @@ def info(console: Console, model: str, scale: int | None, as_json: bool) -> None
 
 
 def _model_lines(facts: ModelFacts, model: str) -> dict[str, str | None]:
-    """Return the facts of a model for a person: title -> text. What it is for comes first."""
+    """Return the facts of a model as text: title -> text. What it is for comes first."""
     seconds = facts.seconds_per_megapixel
     missing = f"not downloaded; run: rgt models download {model}"
     return {
@@ -151,7 +143,7 @@ def _model_lines(facts: ModelFacts, model: str) -> dict[str, str | None]:
 
 
 def _network_lines(file: FileFacts) -> dict[str, str]:
-    """Return the facts of the network in a file for a person: title -> text."""
+    """Return the facts of the network in a file as text: title -> text."""
     measured = f"{MEASURED_SIDE} x {MEASURED_SIDE}"
     return {
         "architecture": f"{file.groups} residual groups, {file.blocks} blocks",
@@ -258,9 +250,8 @@ def remove(console: Console, model: str, scale: int | None) -> None:
     entry = _entry(model, scale)
     if entry.bundled:
         raise UsageError(f"{entry.name}: is part of the installation and cannot be removed")
-    if not cache.cache_folder(entry).is_dir():
+    if not (freed := cache.remove(entry)):
         raise CheckpointError(f"{entry.name}: is not in the cache")
-    freed = cache.remove(entry)
     console.info(f"{entry.name}: removed, {format_bytes(freed)} freed")
 
 

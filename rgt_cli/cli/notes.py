@@ -28,10 +28,10 @@ _EXAMINED = 1000
 
 
 def better_model(jobs: Collection[Job], model: str, size: Size) -> str:
-    """Return which model would suit compressed images better than a named one; empty if none would.
+    """Return which model would suit compressed images better than a named one, as a hint, or empty.
 
     Args:
-        jobs: The jobs of a run, of which the first `_EXAMINED` are looked at.
+        jobs: The jobs of a run, of which the first `_EXAMINED` are examined.
         model: The name of the model.
         size: The size of the outputs.
     """
@@ -57,18 +57,18 @@ def better_model(jobs: Collection[Job], model: str, size: Size) -> str:
 
 
 def warn_multi_pass(console: Console, upscaler: MultiPassUpscaler, scale: float) -> None:
-    """Warn where the requested factor is not one that the model has."""
+    """Warn if the requested factor is not one that the model has."""
     passes = upscaler.plan_passes(scale)
     if not passes or passes == (scale,):
         return
     *first, last = (f"x{factor}" for factor in passes)
     by = f"{', '.join(first)} and {last}" if first else last
-    downscaled = f", then downscaled to x{scale:g}" if math.prod(passes) != scale else ""
+    downscaled = f", then downscaling to x{scale:g}" if math.prod(passes) != scale else ""
     console.warn(f"x{scale:g} is not a factor of this model: upscaling by {by}{downscaled}")
 
 
 def warn_fallbacks(console: Console, upscaler: MultiPassUpscaler) -> None:
-    """Warn where tiles were computed in another way than planned."""
+    """Warn if tiles were computed in another way than planned."""
     for part in upscaler.upscalers:
         if part.redone_tiles:
             console.warn(

@@ -8,71 +8,70 @@ from typing import Any
 import click
 
 from rgt_cli.cli import candidates
-from rgt_cli.cli.command import Function, group, option
-from rgt_cli.cli.param_types import MemoryType, TileType
-from rgt_cli.errors import UsageError
+from rgt_cli.cli.command import Function, group
+from rgt_cli.cli.param_types import MEMORY, TILE, ChoiceType, whole_number
 from rgt_cli.jobs.options import ModelOptions
 
 _DEVICES = ("auto", "cuda", "xpu", "mps", "cpu")
 
-json_flag = option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-native_scale = option(
-    "-s", "--scale", type=click.IntRange(2, 4), metavar="N", help="Factor of the model. [default: 4]"
+json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+native_scale = click.option(
+    "-s", "--scale", type=whole_number(2, 4), help="Factor of the model. [default: 4]"
 )
 
-model = option(
+model = click.option(
     "-m", "--model", default="auto", show_default=True, metavar="NAME",
     shell_complete=candidates.models,
     help="Model name, Hub repository, URL or path; `rgt models` lists the names.",
 )  # fmt: skip
-self_ensemble = option(
-    "--self-ensemble", is_flag=True, help="Average 8 flips and rotations: better, and 8 times slower."
+self_ensemble = click.option(
+    "--self-ensemble",
+    is_flag=True,
+    help="Average the results for 8 flips and rotations: better, but 8 times slower.",
 )
-device = option(
+device = click.option(
     "--device", default="auto", show_default=True, metavar="NAME",
     shell_complete=candidates.words(_DEVICES),
     help="auto, cuda, cuda:N, xpu, xpu:N, mps or cpu; auto prefers CUDA, then MPS.",
 )  # fmt: skip
-devices = option(
+devices = click.option(
     "--device", default="auto", show_default=True, metavar="NAME",
     shell_complete=candidates.words([*_DEVICES, "all"]),
-    help="auto, cuda, cuda:N, xpu, xpu:N, mps or cpu; auto prefers CUDA, then MPS. all, or several "
-    "like cuda:0,cuda:1, start a worker on each.",
+    help="auto, cuda, cuda:N, xpu, xpu:N, mps or cpu; auto prefers CUDA, then MPS. With all, or several "
+    "like cuda:0,cuda:1, a worker runs on each.",
 )  # fmt: skip
-precision = option(
-    "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16"]), default="auto",
+precision = click.option(
+    "--precision", type=ChoiceType(["auto", "fp32", "fp16", "bf16"]), default="auto",
     show_default=True, metavar="NAME",
     help="auto, fp32, fp16 or bf16; auto is fp16 on CUDA and XPU, fp32 elsewhere.",
 )  # fmt: skip
-tile = option(
-    "--tile", type=TileType(), default="auto", show_default=True, metavar="N",
+tile = click.option(
+    "--tile", type=TILE, default="auto", show_default=True, metavar="N",
     shell_complete=candidates.words(["auto", "none"]),
     help="Tile size in pixels of the input, none for the whole image, or auto for the whole image if "
     "it fits in memory.",
 )  # fmt: skip
-overlap = option(
-    "--overlap", type=click.IntRange(min=0), metavar="N",
+overlap = click.option(
+    "--overlap", type=whole_number(0),
     help="Pixels that neighboring tiles share. [default: 32, or a third of a tile below 96]",
 )  # fmt: skip
-batch_size = option(
-    "--batch-size", type=click.IntRange(min=1), metavar="N",
+batch_size = click.option(
+    "--batch-size", type=whole_number(1),
     help="Images or frames of one size computed at once. "
     "[default: up to 8 on CUDA and XPU, 8 tiny images on a CPU, else 1]",
 )  # fmt: skip
-memory = option("--memory", type=MemoryType(), help="Memory limit, like 6G. [default: what is free]")
-threads = option(
-    "--threads", type=click.IntRange(min=1), metavar="N",
-    help="CPU threads. [default: the processors that this process may use]",
+memory = click.option("--memory", type=MEMORY, help="Memory limit, like 6G. [default: the free memory]")
+threads = click.option(
+    "--threads", type=whole_number(1),
+    help="CPU threads. [default: one per CPU core that this process may use]",
 )  # fmt: skip
 
 
-def _model_options(**values: Any) -> ModelOptions:
-    tile_size, shared = values.get("tile"), values.get("overlap")
-    if isinstance(tile_size, int) and shared is not None and shared >= tile_size:
-        raise UsageError(f"--overlap: {shared} is not below --tile {tile_size}")
-    return ModelOptions(**values)
+def split_names(text: str) -> list[str]:
+    """Return the names of models that are separated by commas, without empty ones."""
+    return [name for part in text.split(",") if (name := part.strip())]
 
 
 def model_group(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
     """Return a decorator that adds these options of a model, which arrive as `ModelOptions`."""
-    return group("Model and performance", "model", _model_options, *options)
+    return group("Model and performance", "model", ModelOptions, *options)

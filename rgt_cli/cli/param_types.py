@@ -1,18 +1,17 @@
-"""The kinds of values that options accept, for Click; `rgt_cli.values` parses most of them."""
+"""The types of values that options accept, for Click; `rgt_cli.values` parses them."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from fractions import Fraction
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import click
 
 from rgt_cli import values
 from rgt_cli.errors import UsageError
 from rgt_cli.media import format_named
-from rgt_cli.size import Crop, Dimensions
 
 Parameter = click.Parameter | None
 Context = click.Context | None
@@ -20,16 +19,19 @@ Item = TypeVar("Item")
 
 
 class ParsedType(click.ParamType[Item], Generic[Item]):
-    """A kind of value that a function parses. A value that it refuses is a wrong usage of the option."""
+    """A type of value that a function parses. A value that the function refuses is wrong usage.
 
-    @staticmethod
-    @abstractmethod
-    def parse(value: Any) -> Item:
-        """Return the value of the option.
+    Args:
+        name: The placeholder of the value in `--help`.
+        parse: Returns the value of the option, or raises `UsageError`.
+    """
 
-        Raises:
-            UsageError: The value is refused.
-        """
+    def __init__(self, name: str, parse: Callable[[Any], Item]) -> None:
+        self.name, self.parse = name, parse
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the placeholder as it is, not in upper case."""
+        return self.name
 
     def convert(self, value: Any, param: Parameter, ctx: Context) -> Item:
         """Return the parsed value."""
@@ -39,92 +41,41 @@ class ParsedType(click.ParamType[Item], Generic[Item]):
             self.fail(str(error), param, ctx)
 
 
-class TileType(ParsedType[int | Literal["auto", "none"]]):
-    """The side of a tile in pixels, "auto" or "none"."""
-
-    name = "N|auto|none"
-    parse = staticmethod(values.parse_tile)
-
-
-class MemoryType(ParsedType[int]):
-    """An amount of memory, in bytes."""
-
-    name = "SIZE"
-    parse = staticmethod(values.parse_memory)
-
-
-class PixelsType(ParsedType[int]):
-    """A number of pixels."""
-
-    name = "N"
-    parse = staticmethod(values.parse_pixels)
+TILE = ParsedType("N|auto|none", values.parse_tile)
+MEMORY = ParsedType("SIZE", values.parse_memory)
+PIXELS = ParsedType("N", values.parse_pixels)
+SCALE = ParsedType("X", values.parse_scale)
+FORMAT = ParsedType("NAME", lambda value: format_named(str(value)).name)
+BOX = ParsedType("WxH", values.parse_box)
+CROP = ParsedType("X,Y,W,H", values.parse_crop)
+COLOR = ParsedType("COLOR", values.parse_color)
+DPI = ParsedType("N|keep|scale", values.parse_dpi)
+TIME = ParsedType("TIME", values.parse_time)
+FRAME_RATE = ParsedType("N", values.parse_frame_rate)
+ARGUMENTS = ParsedType("TEXT", values.parse_arguments)
+NUMBER = ParsedType("X", values.parse_number)
 
 
-class ScaleType(ParsedType[float]):
-    """An upscaling factor."""
-
-    name = "X"
-    parse = staticmethod(values.parse_scale)
+def whole_number(least: int, most: int | None = None) -> ParsedType[int]:
+    """Return the type of whole numbers from `least` to `most`."""
+    return ParsedType("N", functools.partial(values.parse_whole_number, least=least, most=most))
 
 
-class FormatType(ParsedType[str]):
-    """The name of a format, or one of its suffixes, in any case."""
-
-    name = "NAME"
-
-    @staticmethod
-    def parse(value: Any) -> str:
-        """Return the name."""
-        return format_named(str(value)).name
+def number(least: float) -> ParsedType[float]:
+    """Return the type of numbers from `least` on."""
+    return ParsedType("X", functools.partial(values.parse_number, least=least))
 
 
-class BoxType(ParsedType[Dimensions]):
-    """A width and a height in pixels."""
+class ChoiceType(click.Choice[str]):
+    """One of several words."""
 
-    name = "WxH"
-    parse = staticmethod(values.parse_box)
-
-
-class CropType(ParsedType[Crop]):
-    """A part of an image."""
-
-    name = "X,Y,W,H"
-    parse = staticmethod(values.parse_crop)
-
-
-class ColorType(ParsedType[tuple[int, int, int]]):
-    """A color, as (red, green, blue) of 0..255."""
-
-    name = "COLOR"
-    parse = staticmethod(values.parse_color)
-
-
-class DPIType(ParsedType[float | Literal["keep", "scale"]]):
-    """A number of pixels per inch, "keep" or "scale"."""
-
-    name = "N|keep|scale"
-    parse = staticmethod(values.parse_dpi)
-
-
-class TimeType(ParsedType[float]):
-    """A time in a video, in seconds."""
-
-    name = "TIME"
-    parse = staticmethod(values.parse_time)
-
-
-class FrameRateType(ParsedType[Fraction]):
-    """Frames a second, exact."""
-
-    name = "N"
-    parse = staticmethod(values.parse_frame_rate)
-
-
-class ArgumentsType(ParsedType[tuple[str, ...]]):
-    """Arguments for another program, quoted as in a shell."""
-
-    name = "TEXT"
-    parse = staticmethod(values.parse_arguments)
+    def get_invalid_choice_message(self, value: Any, ctx: Context) -> str:
+        """Return the message of `parse_choice`."""
+        try:
+            values.parse_choice(value, self.choices)
+        except UsageError as error:
+            return str(error)
+        raise AssertionError(value)
 
 
 class InputType(click.ParamType[Path]):
@@ -140,7 +91,7 @@ class InputType(click.ParamType[Path]):
 
 
 class ListType(click.ParamType[list[Item]], Generic[Item]):
-    """Values with commas between them."""
+    """Values separated by commas."""
 
     name = "LIST"
 

@@ -51,14 +51,14 @@ def write_previews(console: Console, jobs: Collection[Job], context: RunContext,
     """Upscale a few frames of each video into images.
 
     Raises:
-        UsageError: There are images only.
+        UsageError: All inputs are images.
         RGTError: As `preview_frames`.
     """
     from rgt_cli.jobs.video.samples import preview_frames
 
     videos = [job for job in jobs if job.is_video]
     if jobs and not videos:
-        raise UsageError("--preview writes frames of videos, and there are only images")
+        raise UsageError("--preview only applies to videos, and the inputs are images")
     for job in videos:
         job.target.parent.mkdir(parents=True, exist_ok=True)
         for path in preview_frames(job, context.for_job(job), count):

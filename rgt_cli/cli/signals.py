@@ -14,10 +14,10 @@ from rgt_cli.cli.console import Console
 
 
 class Stop(threading.Event):
-    """Set when a person wants the run to stop."""
+    """Set when the run should stop."""
 
     signum = signal.SIGINT
-    """The signal that asked for it."""
+    """The signal that requested it."""
 
     @property
     def exit_code(self) -> int:
@@ -33,7 +33,7 @@ def unwind_on_signals() -> None:
 
 
 def ignore_signals() -> None:
-    """Ignore Ctrl-C and SIGTERM from here on: the process is about to end."""
+    """Ignore Ctrl-C and SIGTERM, since the process is about to end."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

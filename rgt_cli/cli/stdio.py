@@ -1,4 +1,4 @@
-"""The argument `-`: an image from stdin, or to stdout. Both pass through files in a temporary folder."""
+"""The argument `-`: an image from stdin, or an output to stdout, each by way of a temporary file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from rgt_cli.errors import InputError, UsageError
 from rgt_cli.files import cannot_write
-from rgt_cli.media import format_inside
+from rgt_cli.jobs.job import is_video_name
+from rgt_cli.media import CONTAINERS, format_inside
 
 STDIO = Path("-")
 
@@ -33,8 +34,8 @@ class Files:
 def stdio_files(source: Path, target: Path | None, format_name: str | None) -> Iterator[Files]:
     """Yield files that stand for stdin and stdout where `-` names them.
 
-    An input from stdin goes to stdout unless an output is named. Stdout is written at the end of the
-    block if the output exists.
+    The output of stdin is stdout unless another one is named. Stdout is written at the end of the block
+    if the output exists.
 
     Raises:
         UsageError: Stdout is a terminal.
@@ -57,10 +58,18 @@ def stdio_files(source: Path, target: Path | None, format_name: str | None) -> I
         if not to_stdout:
             yield Files(source, target, name)
             return
-        result = folder / f"stdout.{format_name or format_inside(source)}"
+        result = folder / f"stdout.{format_name or _format_of_output(source)}"
         yield Files(source, result, name, "stdout")
         if result.exists():
             _copy_to_stdout(result)
+
+
+def _format_of_output(source: Path) -> str:
+    """Return the name of the format of an input, or of the usual one if that cannot be written."""
+    if not is_video_name(source):
+        return format_inside(source)
+    suffix = source.suffix.lower()
+    return next((one.name for one in CONTAINERS if suffix in one.suffixes), "mkv")
 
 
 def _copy_to_stdout(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,8 +14,9 @@ from rgt_cli.checkpoints.catalogue import CatalogueEntry
 from rgt_cli.checkpoints.resolve import automatic_entries
 from rgt_cli.cli import options
 from rgt_cli.cli.candidates import files
-from rgt_cli.cli.command import Command, common, option
+from rgt_cli.cli.command import Command, common
 from rgt_cli.cli.console import Console
+from rgt_cli.cli.json_output import print_json
 from rgt_cli.cli.param_types import InputType
 from rgt_cli.errors import ExitCode, InputError, NoInputError
 from rgt_cli.jobs import SourceFilter, find_sources
@@ -24,9 +24,6 @@ from rgt_cli.jobs.automatic import COMPRESSED, compression_of_file
 from rgt_cli.jobs.job import is_video_name
 from rgt_cli.media import frames_in, shown_size
 from rgt_cli.size import Dimensions
-
-SCHEMA = 1
-"""Version of the JSON output. It changes when a key is renamed or removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +56,7 @@ class Suggestion:
 
 @click.command(cls=Command)
 @click.argument("sources", metavar="INPUT...", nargs=-1, type=InputType(), shell_complete=files)
-@option("-r", "--recursive", is_flag=True, help="Descend into subfolders.")
+@click.option("-r", "--recursive", is_flag=True, help="Search subfolders too.")
 @options.native_scale
 @options.json_flag
 @common
@@ -91,8 +88,7 @@ def suggest(
             console.error(str(error))
             code = ExitCode.SOME_FAILED
     if as_json:
-        inputs = [asdict(suggestion) for suggestion in found]
-        click.echo(json.dumps({"schema": SCHEMA, "inputs": inputs}, indent=2))
+        print_json({"inputs": [asdict(suggestion) for suggestion in found]})
     elif found:
         _print(console, found)
     return code

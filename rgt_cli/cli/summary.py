@@ -18,8 +18,9 @@ from typing import Any, BinaryIO
 import click
 
 from rgt_cli.cli.console import Console, format_bytes
+from rgt_cli.cli.json_output import SCHEMA
 from rgt_cli.cli.signals import Stop
-from rgt_cli.errors import ExitCode
+from rgt_cli.errors import ExitCode, RGTError
 from rgt_cli.files import atomic_write
 from rgt_cli.jobs import Job, Outcome
 from rgt_cli.jobs.forecast import Forecast
@@ -32,9 +33,7 @@ from rgt_cli.pages.thumbnails import Thumbnails
 _PROGRESS_SECONDS = 1.0
 """Seconds between events of progress."""
 _SPOOL = 1 << 20
-"""Bytes of the files of a report that are held in memory; more are in a temporary file."""
-SCHEMA = 1
-"""Version of the keys of events and reports; the manual lists them under `rgt help reference`."""
+"""Bytes of the list of files that stay in memory; a longer list is in a temporary file."""
 
 
 def _spool() -> SpooledTemporaryFile[bytes]:
@@ -43,7 +42,7 @@ def _spool() -> SpooledTemporaryFile[bytes]:
 
 @dataclass
 class RunReport:
-    """Everything that a run reports. Call `close` in the end.
+    """Everything that a run reports. Call `close` at the end.
 
     Args:
         print_events: Print each event as a line of JSON.
@@ -91,7 +90,7 @@ class RunReport:
         self._files.close()
 
     def add_scan(self, scan: SourceScan) -> None:
-        """Add what was found in folders that is no input."""
+        """Add the files in folders that are not inputs."""
         self.ignored, self.subfolders = scan.ignored, scan.subfolders
 
     def plan(self, found: Partition) -> None:
@@ -103,7 +102,7 @@ class RunReport:
         self._event("start", schema=SCHEMA, planned=pending, skipped=skipped, ignored=self.ignored)
 
     def progress(self, job: Job, done: int, total: int) -> None:
-        """Report that so many frames or tiles of a job are done, once a second at most."""
+        """Report how many frames or tiles of a job are done, at most once per second."""
         now = time.monotonic()
         if total > 1 and now >= self._progress_after:
             self._progress_after = now + _PROGRESS_SECONDS
@@ -140,7 +139,7 @@ class RunReport:
 
     @property
     def expected_seconds(self) -> list[float]:
-        """How long a run would take for each input of which that is known, on all workers together."""
+        """Estimated seconds for each input that has an estimate, on all workers together."""
         count = len(self.workers) or 1
         return [one.seconds / count for one in self.forecasts if one.seconds is not None]
 
@@ -158,12 +157,18 @@ class RunReport:
 
     @property
     def skipped_by_reason(self) -> Counter[str]:
-        """Why outputs stayed -> number of jobs."""
+        """Why outputs were not replaced -> number of jobs."""
         return sum((skipped.by_reason for skipped in self.skipped), Counter[str]())
 
     @property
+    def ended_by(self) -> RGTError | None:
+        """The failure after which no other job was started; None if there was none."""
+        errors = (outcome.error for outcome in self.failed if outcome.error)
+        return next((error for error in errors if error.ends_run), None)
+
+    @property
     def left(self) -> int:
-        """The number of jobs that were not begun, or not ended."""
+        """The number of jobs that have no outcome yet."""
         return self.planned - self.done - len(self.failed)
 
     def summary(self) -> dict[str, Any]:
@@ -182,7 +187,7 @@ class RunReport:
         }
 
     def write(self) -> None:
-        """Write the report file, if there is to be one, as a page or as JSON.
+        """Write the report file, if one is requested, as a page or as JSON.
 
         Raises:
             OutputError: It cannot be written.
@@ -206,12 +211,15 @@ class RunReport:
             file.write(b"\n}\n")
 
     def exit_code(self, stop: Stop) -> int:
-        """Return the exit code of the run: that of its failures if they share one, else 1."""
+        """Return the exit code of the run: that of its failures if all share one, otherwise 1.
+
+        The failure that ended the run takes precedence.
+        """
         if stop.is_set():
             return stop.exit_code
+        if self.ended_by:
+            return self.ended_by.exit_code
         codes = {outcome.error.exit_code for outcome in self.failed if outcome.error}
-        if ExitCode.OUTPUT in codes:
-            return ExitCode.OUTPUT
         if len(codes) == 1:
             return codes.pop()
         return ExitCode.SOME_FAILED if codes else ExitCode.DONE
@@ -262,7 +270,7 @@ def forecast_as_json(forecast: Forecast) -> dict[str, Any]:
 
 
 def error_text(outcome: Outcome) -> str:
-    """Return why a job failed; stdin is named as a person knows it."""
+    """Return why a job failed, with stdin by its name instead of a temporary path."""
     return str(outcome.error).replace(os.fspath(outcome.job.source), outcome.job.name)
 
 
@@ -274,12 +282,12 @@ def print_summary(console: Console, report: RunReport, stop: Stop) -> None:
     else:
         _print_failures(console, report.failed)
         _print_totals(console, report)
-    if stop.is_set() and report.left:
+    if (stop.is_set() or report.ended_by) and report.left:
         console.warn(f"stopped with {report.left} left; to resume, repeat the command")
 
 
 def print_round(console: Console, done: int, failed: list[Outcome]) -> None:
-    """Print the outcomes of the files that appeared in watched folders, and that more are awaited.
+    """Print the outcomes of the files that appeared in watched folders, and that the run waits for more.
 
     Args:
         console: Where to print them.
@@ -292,7 +300,7 @@ def print_round(console: Console, done: int, failed: list[Outcome]) -> None:
 
 
 def _print_outcome(console: Console, outcome: Outcome, seconds: float) -> None:
-    """Print the outcome of the only job of a run, which took so long."""
+    """Print the outcome of the only job of a run, with the duration of the run in seconds."""
     if outcome.target_size:
         frames = f", {outcome.frames} frames" if outcome.job.is_video else ""
         by = f", {outcome.model}" if outcome.model else ""
@@ -340,7 +348,7 @@ def print_forecasts(console: Console, report: RunReport) -> None:
 
 
 def _print_workers(console: Console, report: RunReport) -> None:
-    """Print the workers of a run, and what each of them is given at once."""
+    """Print the workers of a run, and in which portions they receive the work."""
     from rgt_cli.jobs.workers.queue import GROUP_SECONDS  # imports libraries that others do not need
 
     rows = [[worker, f"{speed / 1e6:.3f} MP/s"] for worker, speed in report.workers.items()]

@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: lines end between words, and columns that do not matter are left out."""
+"""Tables that fit the terminal: lines are wrapped between words, and less important columns left out."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def print_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
 
 
 def print_facts(facts: Sequence[tuple[str, str]], indent: int = GAP) -> None:
-    """Print pairs of a title and a text on stdout, below one another.
+    """Print pairs of a title and a text on stdout, one per line.
 
     Args:
         facts: The pairs.
-        indent: The indentation of a text that is below its title, because it has a long word.
+        indent: The indentation of a text on the line after its title, if it has a long word.
     """
     _print_lines(_fact_lines(facts, available_width(stderr=False), indent), stderr=False)
 
@@ -129,12 +129,12 @@ def _grid_lines(row: list[list[str]], widths: list[int]) -> list[str]:
 
 
 def _fact_lines(facts: Sequence[tuple[str, str]], width: int, below: int = GAP) -> list[str]:
-    """Return lines with a title and a text each, folded between words.
+    """Return the lines of titles with their texts, wrapped between words.
 
     Args:
         facts: The pairs of a title and a text.
         width: The width of the terminal.
-        below: The indentation of a text below its title, where it does not fit beside it.
+        below: The indentation of a text on the line after its title, where it does not fit beside it.
     """
     indent = max((cell_len(title) for title, _ in facts), default=0) + GAP
     lines = []

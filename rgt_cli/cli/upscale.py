@@ -1,4 +1,4 @@
-"""`rgt upscale`: images and videos in, larger ones out."""
+"""`rgt upscale`: write larger images and videos."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
     if len(arguments) == 1 and (images := images_of_one_video(arguments[0], output)):
         return command.upscale_one(Files(images[0], output.target, str(arguments[0])), images)
     if video.fps and "fps" not in configured:
-        raise UsageError("--fps: is only for numbered images that become one video: use -o video.mp4")
+        raise UsageError("--fps only applies to numbered images that become one video: use -o video.mp4")
     if len(arguments) > 1 or arguments[0].is_dir() or is_pattern(arguments[0]):
         if output.target == STDIO:
             raise UsageError("-o -: stdout receives only one image: name a folder")
@@ -137,7 +137,7 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
 
 
 def _reject_second_name(path: Path) -> None:
-    """Refuse a second input that does not exist: other programs take it for the output.
+    """Refuse a second input that does not exist: many programs expect the output there.
 
     Raises:
         NoInputError: It does not exist.
@@ -148,13 +148,13 @@ def _reject_second_name(path: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Command:
-    """The options of the command, and the two ways that inputs are given."""
+    """The options of the command, and its two forms: for one input, and for folders."""
 
     console: Console
     inputs: InputOptions
     options: JobOptions
     size: Size | None
-    """None is the factor of the model, which only its file tells."""
+    """None is the factor of the model, which only its file reveals."""
     model: ModelOptions
     run: RunOptions
     devices: Devices | None
@@ -164,11 +164,14 @@ class _Command:
 
     def upscale_one(self, files: Files, images: tuple[Path, ...] = ()) -> int:
         """Upscale one named file, or numbered images that become one video, without a journal."""
+        if self.run.watch:
+            raise UsageError(f"--watch: {files.source_name} is a single input: give a folder")
         output = dataclasses.replace(self.options.output, target=files.target)
 
         def plan(size: Size) -> list[Job]:
             job = plan_one(files.source, size, output, images)
             check_image_options([job], self.options.image, self.configured)
+            self.run.check_report(job.target.parent)
             return [job.named(files.source_name, files.target_name)]
 
         if self.size:  # refuse what can be refused before torch takes its second to start
@@ -192,6 +195,7 @@ class _Command:
             raise NoInputError(f"{sources[0]}: no images or videos found{scan.why_nothing_found()}")
         folder = self.options.output.target or output_folder(scan)
         check_output_folder(folder)
+        self.run.check_report(folder)
         checked = None
         if self.size:  # refuse what can be refused before torch takes its second to start
             checked = plan_folder(scan.sources, folder, self.size, self.options.output)

@@ -1,4 +1,4 @@
-"""Examine the machine and the installation: what works, what does not, and which command mends it."""
+"""Examine the machine and the installation: what works, what does not, and which command fixes it."""
 
 from rgt_cli.doctor.check import Check, State
 from rgt_cli.doctor.examination import Examination, examine

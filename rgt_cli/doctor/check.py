@@ -31,11 +31,11 @@ class Check:
     """The finding, in words."""
     state: State = State.OK
     command: str = ""
-    """The shell command that mends it or adds what is missing; empty if there is none."""
+    """The shell command that fixes it or adds what is missing; empty if there is none."""
     facts: Mapping[str, object] = field(default_factory=dict)
     """The finding for programs: values that JSON can represent."""
     public: str = ""
-    """The finding for a bug report, if `text` names what is nobody's business."""
+    """The finding for a bug report, if `text` contains private names."""
 
     @property
     def public_text(self) -> str:
@@ -57,8 +57,3 @@ def set_variable(name: str, value: str | None) -> str:
     if sys.platform == "win32":
         return f"set {name}={value or ''}"
     return f"unset {name}" if value is None else f"export {name}={value}"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error, or its type if it has no text."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

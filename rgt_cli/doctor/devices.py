@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from rgt_cli.doctor.check import Check, State, first_line
+from rgt_cli.doctor.check import Check, State
+from rgt_cli.errors import first_line
 from rgt_cli.values import GPUS_WITH_NUMBERS
 
 if TYPE_CHECKING:  # that PyTorch can be imported is one of the checks
@@ -158,7 +159,7 @@ def _golden_tile(name: str, compared: Comparison, device: torch.device) -> Check
         "seconds": compared.seconds,
     }
     if compared.problem:
-        text = f"computes wrong: {compared.problem}"
+        text = f"computes incorrectly: {compared.problem}"
         if compared.precision == "fp32" and device.type != "cpu":
             text += ", use --device cpu"
         return Check(name=name, text=text, state=State.FAIL, facts=facts)

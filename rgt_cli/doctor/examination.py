@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from rgt_cli.doctor.check import Check, State, first_line
+from rgt_cli.doctor.check import Check, State
 from rgt_cli.doctor.devices import check_golden_tiles, check_pytorch
 from rgt_cli.doctor.files import check_ffmpeg, check_formats, check_models
 from rgt_cli.doctor.services import HubRequest, check_ray
 from rgt_cli.doctor.system import check_system
-from rgt_cli.errors import RGTError
+from rgt_cli.errors import RGTError, first_line
 
 
 @dataclass

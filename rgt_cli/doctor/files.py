@@ -13,8 +13,8 @@ from pathlib import Path
 
 from rgt_cli.checkpoints import cache
 from rgt_cli.checkpoints.catalogue import catalogue
-from rgt_cli.doctor.check import Check, State, first_line, set_variable
-from rgt_cli.errors import UsageError
+from rgt_cli.doctor.check import Check, State, set_variable
+from rgt_cli.errors import UsageError, first_line
 from rgt_cli.files import partial_path
 from rgt_cli.media.formats import FORMATS, ImageFormat, is_installed, register_plugins
 from rgt_cli.media.video import ffmpeg

@@ -23,10 +23,10 @@ _DEFAULT_HUB = "https://huggingface.co"
 
 
 class HubRequest:
-    """A request to the Hub that runs in the background, since a name server may not answer for long."""
+    """A request to the Hub that runs in the background, since a name server may take long to answer."""
 
     def __init__(self) -> None:
-        # It is imported here, since no other thread may import at the same time.
+        # It is imported here, since two threads must not import at the same time.
         from rgt_cli.checkpoints.transfer import failure_of_hub
 
         self._started = time.monotonic()
@@ -104,7 +104,7 @@ def check_ray() -> Iterator[Check]:
 
 
 def _has_ray_token() -> bool:
-    """Return whether Ray would find a token, where its documentation says that it looks."""
+    """Return whether there is a token in one of the places that the documentation of Ray lists."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return True
     place = os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"

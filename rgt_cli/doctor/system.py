@@ -10,9 +10,9 @@ from importlib import metadata
 
 import psutil
 
-from rgt_cli import __version__
 from rgt_cli.doctor.check import Check, State
 from rgt_cli.doctor.devices import failure_of_pytorch
+from rgt_cli.version import __version__
 
 _LIBRARIES = ("numpy", "pillow", "av", "imagecodecs", "huggingface-hub")
 """The libraries whose versions explain differences between machines."""
@@ -21,7 +21,7 @@ _LEAST_MEMORY = 2 << 30
 
 
 def check_system() -> Iterator[Check]:
-    """Check everything but devices."""
+    """Check the versions of software, the system, the processors and the memory."""
     python = platform.python_version()
     yield Check(name="rgt", text=__version__, facts={"version": __version__})
     yield Check(

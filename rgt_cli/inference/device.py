@@ -28,11 +28,23 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def has_own_memory(device: torch.device) -> bool:
-    """Return whether a device is a GPU with memory and streams of its own.
+    """Return whether a device is a GPU with its own memory and streams.
 
     The modules of PyTorch for these GPUs have one interface: see `torch.get_device_module`.
     """
     return device.type in GPUS_WITH_NUMBERS
+
+
+def is_device_failure(error: BaseException) -> bool:
+    """Return whether an error of PyTorch means that a GPU failed: every later call would fail too.
+
+    Errors of memory are not among them: see `memory.is_out_of_memory`.
+    """
+    if isinstance(error, getattr(torch, "AcceleratorError", ())):  # since PyTorch 2.8
+        return True
+    words = ["cuda error", "cuda driver error", "hip error", "cublas_status", "cudnn_status"]
+    words += ["device_lost"]  # Level Zero
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -67,7 +79,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has computed everything that was asked of it."""
+    """Wait until a device has finished all of its work."""
     if has_own_memory(device):
         torch.get_device_module(device).synchronize(device)
     elif device.type == "mps":

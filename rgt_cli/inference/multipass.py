@@ -127,7 +127,7 @@ class MultiPassUpscaler:
             on_progress: Called after each tile of each pass.
 
         Returns:
-            The pixels and alpha of the output, of the same dtypes; floating point comes back as float32.
+            The pixels and alpha of the output, of the same dtypes; floating point becomes float32.
 
         Raises:
             UsageError, OutOfMemoryError, CheckpointError: As `NetworkUpscaler.upscale`.

@@ -1,4 +1,4 @@
-"""Reach any size: run a model once or several times, then shrink by Lanczos to the size asked for."""
+"""Reach any size: run a model once or several times, then shrink by Lanczos to the requested size."""
 
 from __future__ import annotations
 

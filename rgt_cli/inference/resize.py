@@ -21,7 +21,7 @@ def lanczos(image: np.ndarray, size: Dimensions) -> np.ndarray:
         size: The size of the result.
 
     Returns:
-        The same number of dimensions and dtype; floating point comes back as float32. An image that has
+        The same number of dimensions and dtype; floating point becomes float32. An image that has
         this size already is returned as it is.
     """
     return _by_plane(image, size, lambda plane: plane, lambda plane: plane)

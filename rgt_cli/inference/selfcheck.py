@@ -1,7 +1,7 @@
 """The self-check: a device must compute a golden tile as the processor does in fp32.
 
-Drivers and libraries of graphics cards have had silent errors, in masked attention above all. Each model
-is therefore checked once on each device. A check that was passed is remembered in the cache folder until
+Drivers and libraries of graphics cards have had silent errors, above all in masked attention. Each model
+is therefore checked once on each device. A passed check is remembered in the cache folder until
 the device, its driver, PyTorch, this package or the model changes.
 """
 
@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +25,14 @@ import torch
 from torch import Tensor, nn
 
 from rgt_cli.checkpoints.cache import cache_root
-from rgt_cli.errors import OutputError, UsageError
+from rgt_cli.errors import OutputError, UsageError, first_line
 from rgt_cli.files import exclusive, write_text
 from rgt_cli.inference.device import describe_device, precision_name, safer_precisions
 from rgt_cli.inference.hardware import nvidia_driver
 from rgt_cli.inference.memory import is_out_of_memory
 from rgt_cli.network import RGT
 from rgt_cli.network.kernels import attend, computing
+from rgt_cli.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +57,11 @@ class Comparison:
     precision: str
     """"fp32", "fp16" or "bf16"."""
     psnr: float
-    """dB; infinite without any difference, NaN or -inf if a value is not finite."""
+    """dB; infinite if there is no difference, NaN or -inf if a value is not finite."""
     attention_error: float
     """The largest error of masked attention between values of about 1."""
     seconds: float
-    """Time to compute the tile, after a first time to warm up."""
+    """Time to compute the tile, after a warm-up."""
     failure: str = ""
     """The error that the device reported instead of a result; empty if it reported none."""
 
@@ -78,7 +78,7 @@ class Comparison:
 
 
 class GoldenTile:
-    """A tile of noise, and what a network makes of it on the processor in fp32.
+    """A tile of noise, and the output of a network for it, computed on the processor in fp32.
 
     Args:
         network: The network, as for `NetworkUpscaler`, on any device.
@@ -115,9 +115,12 @@ class GoldenTile:
         except (RuntimeError, NotImplementedError) as error:
             if is_out_of_memory(error):
                 raise
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             return Comparison(
-                precision=name, psnr=math.nan, attention_error=math.nan, seconds=0, failure=reason
+                precision=name,
+                psnr=math.nan,
+                attention_error=math.nan,
+                seconds=0,
+                failure=first_line(error),
             )
         return Comparison(
             precision=name,
@@ -155,6 +158,17 @@ def _attend_on(
     return attend(q, k, v, bias.to(device), q.shape[-1] ** -0.5)
 
 
+def golden_image() -> np.ndarray:
+    """Return noise, (H, W, 3) uint8, which every machine should upscale to the same result."""
+    return np.random.default_rng(0).integers(0, 256, (*TILE, 3), np.uint8)
+
+
+def agreement(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the PSNR in dB between two uint8 images of one shape; it should be `LEAST_PSNR` or more."""
+    equal = np.array_equal(a, b)
+    return math.inf if equal else _psnr(torch.tensor(a) / 255, torch.tensor(b) / 255)
+
+
 def _psnr(result: Tensor, expected: Tensor) -> float:
     """Return the PSNR in dB for values of 0..1."""
     error = float(((result - expected).double() ** 2).mean())
@@ -164,20 +178,20 @@ def _psnr(result: Tensor, expected: Tensor) -> float:
 def trusted_precision(
     network: nn.Module, *, name: str, device: torch.device, dtype: torch.dtype
 ) -> tuple[torch.dtype, tuple[str, ...]]:
-    """Return the first precision, from `dtype` to fp32, in which a device computes a network right.
+    """Return the first precision, from `dtype` to fp32, in which a device computes a network correctly.
 
     Args:
         network: The network, which is moved to the device. If it is not an RGT, it is not checked: how
             much its results may differ is not known.
         name: Its name in messages.
         device: Where to compute.
-        dtype: The precision that was asked for.
+        dtype: The requested precision.
 
     Returns:
-        The precision, and notes for a person about those that the device computes wrong.
+        The precision, and messages for the user about those in which the device computes incorrectly.
 
     Raises:
-        UsageError: The device computes wrong in fp32 too.
+        UsageError: The device computes incorrectly even in fp32.
     """
     if device.type in TRUSTED or not isinstance(network, RGT):
         return dtype, ()
@@ -188,7 +202,7 @@ def trusted_precision(
         if not problem:
             break
         problems.append(f"{precision_name(step)} ({problem})")
-    finding = f"{describe_device(device)} computes {name} wrong in {' and '.join(problems)}"
+    finding = f"{describe_device(device)} computes {name} incorrectly in {' and '.join(problems)}"
     if problem:
         raise UsageError(f"{finding}: use --device cpu")
     return step, (f"{finding}: using {precision_name(step)} instead",) if problems else ()
@@ -237,16 +251,9 @@ class _Identity:
             device=describe_device(device).replace(str(device), device.type, 1),
             driver=_driver(device),
             pytorch=str(torch.__version__),
-            rgt=_version(),
+            rgt=__version__,
             model=hash_of(network),
         )
-
-
-def _version() -> str:
-    """Return the version of this package; empty if it is used without being installed."""
-    with suppress(PackageNotFoundError):
-        return version("rgt-cli")
-    return ""
 
 
 def _driver(device: torch.device) -> str:

@@ -1,7 +1,7 @@
-"""The threads that the network computes on, and how they wait for one another.
+"""The threads that the network computes on, and how they wait for each other.
 
 The threads of OpenMP spin between two operations, for milliseconds. That is fastest while each of them
-has a processor of its own. If another process wants the processor too, the spinning thread delays the
+has a processor of its own. If another process needs the processor too, the spinning thread delays the
 thread that all others wait for, and an operation of microseconds takes milliseconds. libgomp, the OpenMP
 of PyTorch on Linux, spins a thousand times less while the threads of all teams of a process outnumber
 the processors. `SpinLimiter` makes them outnumber the processors, with threads that sleep, while
@@ -23,8 +23,8 @@ from rgt_cli.inference.limits import processors
 _INTERVAL = 1.0
 """Seconds between two looks at the load of other processes."""
 _BUSY, _IDLE = 0.3, 0.15
-"""Other processes are in the way from the first number of processors on that they use of those that the
-network computes on, until they use less than the second."""
+"""Spinning is limited once other processes use more than the first number of the processors that the
+network computes on, and until they use less than the second."""
 _PARALLEL_SIZE = 1 << 17
 """Elements of a tensor that PyTorch adds in parallel."""
 _STATISTICS = Path("/proc/stat")
@@ -34,7 +34,7 @@ def use_threads(count: int | None = None) -> int:
     """Set the number of threads that PyTorch computes on, and limit their spinning from now on.
 
     Args:
-        count: The number; None uses the processors that this process may use, but no more threads than
+        count: The number; None uses one per CPU core that this process may use, but no more threads than
             PyTorch chose itself, which depends on physical cores and OMP_NUM_THREADS.
 
     Returns:
@@ -47,7 +47,7 @@ def use_threads(count: int | None = None) -> int:
 
 
 class LoadMeter:
-    """Measures how many processors other processes use, of those that this process may use.
+    """Measures how many of the processors that this process may use are busy with other processes.
 
     Args:
         statistics: The times of the processors, as Linux reports them in /proc/stat.
@@ -115,17 +115,17 @@ class SpinLimiter:
     def update(self) -> None:
         """Begin or stop limiting, depending on the load."""
         threads, usable = torch.get_num_threads(), len(os.sched_getaffinity(0))
-        in_the_way = self._load() - (usable - threads)
-        if threads > 1 and in_the_way > _BUSY and not self.is_limiting:
+        contended = self._load() - (usable - threads)
+        if threads > 1 and contended > _BUSY and not self.is_limiting:
             self._limit(count=1 + (usable - threads) // (threads - 1))
-        elif (threads == 1 or in_the_way < _IDLE) and self.is_limiting:
+        elif (threads == 1 or contended < _IDLE) and self.is_limiting:
             self._end.set()
             for sleeper in self._sleepers:
                 sleeper.join()
             self._sleepers = []
 
     def _limit(self, count: int) -> None:
-        """Start as many teams of threads as outnumber the processors together with the network's."""
+        """Start teams of threads, so that they and those of the network outnumber the processors."""
         self._end = threading.Event()
         self._sleepers = [
             threading.Thread(target=self._sleep, args=(self._end,), name="sleeping team", daemon=True)
@@ -136,6 +136,6 @@ class SpinLimiter:
 
     @staticmethod
     def _sleep(end: threading.Event) -> None:
-        """Keep a team of threads, which libgomp makes for the first parallel operation of a thread."""
+        """Keep the team of threads that libgomp creates for the first parallel operation of a thread."""
         torch.ones(_PARALLEL_SIZE).add_(1)
         end.wait()

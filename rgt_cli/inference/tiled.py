@@ -86,7 +86,7 @@ class TiledRunner:
         """Return whether images in memory of this size are computed whole.
 
         Raises:
-            OutOfMemoryError: The tiles that were asked for need more memory than is free.
+            OutOfMemoryError: The requested tiles need more memory than is free.
         """
         budget = self._budget(size, channels, collected=True)
         return self._choose_tile(budget, collected=True) >= max(size)
@@ -108,7 +108,7 @@ class TiledRunner:
             ones.
 
         Raises:
-            OutOfMemoryError: The tiles that were asked for, or the smallest, do not fit.
+            OutOfMemoryError: The requested tiles, or the smallest, do not fit.
             CheckpointError: The output of the network is not finite.
         """
         report = on_progress or (lambda done, total: None)
@@ -169,7 +169,7 @@ class TiledRunner:
         """Return the tiles of an image of this size; see `strips`.
 
         Raises:
-            OutOfMemoryError: The tiles that were asked for need more memory than is free.
+            OutOfMemoryError: The requested tiles need more memory than is free.
         """
         budget = self._budget(size, channels, collected)
         tile = self._choose_tile(budget, collected)
@@ -203,7 +203,7 @@ class TiledRunner:
         """Return the side of the tiles of one image; its longer side or more if it is computed whole.
 
         Raises:
-            OutOfMemoryError: The tiles that were asked for need more memory than is free.
+            OutOfMemoryError: The requested tiles need more memory than is free.
         """
         longest = max(budget.image)
         if self.tile == "auto":
@@ -221,7 +221,7 @@ class TiledRunner:
         """Return the tiles of an image, with sides of `tile` at most.
 
         Automatic tiles are as small as their number allows, unless that would change the function that
-        the network computes: see DEEPER_SIDE. Tiles that were asked for have exactly that size.
+        the network computes: see DEEPER_SIDE. Requested tiles have exactly that size.
         """
         least = DEFAULT_OVERLAP if self.overlap is None else self.overlap
         overlap = min(least, tile // 3 if self.overlap is None else tile - 1)
@@ -238,7 +238,7 @@ class TiledRunner:
         resume: bool,
         pending: PendingArray | None = None,
     ) -> np.ndarray:
-        """Upscale one tile; if memory runs out, in smaller tiles from here on.
+        """Upscale one tile; if memory runs out, in smaller tiles from then on.
 
         Args:
             tile: (h, w, C).
@@ -248,7 +248,7 @@ class TiledRunner:
 
         Raises:
             _RestartWithSmallerTiles: The image should be computed again in the smaller tiles.
-            OutOfMemoryError: A tile that was asked for, or the smallest, does not fit.
+            OutOfMemoryError: A requested tile, or the smallest, does not fit.
         """
         height, width, channels = tile.shape
         longest = max(height, width)
@@ -281,7 +281,7 @@ class TiledRunner:
         """Return the side of the tiles to try after memory ran out with tiles of side `tile`.
 
         Raises:
-            OutOfMemoryError: A tile that was asked for, or the smallest, does not fit.
+            OutOfMemoryError: A requested tile, or the smallest, does not fit.
         """
         smaller = next_smaller_tile(tile)
         if self.tile != "auto" or smaller < MIN_AUTO_TILE:

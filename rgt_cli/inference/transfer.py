@@ -1,7 +1,7 @@
 """Move arrays to the device and back. On a GPU, this overlaps with the computation of other tiles.
 
 A copy overlaps only if it has a stream of its own and the memory of the processor is pinned. The streams
-of uploads, computation and downloads wait for one another on the device, never on the processor.
+of uploads, computation and downloads wait for each other on the device, never on the processor.
 """
 
 from __future__ import annotations

@@ -55,8 +55,9 @@ class NetworkUpscaler:
             with a larger factor is resized by Lanczos.
         device: "auto", "cuda", "cuda:N", "xpu", "xpu:N", "mps" or "cpu".
         precision: "auto" (fp16 on CUDA and XPU, fp32 elsewhere), "fp32", "fp16" or "bf16". A tile whose
-            output is not finite is computed again in the next safer precision. A GPU that computes wrong
-            in a precision uses the next safer one, with a note: see `trusted_precision`.
+            output is not finite is computed again in the next safer precision. A GPU whose
+            results in a precision are wrong uses the next safer one, with a note: see
+            `trusted_precision`.
         tile: Side of a tile in input pixels. "auto" is the whole image if it fits in memory, otherwise
             the largest tile that does, but on a CPU no larger than the model is fastest with. If memory
             runs out nevertheless, tiles become smaller. "none" is the whole image. "none" and a number
@@ -75,7 +76,7 @@ class NetworkUpscaler:
 
     Raises:
         UsageError: An argument is not valid, or not for this model or machine, or the device computes
-            wrong.
+            incorrectly.
         CheckpointError: The model cannot be loaded.
     """
 
@@ -98,7 +99,7 @@ class NetworkUpscaler:
         self.tile, self.overlap, self.memory = tile, overlap, memory
         self.self_ensemble, self.batch_size = self_ensemble, batch_size
         self.notes: tuple[str, ...] = ()
-        """What a person should know about how the model was chosen and loaded."""
+        """Messages for the user about how the model was chosen and loaded."""
         fastest_tile: int | None = None
         if isinstance(model, nn.Module):
             self.name, network = "network", model
@@ -161,7 +162,7 @@ class NetworkUpscaler:
             streaming: As by `upscale_rows`, not by `upscale`.
 
         Raises:
-            OutOfMemoryError: The tiles that were asked for need more memory than is free.
+            OutOfMemoryError: The requested tiles need more memory than is free.
         """
         return self._tiled.plan(size, 3, collected=not streaming)
 
@@ -178,11 +179,11 @@ class NetworkUpscaler:
             on_progress: Called after each tile.
 
         Returns:
-            The same dtype and number of channels; floating point comes back as float32.
+            The same dtype and number of channels; floating point becomes float32.
 
         Raises:
             UsageError: The shape or dtype is not supported.
-            OutOfMemoryError: The image does not fit in memory with the tiles asked for, or not even with
+            OutOfMemoryError: The image does not fit in memory with the requested tiles, or not even with
                 the smallest.
             CheckpointError: The output of the network is not finite.
         """

@@ -25,8 +25,8 @@ CLEAN, COMPRESSED = "auto", "auto-photo"
 _COMPRESSED_QUALITY = 90
 """The highest quality of JPEG that counts as compressed: see the manual's page on models."""
 _COMPRESSED_BITS = 0.1
-"""The most bits a pixel of H.264 that count as compressed. Smooth videos gain from here on, and detailed
-ones sooner."""
+"""The most bits per pixel of H.264 that count as compressed. Smooth videos gain up to this number, and
+detailed ones beyond it."""
 _EFFICIENCY = {
     "mpeg1video": 0.6, "mpeg2video": 0.6, "mpeg4": 0.6, "msmpeg4v3": 0.6, "h263": 0.6, "vp8": 0.8,
     "h264": 1.0, "hevc": 1.0, "vp9": 1.0, "av1": 1.0,
@@ -117,7 +117,7 @@ def _compression_of_video(path: Path) -> Compression:
         return Compression(CLEAN, video.codec)
     bits = 8 * path.stat().st_size / pixels
     model = COMPRESSED if bits * _EFFICIENCY[video.codec] <= _COMPRESSED_BITS else CLEAN
-    return Compression(model, f"{video.codec} with {bits:.2g} bits a pixel")
+    return Compression(model, f"{video.codec} with {bits:.2g} bits per pixel")
 
 
 def _is_another_image(source: Path | Image.Image | None) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # `rgt --help` must not wait for numpy
 class EntryIndex:
     """Where a journal has the last entry of each output: 16 bytes for each.
 
-    An entry is read from the file when it is asked for, which shows whether it is that of the output. So
+    An entry is read from the file when it is requested, which shows whether it is that of the output. So
     two outputs whose hashes are equal are never confused, but only the later one is found. A million
     outputs have such a pair once in 10^7 times.
 

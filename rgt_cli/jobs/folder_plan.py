@@ -1,4 +1,4 @@
-"""The jobs of many inputs whose outputs lie in one folder. Each is made when it is needed."""
+"""The jobs of many inputs whose outputs are in one folder. Each is made when it is needed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from rgt_cli.size import Size
 def plan_folder(
     sources: Iterable[Source], folder: Path, size: Size, output: OutputOptions
 ) -> FolderPlan:
-    """Plan jobs whose outputs lie in `folder`, each at the place that its input has in its own folder.
+    """Plan jobs whose outputs are in `folder`, each at the place that its input has in its own folder.
 
     An input that is the output of another one is a result of an earlier run, and has no job. No two
-    outputs have one name: where two would meet, the suffix of the input is added to the stem (`a.jpg`
+    outputs have one name: where two would collide, the suffix of the input is added to the stem (`a.jpg`
     and `a.png` become `a_jpg` and `a_png`), and then a number.
 
     Raises:
@@ -45,10 +45,10 @@ def plan_folder(
 
 
 class FolderPlan(Collection[Job]):
-    """The jobs of inputs whose outputs lie in one folder.
+    """The jobs of inputs whose outputs are in one folder.
 
-    It contains the names of the inputs, from which those of the outputs follow, and no job: each
-    iteration makes the same ones again. What is known to fail is refused when it is created.
+    It contains no jobs, but the names of the inputs, from which those of the outputs follow: each
+    iteration makes the same jobs again. What is known to fail is refused when it is created.
 
     Args:
         sources: The inputs.
@@ -66,7 +66,7 @@ class FolderPlan(Collection[Job]):
         """Suffix of an output -> its format."""
         firsts = Keys(lambda: (_key(self._first(*one)) for one in enumerate(self.sources, 1)))
         self._firsts = firsts if firsts.repeated else None
-        """The names that outputs have where none meet; None if none do."""
+        """The names that outputs have without collisions; None if there are no collisions."""
         self._results = frozenset[int]()
         """The numbers of the inputs that are outputs of others."""
         self._results = self._checked()
@@ -87,7 +87,7 @@ class FolderPlan(Collection[Job]):
             is_wanted = index not in self._results and next(flags, None)
             if is_wanted is None:
                 return
-            if is_wanted or self._firsts:  # where names meet, they depend on those before them
+            if is_wanted or self._firsts:  # after a collision, names depend on those before them
                 relative = self._relative(source, index, used)
                 if is_wanted:
                     yield self._job(source, relative)
@@ -110,7 +110,7 @@ class FolderPlan(Collection[Job]):
         Args:
             source: The input.
             index: Its number, from 1.
-            used: The keys of the names before it that were changed since they would meet others.
+            used: The keys of the names before it that were changed to avoid collisions.
         """
         relative = self._first(index, source)
         if self._firsts is None or _key(relative) not in self._firsts.repeated:
@@ -122,7 +122,7 @@ class FolderPlan(Collection[Job]):
             numbered = self._naming.relative(source, index, f"{stem}_{number}")
             if numbered == relative:
                 raise UsageError(
-                    f"--name {self._naming.output.name!r}: gives several outputs the name {relative}"
+                    f"--name {self._naming.output.name!r}: several outputs would be {relative}"
                 )
             relative, number = numbered, number + 1
         used.add(_key(relative))
@@ -183,7 +183,7 @@ class FolderPlan(Collection[Job]):
 
 
 class _Targets:
-    """Where outputs lie. A folder is looked at once if its outputs follow one another."""
+    """Where outputs are. A folder is examined once if its outputs follow one another."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -217,7 +217,7 @@ def check_kind(job: Job) -> None:
     """Refuse an output that exists and is neither a file nor a stream, such as a folder or a disk.
 
     Raises:
-        UsageError: It is.
+        UsageError: The output is of that kind.
     """
     if job.target.exists() and not (job.target.is_file() or is_stream(job.target)):
         raise UsageError(f"{job.target}: exists and is not a file; use another -o")

@@ -154,7 +154,7 @@ class Forecaster:
 
 
 def _seconds_per_pixel(upscaler: NetworkUpscaler, size: Dimensions) -> float:
-    """Upscale an image twice, and measure the second time: the first one warms everything up."""
+    """Upscale an image twice, and measure the second time: the first time warms everything up."""
     sample = np.random.default_rng(0).integers(0, 256, (size.height, size.width, 3), np.uint8)
     upscaler.upscale(sample)
     started = time.perf_counter()

@@ -20,7 +20,7 @@ class ComparedInput:
     """An image that several models upscale."""
 
     title: str
-    """What tells it from the others: the time of a frame."""
+    """What distinguishes it from the others: the file name, or the time of a frame."""
     source: Picture
     """What is upscaled."""
     whole: Dimensions

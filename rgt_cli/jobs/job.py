@@ -40,6 +40,8 @@ class Job:
     images: tuple[Path, ...] = field(default=(), compare=False)
     """The numbered images that are the frames of the input, of which `source` is the first; empty if the
     input is a file."""
+    is_split: bool = field(default=False, compare=False)
+    """Whether the input is an animation of which each frame becomes an image."""
 
     def named(self, source_name: str, output_name: str) -> Job:
         """Return the job with other names for messages."""
@@ -57,8 +59,9 @@ class Job:
 
     @property
     def is_video(self) -> bool:
-        """Whether the input or the output is a video, by their names."""
-        return bool(self.images) or is_video_name(self.source) or isinstance(self.format, Container)
+        """Whether the input or the output is a video, by their names, or the input is split like one."""
+        is_named = is_video_name(self.source) or isinstance(self.format, Container)
+        return is_named or self.is_split or bool(self.images)
 
     @property
     def stamp(self) -> FileStamp | None:
@@ -85,7 +88,7 @@ class Outcome:
     seconds: float = 0.0
     """Time spent computing."""
     peak_memory: int = 0
-    """The most bytes held until then, where the network computes."""
+    """The most bytes in use until then, where the network computes."""
     warnings: tuple[str, ...] = ()
     """What was lost or changed, although the output was written."""
     model: str = ""
@@ -103,7 +106,7 @@ class WorkerActivity:
     worker: str
     """Its machine and device."""
     job: Job | None
-    """The job in hand; None if it waits."""
+    """The current job; None if it waits."""
     done: int
     """Tiles or frames of the job that are done."""
     total: int
@@ -152,7 +155,7 @@ class RunContext:
     warn: Callable[[str], None]
     """Called with each warning as soon as it is known."""
     inform: Callable[[str], None] = lambda message: None
-    """Called with each message that is no warning."""
+    """Called with each message that is not a warning."""
     device: AbstractContextManager[object] = field(default_factory=nullcontext)
     """Entered while the network computes, where several runs share a device."""
     on_read: Callable[[Job, int, int], None] = lambda job, done, total: None

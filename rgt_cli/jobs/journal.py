@@ -1,7 +1,7 @@
 """The journal of an output folder: with it, the next run does exactly what is missing.
 
 One line is written before an output is put in place and another one after it, each flushed to the disk.
-An output is replaced in one step, so at any moment of death it is known which outputs are complete,
+An output is replaced in one step. So whenever a run dies, the journal shows which outputs are complete,
 from which state of which input, and with which settings.
 """
 
@@ -84,7 +84,8 @@ class History:
                     history._check(first)
                     history._index.load()
             except OSError as error:
-                raise cannot_write(history.path, error) from error
+                reason = error.strerror or type(error).__name__
+                raise OutputError(f"{history.path}: cannot be read: {reason}") from error
             yield history
 
     def _check(self, first: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class History:
             words = "; ".join(_difference(name, before[name], now[name]) for name in changed)
             raise UsageError(
                 f"{self.folder}: contains outputs of a run with different settings ({words}): repeat "
-                "these settings, use another output folder, or --overwrite to replace the outputs"
+                "these settings, use another output folder, or replace the outputs with --overwrite"
             )
         return before
 
@@ -120,12 +121,9 @@ class History:
         now = FileStamp.of(job.target)
         if entry is None or now is None or entry.source != FileStamp.of(job.source):
             return False
-        # Between the two lines, the output was put in place or not: only in the first case it differs.
+        # Without a second line, the run died before or after it put the output in place. After it, the
+        # file differs from the one before.
         return now == entry.after if entry.after else now != entry.before
-
-    def produced(self, job: Job) -> bool:
-        """Return whether an earlier run wrote the output of a job, from any state of the input."""
-        return self.wrote(job.target)
 
     def wrote(self, path: Path) -> bool:
         """Return whether a file is an output of an earlier run, as it wrote it."""
@@ -144,7 +142,7 @@ class History:
         return Path(self._name(folder)).parts[:1] != ("..",)
 
     def _name(self, target: str | Path) -> str:
-        """Return the place of an output in the folder, which stays true when the folder is moved."""
+        """Return the path of an output inside the folder, which stays valid when the folder is moved."""
         path = os.fspath(target)
         name = path.removeprefix(self._prefix)
         return os.path.relpath(path, self.folder) if name == path or ".." in name else name
@@ -167,7 +165,7 @@ def _shown(value: object) -> str:
 
 
 class Journal(History):
-    """The journal of one output folder, held by one process at a time.
+    """The journal of one output folder, locked by one process at a time.
 
     Args:
         folder: The output folder. It is created if it does not exist.
@@ -175,7 +173,7 @@ class Journal(History):
         fresh: Forget what earlier runs did.
 
     Raises:
-        UsageError: Another process holds the folder, or an earlier run used other settings.
+        UsageError: Another process is writing to the folder, or an earlier run used other settings.
         OutputError: The folder cannot be created or written.
     """
 
@@ -225,7 +223,7 @@ class Journal(History):
             OutputError: The folder is gone; it may have been unmounted.
         """
         if not self.path.exists():
-            raise OutputError(f"{self.folder}: the output folder has vanished")
+            raise OutputError(f"{self.folder}: the output folder has disappeared")
         stamps = {"source": source or FileStamp.of(job.source), "before": FileStamp.of(job.target)}
         name = self._name(job.target)
         self._begun[name] = stamps

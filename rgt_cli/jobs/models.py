@@ -29,10 +29,10 @@ class ModelLoader:
 
     options: ModelOptions
     size: Size | None
-    """The size of outputs; None is the factor of the model, which only its file tells."""
+    """The size of outputs; None is the factor of the model, which only its file reveals."""
     alpha_by_network: bool
     note: Callable[[str], None]
-    """Called with what a person should know about how a model was chosen and loaded."""
+    """Called with messages for the user about how a model was chosen and loaded."""
     chosen: Callable[[str, str], None] = lambda model, example: None
     """Called with a model, and the input that it was chosen for, when it is loaded."""
     network: nn.Module | None = None

@@ -12,7 +12,7 @@ from rgt_cli.errors import UsageError
 from rgt_cli.jobs.job import is_video_name
 from rgt_cli.jobs.options import OutputOptions
 from rgt_cli.jobs.source_list import Source, name_of, split_name
-from rgt_cli.media import CONTAINERS, FORMATS, Format, container_of, format_named, is_installed
+from rgt_cli.media import CONTAINERS, FORMATS, Format, container_of, is_installed
 from rgt_cli.size import Size
 
 _SUFFIX_WITHOUT_PLUGIN = ".jpg"
@@ -35,9 +35,9 @@ class Naming:
     output: OutputOptions
 
     @cached_property
-    def wanted(self) -> Format | None:
+    def _wanted(self) -> Format | None:
         """The requested format."""
-        return format_named(self.output.format) if self.output.format else None
+        return self.output.requested_format
 
     @cached_property
     def _suffixes(self) -> dict[str, str]:
@@ -85,8 +85,8 @@ class Naming:
             own: The suffix of the input.
         """
         is_video = is_video_name(Path(f"_{own}"))
-        if self.wanted and (not is_video or container_of(self.wanted)):
-            return self.wanted.suffixes[0]
+        if self._wanted and (not is_video or container_of(self._wanted)):
+            return self._wanted.suffixes[0]
         if kept := next((f for f in (*FORMATS, *CONTAINERS) if own.lower() in f.suffixes), None):
             return own if is_installed(kept) else _SUFFIX_WITHOUT_PLUGIN
         return ".mkv" if is_video else _SUFFIXES_OF_INPUTS.get(own.lower(), ".png")

@@ -17,7 +17,7 @@ from rgt_cli.jobs.options import Existing
 from rgt_cli.media import READABLE, VIDEO_READABLE
 
 _NUMBER = re.compile(r"%(?:0?\d+)?d(?![A-Za-z])")
-"""The place of the number in a name. A letter behind it means that the % is only a %: 50%done.gif."""
+"""The place of the number in a name. A letter after it means that the % is only a %: 50%done.gif."""
 _LAST_NUMBER = re.compile(r"(.*?)(\d+)(\D*)")
 """A name with what comes before its last number, the number, and what comes after it."""
 _RECORD = ".rgt-{}.frames"
@@ -25,7 +25,7 @@ _RECORD = ".rgt-{}.frames"
 
 
 def is_numbered(path: Path) -> bool:
-    """Return whether a path is a pattern such as frames/%06d.png, which stands for an image a frame."""
+    """Return whether a path is a pattern such as frames/%06d.png, with an image for each frame."""
     return bool(_NUMBER.search(path.name))
 
 
@@ -35,7 +35,7 @@ def numbered_path(pattern: Path, number: int) -> Path:
 
 
 def numbered_files(pattern: Path) -> dict[int, Path]:
-    """Return the files that a pattern stands for, by their numbers in rising order."""
+    """Return the files that a pattern matches, by their numbers in ascending order."""
     found = _NUMBER.search(pattern.name)
     assert found
     before, after = pattern.name[: found.start()], pattern.name[found.end() :]
@@ -69,12 +69,14 @@ def find_numbered(argument: Path) -> tuple[Path, ...]:
     if missing:
         also = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
         name = numbered_path(argument / example if argument.is_dir() else argument, missing[0]).name
-        raise UsageError(f"{argument}: {name}{also} missing: the numbers of a video have no gaps")
+        raise UsageError(
+            f"{argument}: {name}{also} missing: the frames of a video must be numbered without gaps"
+        )
     return tuple(files.values())
 
 
 def _numbered_in(folder: Path) -> tuple[dict[int, Path], str]:
-    """Return the images of a folder by their numbers in rising order, and the pattern of their names."""
+    """Return the images of a folder by ascending numbers, and the pattern of their names."""
     series: dict[tuple[str, str], dict[int, Path]] = {}
     for path in sorted(folder.iterdir()):
         suffix = path.suffix.lower()
@@ -83,7 +85,7 @@ def _numbered_in(folder: Path) -> tuple[dict[int, Path], str]:
         found = _LAST_NUMBER.fullmatch(path.stem)
         if suffix in VIDEO_READABLE or not found:
             what = "is a video" if suffix in VIDEO_READABLE else "has no number"
-            raise UsageError(f"{folder}: cannot become one video, since {path.name} {what}")
+            raise UsageError(f"{folder}: cannot become one video: {path.name} {what}")
         files = series.setdefault((found[1], found[3] + path.suffix), {})
         if twin := files.get(int(found[2])):
             raise UsageError(f"{folder}: {twin.name} and {path.name} have the same number")
@@ -124,8 +126,8 @@ class FrameImages:
         if files and (existing is Existing.OVERWRITE or not self._is_recorded):
             if not _replaces(existing, stored, self._settings):
                 raise UsageError(
-                    f"{pattern}: {len(files)} images exist already, which are not those of this video "
-                    "with these settings; use --overwrite or another folder"
+                    f"{pattern}: images of another video or with other settings exist ({len(files)}); "
+                    "use --overwrite or another folder"
                 )
             self._remove(files.values())
 

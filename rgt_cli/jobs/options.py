@@ -1,4 +1,4 @@
-"""The options of a job besides model and size. Each class holds one group of `rgt upscale --help`."""
+"""The options of a job besides the size. Each class is one group of `rgt upscale --help`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rgt_cli.checkpoints.catalogue import AUTOMATIC, CatalogueEntry, lookup
 from rgt_cli.errors import UsageError
-from rgt_cli.media import MAX_PIXELS, Encoding
+from rgt_cli.media import MAX_PIXELS, Encoding, Format, format_named
 from rgt_cli.media.video.codecs import VideoEncoding
 from rgt_cli.size import Size
+from rgt_cli.values import reject_several
 
 if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from torch import nn
@@ -23,7 +24,7 @@ if TYPE_CHECKING:  # planning and `rgt --help` must not wait for torch
     from rgt_cli.inference.tiling import TileSize
 
 DEFAULT_RATE = Fraction(25)
-"""Frames a second of numbered images."""
+"""Frames per second of numbered images."""
 DEFAULT_NAME = "{stem}_{size}{ext}"
 """The template of the file names in an output folder."""
 
@@ -36,6 +37,28 @@ class Existing(Enum):
     OVERWRITE = "overwrite"
     UPDATE = "update"
     """Replace it if its input is newer."""
+
+    @classmethod
+    def of(cls, *, overwrite: bool, skip_existing: bool, update: bool, prefix: str = "") -> Existing:
+        """Return what one of three flags asks for; `REFUSE` if none is set.
+
+        Args:
+            overwrite: Replace it.
+            skip_existing: Leave it unchanged.
+            update: Replace it if its input is newer.
+            prefix: What precedes the names of the flags in an error.
+
+        Raises:
+            UsageError: Several flags are set.
+        """
+        flags = {
+            "overwrite": (overwrite, cls.OVERWRITE),
+            "skip-existing" if prefix else "skip_existing": (skip_existing, cls.SKIP),
+            "update": (update, cls.UPDATE),
+        }
+        chosen = {name: action for name, (is_set, action) in flags.items() if is_set}
+        reject_several([prefix + name for name in chosen])
+        return next(iter(chosen.values()), cls.REFUSE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +74,21 @@ class ModelOptions:
     memory: int | None = None
     """Bytes."""
     threads: int | None = None
-    """None uses the processors that this process may use."""
+    """None uses one per CPU core that this process may use."""
     self_ensemble: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the options agree.
+
+        Raises:
+            UsageError: The overlap is as large as a tile, or larger.
+        """
+        if isinstance(self.tile, int) and self.overlap is not None and self.overlap >= self.tile:
+            raise UsageError(f"--overlap {self.overlap}: must be smaller than --tile {self.tile}")
 
     @property
     def default_size(self) -> Size | None:
-        """The size of outputs where none is requested; None if only the file of the model tells.
+        """The size of outputs if none is requested; None if only the file of the model reveals it.
 
         Raises:
             UsageError, CheckpointError: There is no such model.
@@ -144,17 +176,17 @@ class VideoOptions:
     fields: bool = False
     """Build a frame from each field, instead of one from two; requires `deinterlace`."""
     inverse_telecine: bool = False
-    """Restore the 24 frames a second of a film from a telecined video."""
+    """Restore the 24 frames per second of a film from a telecined video."""
     start: float | None = None
     """Seconds from the start of the input; earlier frames are left out."""
     end: float | None = None
     """Seconds from the start of the input; later frames are left out."""
     square_pixels: bool = False
-    """Widen or heighten frames whose pixels are not square."""
+    """Stretch frames whose pixels are not square."""
     maps: tuple[str, ...] = ()
-    """Which other streams are copied, as the option -map of ffmpeg selects them; nothing copies all."""
+    """Which other streams are copied, in the notation of ffmpeg's option -map; empty for all of them."""
     fps: Fraction | None = None
-    """Frames a second of numbered images; None is `DEFAULT_RATE`."""
+    """Frames per second of numbered images; None is `DEFAULT_RATE`."""
     segment_seconds: float = 10.0
     """Length of a segment. An interrupted run loses at most one."""
 
@@ -162,10 +194,12 @@ class VideoOptions:
         """Check that the options agree.
 
         Raises:
-            UsageError: The selected part of the input is empty, or options exclude each other.
+            UsageError: The selected part of the input is empty, or options cannot be used together.
         """
         if self.fields and self.inverse_telecine:
-            raise UsageError("--fields and --inverse-telecine exclude each other")
+            raise UsageError(
+                "--fields and --inverse-telecine cannot be used together: choose one of them"
+            )
         if self.fields and not self.deinterlace:
             raise UsageError("--fields requires --deinterlace")
         if self.end is not None and self.end <= (self.start or 0):
@@ -208,11 +242,20 @@ class OutputOptions:
     name: str = DEFAULT_NAME
     """Template of the file names in an output folder."""
     strip: bool = False
-    """Leave out all metadata, and convert colors to sRGB."""
+    """Omit all metadata, and convert colors to sRGB."""
     strip_gps: bool = False
-    """Leave out where an image or video was taken."""
+    """Omit where an image or video was taken."""
     keep_times: bool = False
     """Give outputs the times of access and modification of their inputs."""
+
+    @property
+    def requested_format(self) -> Format | None:
+        """The output format that is requested; None if none is.
+
+        Raises:
+            UsageError: It is unknown, or its package is not installed.
+        """
+        return format_named(self.format) if self.format else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +279,7 @@ class JobOptions:
             size: The size of the outputs.
         """
         image, video = asdict(self.image), asdict(self.video)
-        del video["segment_seconds"]  # it changes no pixel
+        del video["segment_seconds"]  # it does not change pixels
         video["fps"] = video["fps"] and str(video["fps"])
         return {
             "model": name,

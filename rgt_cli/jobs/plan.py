@@ -1,13 +1,14 @@
-"""Turn inputs into jobs, and refuse beforehand what is known to fail."""
+"""Turn inputs into jobs, and refuse what is known to fail before anything is computed."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from rgt_cli.errors import NoInputError, OutputError, UsageError
+from rgt_cli.errors import InputError, NoInputError, OutputError, UsageError
 from rgt_cli.files import is_stream
 from rgt_cli.jobs.folder_plan import check_kind, plan_folder
 from rgt_cli.jobs.job import Job, is_video_name
@@ -20,15 +21,14 @@ from rgt_cli.media import (
     FORMATS,
     Container,
     Encoding,
-    Format,
     Header,
     ImageFormat,
     ImageSequence,
     check_frames,
     check_images,
     container_of,
-    format_named,
     format_of,
+    read_header,
 )
 from rgt_cli.size import Dimensions, Size
 
@@ -53,7 +53,7 @@ def plan_one(source: Path, size: Size, output: OutputOptions, images: tuple[Path
     target = output.target
     if target and not (target.is_dir() or _is_new_folder(output)):
         return plan_file(source, target, output)
-    wanted = _named(output.format)
+    wanted = output.requested_format
     if wanted and is_video_name(source) and not container_of(wanted):
         raise UsageError(
             f"{source}: {wanted.name} does not support videos: "
@@ -67,7 +67,7 @@ def plan_one(source: Path, size: Size, output: OutputOptions, images: tuple[Path
 
 
 def _is_new_folder(output: OutputOptions) -> bool:
-    """Return whether an output that does not exist is to become a folder: no suffix, no format."""
+    """Return whether an output will become a folder: it has no suffix, no format, and does not exist."""
     target = output.target
     return bool(target and not target.suffix and not output.format and not target.exists())
 
@@ -79,21 +79,27 @@ def plan_file(source: Path, target: Path, output: OutputOptions) -> Job:
         UsageError: The output is the input, or its suffix contradicts the format.
         OutputError: The folder of the output does not exist or cannot be written.
     """
-    wanted = format_named(output.format) if output.format else None
+    wanted = output.requested_format
     actual = wanted if wanted and not target.suffix else format_of(target)
     if wanted not in (None, actual):
         raise UsageError(f"{target}: the suffix means {actual.name}, but --format is {output.format}")
     if target.exists() and target.samefile(source):
         raise UsageError(f"{target}: is the input itself; use another -o")
-    job = Job(source, target, actual)
+    job = Job(source, target, actual, is_split=is_numbered(target) and _is_animation(source))
     check_kind(job)
     if is_stream(target):
         if job.is_video:
             raise UsageError(f"{target}: a video cannot be written to a pipe or a device; use a file")
         return job
-    if not (is_numbered(target) and is_video_name(source) and not target.parent.exists()):
+    if not (is_numbered(target) and job.is_video and not target.parent.exists()):
         check_folder(target.parent)  # else it is frames/%06d.png, and its folder is created
     return job
+
+
+def _is_animation(source: Path) -> bool:
+    with suppress(InputError):
+        return read_header(source).is_animation
+    return False
 
 
 def images_of_one_video(source: Path, output: OutputOptions) -> tuple[Path, ...]:
@@ -149,7 +155,7 @@ def check_image_options(
     usual = ImageOptions()
     for name, instead in _VIDEO_OPTIONS.items():
         if name not in configured and getattr(options, name) != getattr(usual, name):
-            raise UsageError(f"--{name}: has no effect on videos{instead}")
+            raise UsageError(f"--{name} has no effect on videos{instead}")
 
 
 _VIDEO_OPTIONS = {
@@ -213,10 +219,6 @@ _SUFFIXES = frozenset(suffix for f in (*FORMATS, *CONTAINERS) for suffix in f.su
 """The suffixes of formats that can be written."""
 
 
-def _named(name: str | None) -> Format | None:
-    return format_named(name) if name else None
-
-
 def check_output(job: Job, images: ImageSequence, size: Size, encoding: Encoding) -> None:
     """Refuse an output that its format does not support, before any of it is computed.
 
@@ -252,6 +254,5 @@ def _check_side(job: Job, file_format: ImageFormat, longest: int) -> None:
     name, most = file_format.name, file_format.longest_side
     if longest > most:
         raise UsageError(
-            f"{job.target}: {name} supports at most {most} pixels a side, not {longest}; "
-            "use --format png"
+            f"{job.target}: {name} supports at most {most} pixels per side, not {longest}; use png"
         )

@@ -18,7 +18,7 @@ from rgt_cli.jobs.options import Existing
 from rgt_cli.jobs.source_list import folder_of
 
 _REASONS = _UP_TO_DATE, _EXISTS, _NOT_OLDER = "up to date", "exists", "not older than its input"
-"""Why an output stays."""
+"""Why an output is not replaced."""
 _IS_SET = bytes([False]) + bytes([True]) * 255
 _IS_UNSET = bytes([True]) + bytes([False]) * 255
 """Tables that translate verdicts to whether a job is skipped, or not."""
@@ -69,7 +69,7 @@ class Skipped(NamedTuple):
 
     job: Job
     reason: str
-    """Why the output stays, in words that fit into parentheses."""
+    """Why the output is not replaced, in words that fit into parentheses."""
 
 
 class SkippedJobs(Collection[Skipped]):
@@ -113,7 +113,7 @@ class Partition(NamedTuple):
 
 
 def remove_remains(jobs: JobSelection) -> None:
-    """Remove the incomplete files that dead runs left beside the outputs of jobs."""
+    """Remove the incomplete files that earlier runs have left beside the outputs of jobs."""
     for folder in jobs.folders:
         remove_partials(Path(folder))
 
@@ -143,12 +143,12 @@ def partition(jobs: Collection[Job], history: History | None, existing: Existing
 
 
 def _reason_to_skip(job: Job, history: History | None, existing: Existing) -> str | None:
-    """Return why the output of a job stays; None if the job is to be done, or refused."""
+    """Return why the output of a job is not replaced; None if the job is to be done, or refused."""
     if existing is Existing.OVERWRITE or not _exists(job):
         return None
     if history and history.is_current(job):
         return _UP_TO_DATE
-    if history and history.produced(job):
+    if history and history.wrote(job.target):
         return None
     if existing is Existing.SKIP:
         return _EXISTS
@@ -160,7 +160,7 @@ def _reason_to_skip(job: Job, history: History | None, existing: Existing) -> st
 
 def _is_foreign(job: Job, history: History | None) -> bool:
     """Return whether a job would replace a file that no run of this history wrote."""
-    return _exists(job) and not (history and history.produced(job))
+    return _exists(job) and not (history and history.wrote(job.target))
 
 
 def _exists(job: Job) -> bool:

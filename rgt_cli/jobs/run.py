@@ -9,8 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
-from rgt_cli.errors import OutOfMemoryError, OutputError, RGTError
+from rgt_cli.errors import OutOfMemoryError, RGTError
 from rgt_cli.jobs import image
+from rgt_cli.jobs.failures import failures_of
 from rgt_cli.jobs.image import Computed, upscale_image
 from rgt_cli.jobs.job import Job, Outcome, RunContext, Stopped
 from rgt_cli.jobs.pipeline import DEPTH
@@ -27,23 +28,24 @@ def process(job: Job, context: RunContext) -> Outcome:
         Stopped: `context.stop` was set in the middle of a video.
         RGTError: The job failed.
     """
-    context = context.for_job(job)
-    if job.is_video:
-        from rgt_cli.jobs.video.upscale import upscale_video  # imports libraries that images do not need
+    with failures_of(job):
+        context = context.for_job(job)
+        if job.is_video:
+            from rgt_cli.jobs.video.upscale import upscale_video  # its libraries are for videos alone
 
-        outcome = upscale_video(job, context)
-    elif needs_streaming(job, context):
-        outcome = upscale_streaming(job, context)
-    else:
-        outcome = upscale_image(job, context)
+            outcome = upscale_video(job, context)
+        elif needs_streaming(job, context):
+            outcome = upscale_streaming(job, context)
+        else:
+            outcome = upscale_image(job, context)
     return replace(outcome, model=context.upscaler.name)
 
 
 def run_jobs(jobs: Collection[Job], context: RunContext) -> Generator[Outcome]:
     """Do many jobs, and yield the outcome of each as soon as it is known, in order.
 
-    A job that fails is an outcome like any other, but after an output could not be written no other job
-    is started. When `context.stop` is set, the current image and those before it are finished, or the
+    A job that fails is an outcome like any other, but after an error that `ends_run` no other job is
+    started. When `context.stop` is set, the current image and those before it are finished, or the
     current segment of a video, which then has no outcome. Images of one size that follow one another are
     computed at once where `MultiPassUpscaler.batch_size_for` finds that they fit.
     """
@@ -52,18 +54,18 @@ def run_jobs(jobs: Collection[Job], context: RunContext) -> Generator[Outcome]:
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(DEPTH) as writers:
         inputs = _ReadAhead(iter(jobs), context, reader)
         writing: deque[Future[Outcome]] = deque()
-        can_write = True
+        goes_on = True
 
         def written(most_waiting: int) -> Iterator[Outcome]:
-            nonlocal can_write
+            nonlocal goes_on
             while writing and (len(writing) > most_waiting or writing[0].done()):
                 outcome = writing.popleft().result()
-                can_write &= not isinstance(outcome.error, OutputError)
+                goes_on &= not (outcome.error and outcome.error.ends_run)
                 yield outcome
 
         try:
             with suppress(Stopped):
-                while can_write and not context.stop.is_set() and (group := inputs.next_group()):
+                while goes_on and not context.stop.is_set() and (group := inputs.next_group()):
                     most_waiting = DEPTH + len(group) - 1
                     for pending, result in _results(group, context):
                         if isinstance(result, Outcome):
@@ -159,10 +161,10 @@ class _ReadAhead:
 
 def _read(job: Job, context: RunContext) -> ImageSequence | None:
     """Return the input of a job; None if the job is not done in memory."""
-    if job.is_video or needs_streaming(job, context):
-        return None
     try:
-        return image.read(job, context)
+        with failures_of(job):
+            is_image = not job.is_video and not needs_streaming(job, context)
+            return image.read(job, context) if is_image else None
     except OutOfMemoryError:  # beside the jobs before it; in its turn there may be enough
         return None
 
@@ -179,7 +181,7 @@ def _results(
         jobs = [pending.job for pending in group]
         inputs = [images for pending in group if (images := pending.images)]
         try:
-            with context.device:
+            with context.device, failures_of(jobs[0]):
                 batch = image.compute_batch(jobs, inputs, group[0].context)
             yield from zip(group, batch, strict=True)
             return
@@ -188,7 +190,7 @@ def _results(
     for pending in group:
         try:
             images = pending.reading.result()
-            with context.device:
+            with context.device, failures_of(pending.job):
                 result = (
                     image.compute(pending.job, images, pending.context)
                     if images
@@ -201,7 +203,8 @@ def _results(
 
 def _write(pending: _Pending, computed: Computed) -> Outcome:
     try:
-        outcome = image.write(pending.job, computed, pending.context)
+        with failures_of(pending.job):
+            outcome = image.write(pending.job, computed, pending.context)
         return replace(outcome, model=pending.context.upscaler.name)
     except RGTError as error:
         return Outcome(job=pending.job, error=error)

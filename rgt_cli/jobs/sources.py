@@ -42,7 +42,7 @@ class SourceScan:
     """Number of images and videos in them; only counted if there is no other input."""
 
     def why_nothing_found(self) -> str:
-        """Return what a person may want to know if there is no input."""
+        """Return why there may be no input, for an error; empty if nothing was ignored."""
         if self.in_subfolders:
             return f"; {self.in_subfolders} in subfolders: add -r"
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.ignored.items())
@@ -58,7 +58,7 @@ class SourceFilter:
     """Which files of a folder are inputs."""
 
     recursive: bool = False
-    """Descend into subfolders."""
+    """Search subfolders too."""
     include: tuple[str, ...] = ()
     """Shell patterns for names, or for paths inside the folder. If there are any, one must match."""
     exclude: tuple[str, ...] = ()
@@ -170,7 +170,7 @@ def _sources_in(folder: Path, selection: SourceFilter, scan: SourceScan) -> Iter
 
 
 class _Results:
-    """Recognizes outputs that lie beside their inputs, by their default names and their sizes."""
+    """Recognizes outputs beside their inputs, by their default names and their sizes."""
 
     def __init__(self) -> None:
         self._place: Place | None = None
@@ -237,7 +237,7 @@ def _names_nothing(argument: Path | None) -> str:
 
 
 def _walk(folder: Path, selection: SourceFilter) -> Iterator[tuple[Source, bool]]:
-    """Yield the files of a folder by name; each folder once, even if symbolic links form a circle.
+    """Yield the files of a folder by name; each folder once, even if symbolic links form a cycle.
 
     Yields:
         A file and True, or a subfolder and False if not all that it contains can be listed.
@@ -284,7 +284,7 @@ def _content(folder: str) -> tuple[list[str], set[str], list[str], OSError | Non
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    with suppress(OSError):  # a link to what cannot be looked at
+    with suppress(OSError):  # a link that cannot be followed
         return entry.is_dir()
     return False
 

@@ -19,7 +19,7 @@ from rgt_cli.jobs.resume import JobSelection, Partition, SkippedJobs, partition
 INTERVAL = 1.0
 """Seconds between two scans."""
 SETTLED = 2.0
-"""A file that has not changed for so many seconds is complete."""
+"""Seconds without a change after which a file counts as complete."""
 
 
 def watch_jobs(
@@ -35,6 +35,10 @@ def watch_jobs(
 
     Args:
         rescan: Plans the jobs of all inputs that exist.
+        journal: The journal of the output folder, or None.
+        existing: What to do with existing outputs; in later rounds, they are skipped instead of refused
+            or replaced.
+        stop: Ends the iteration.
 
     Raises:
         UsageError: As `partition`, in the first round.

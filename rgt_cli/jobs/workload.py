@@ -1,4 +1,4 @@
-"""How much work the jobs of a run are, for the estimate of the remaining time."""
+"""The amount of work in the jobs of a run, for the estimate of the remaining time."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def work_of(job: Job) -> int:
 class Workload:
     """The work of many jobs, which a thread adds up during the run.
 
-    The work of a job is proportional to the pixels of its input. Jobs whose headers are not read yet
-    count as much as the others on average.
+    The work of a job is proportional to the pixels of its input. Jobs whose headers have not been read
+    yet count as much as the average of the others.
     """
 
     def __init__(self, jobs: Collection[Job]) -> None:
         self._jobs = jobs
         self._videos: dict[Job, int] = {}
-        """The work of the videos whose headers are read, which takes much longer than for images."""
+        """The work of the videos whose headers have been read; that takes longer than for images."""
         self._sum, self._count = 0, 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -1,4 +1,4 @@
-"""Measure the speed, memory use and error of a model, beside the limit of the machine."""
+"""Measure the speed, memory use and error of a model, and the speed limit of the machine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Case:
     runs: int = 5
     """Number of runs whose median is reported; one more precedes them, to warm up."""
     threads: int | None = None
-    """CPU threads; None is the processors that this process may use."""
+    """CPU threads; None is one per CPU core that this process may use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,7 @@ def bf16_instead(case: Case, timing: Timing) -> Timing | None:
         timing: Its figures.
 
     Returns:
-        The figures; None if the device is no CPU, or emulates bf16.
+        The figures; None if the device is not a CPU, or emulates bf16.
     """
     cpu = torch.device("cpu")
     if case.precision != "auto" or timing.device != "cpu" or is_emulated(torch.bfloat16, cpu):
@@ -175,16 +175,16 @@ def smooth_image(channels: int, size: Dimensions) -> Tensor:
 
 
 def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
-    """Return the floating-point operations a second of a product of two large matrices."""
+    """Return the floating-point operations per second of a product of two large matrices."""
     side = MATRIX_SIDE * (2 if has_own_memory(device) else 1)
-    if is_emulated(dtype, device):  # or the product takes minutes
+    if is_emulated(dtype, device):  # a large product would take minutes
         side //= 8
     matrix = torch.rand(side, side, device=device, dtype=dtype)
     return 2 * side**3 / median_seconds(lambda: matrix @ matrix, 9, device)
 
 
 def median_seconds(run: Callable[[], object], runs: int, device: torch.device) -> float:
-    """Return the median seconds of so many runs, after one to warm up.
+    """Return the median seconds of `runs` runs, after one to warm up.
 
     On CUDA and XPU the device itself measures the time, by events.
     """

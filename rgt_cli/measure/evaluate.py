@@ -1,4 +1,4 @@
-"""Evaluate models on datasets, by the protocol of the papers."""
+"""Evaluate models on datasets, by the protocol of the literature."""
 
 from __future__ import annotations
 
@@ -74,8 +74,13 @@ def find_dataset(high: Path, low: Path | None, scale: int) -> Dataset:
         low: A folder with an input for each image, of the same name or with x2, x3 or x4 after the stem.
 
     Raises:
-        NoInputError: There is no PNG image, or an input is missing.
+        NoInputError: A folder does not exist, there is no PNG image, or an input is missing.
     """
+    for folder in (high, low or high):
+        if not folder.is_dir():
+            raise NoInputError(
+                f"{folder}: is not a folder" if folder.exists() else f"{folder}: no such folder"
+            )
     name = high.resolve().name
     if name.lower() in _USUAL_FOLDERS:
         name = high.resolve().parent.name
@@ -175,7 +180,7 @@ def _read(path: Path, dimensions: int | None = None) -> np.ndarray:
 
 
 def score(result: np.ndarray, truth: np.ndarray, border: int, with_vmaf: bool = False) -> Scores:
-    """Compare two images of one shape, (H, W) or (H, W, 3) uint8, without a border of so many pixels."""
+    """Compare images of one shape, (H, W) or (H, W, 3) uint8, without `border` pixels at each edge."""
     inner = slice(border, -border or None)
     a, b = result[inner, inner], truth[inner, inner]
     a_luma, b_luma = luma(a), luma(b)

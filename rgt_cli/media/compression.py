@@ -23,9 +23,9 @@ def jpeg_quality(source: Path | Image.Image) -> int | None:
     Args:
         source: A file, or an image that was opened from one.
 
-    It is the quality at which libjpeg divides luminance by as much on average as the table of the file
-    does. libjpeg scales the table of the standard by 50 / quality below a quality of 50, and by
-    2 - quality / 50 from there on.
+    It is the quality at which the luminance table of libjpeg has about the same sum as that of the file.
+    libjpeg scales the table of the standard by 50 / quality below a quality of 50, and by
+    2 - quality / 50 otherwise.
     """
     if isinstance(source, Image.Image):
         tables = getattr(source, "quantization", None)
@@ -45,6 +45,6 @@ def jpeg_quality(source: Path | Image.Image) -> int | None:
 
 @functools.cache  # a run may ask for thousands of images
 def _standard_sum(quality: int) -> int:
-    """Return the sum of the divisors by which libjpeg divides luminance."""
+    """Return the sum of the divisors that libjpeg uses for luminance at a quality."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return sum(min(max((value * percent + 50) // 100, 1), 255) for value in _LUMINANCE)

@@ -1,4 +1,4 @@
-"""EXIF: which tags stay true of an upscaled image, and how the others are updated or removed."""
+"""EXIF: which tags remain valid for an upscaled image, and how the others are updated or removed."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def read_exif(image: Image.Image) -> Image.Exif:
 
 
 def filter_exif(exif: Image.Exif) -> tuple[bytes | None, bool]:
-    """Return the tags that stay true of an image after its orientation has been applied.
+    """Return the tags that remain valid for an image after its orientation has been applied.
 
     Returns:
         The EXIF without a thumbnail, or None if nothing is left, and whether there was a thumbnail.
@@ -130,6 +130,8 @@ def update_exif(exif: bytes, size: Dimensions, dpi: tuple[float, float] | None) 
     """Return EXIF with another image size and resolution, where it contains them.
 
     Args:
+        exif: EXIF as `Metadata` contains it.
+        size: The size of the image in pixels.
         dpi: Horizontal and vertical resolution in pixels per inch; None leaves it as it is.
     """
     tags = _load(exif)
@@ -192,7 +194,7 @@ def strip_exif_gps(exif: bytes) -> bytes | None:
     """Return EXIF without the place where the image was taken, or None if nothing is left.
 
     Besides the GPS directory, this removes the maker note, which has a private format and may
-    contain a position, and texts that contain coordinates.
+    contain a position, and text that contains coordinates.
     """
     tags = _load(exif)
     if _IFD.GPSInfo in tags:
@@ -224,7 +226,7 @@ def _load(exif: bytes) -> Image.Exif:
 
 
 def _as_stored(value: Any, end: bytes = b"") -> Any:
-    """Return a text that is not ASCII as its bytes: Pillow reads it as Latin-1 and cannot write that.
+    """Return text that is not ASCII as its bytes: Pillow reads it as Latin-1 and cannot write that.
 
     Args:
         value: Any value.

@@ -22,11 +22,11 @@ def read_layout(file: BinaryIO) -> Header:
     """Read the header of a GIF, count its frames, and compare the bytes of each with its size.
 
     Raises:
-        ValueError: The file is damaged or cut short, or a frame has less data than its size needs.
+        ValueError: The file is damaged or truncated, or a frame has too little data for its size.
 
     Source: the GIF89a specification, sections 18 to 26.
     """
-    require(bytes_in(file), _HEAD_BYTES, "its header is not complete")
+    require(bytes_in(file), _HEAD_BYTES, "its header is incomplete")
     data = file.read()
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     position = _HEAD_BYTES + _table_bytes(flags)
@@ -38,11 +38,13 @@ def read_layout(file: BinaryIO) -> Header:
                 has_alpha |= data[position + 3 : position + 4] > b"" and bool(data[position + 3] & 1)
             position = _after_blocks(data, position + 2)[0]
             continue
-        require(len(data), position + 11, "a frame is not complete")
+        require(len(data), position + 11, "a frame is incomplete")
         left, top, across, down, flags = struct.unpack_from("<4HB", data, position + 1)
         position, stored = _after_blocks(data, position + 11 + _table_bytes(flags))
         width, height = max(width, left + across), max(height, top + down)
-        require(stored * LZW_RATIO, across * down, f"{stored} bytes are no {across} x {down} pixels")
+        require(
+            stored * LZW_RATIO, across * down, f"{stored} bytes are too few for {across} x {down} pixels"
+        )
         frames += 1
     require(frames, 1, "it contains no image")
     return one_image("gif", Dimensions(width, height), 4 if has_alpha else 3, frames=frames)
@@ -65,7 +67,7 @@ def _after_blocks(data: bytes, position: int) -> tuple[int, int]:
             return position + 1, stored
         stored += count
         position += 1 + count
-    raise ValueError("the file is cut short: a frame is not complete")
+    raise ValueError("the file is truncated: a frame is incomplete")
 
 
 def to_palette(image: Image.Image) -> Image.Image:

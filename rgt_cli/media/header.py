@@ -26,14 +26,14 @@ _READERS: dict[str, Callable[[BinaryIO], Header]] = {
     "webp": webp.read_layout,
     "jxl": jxl.read_layout,
 }
-"""The formats whose headers are read here, since their decoders do much more than that."""
+"""The formats whose headers are read without their decoders, which would do much more than that."""
 
 
 def read_header(path: Path) -> Header:
     """Read what a file contains, without decoding its pixels.
 
-    A file that is cut short is refused here as far as its format shows it: its parts are not complete,
-    or there are fewer bytes than the pixels need when they are compressed as far as possible.
+    A truncated file is refused here as far as its format shows it: its parts are incomplete, or it has
+    fewer bytes than the pixels need at the best possible compression.
 
     Raises:
         InputError: The file cannot be read, is not an image, is damaged, or has no decoder here.
@@ -46,7 +46,7 @@ def read_header(path: Path) -> Header:
 
 @lru_cache(maxsize=1024)
 def _read(path: Path, file_format: str, modified: int, length: int) -> Header:
-    """Read the header of a file, once until it changes."""
+    """Read the header of a file; read it again only if the file has changed."""
     if reader := _READERS.get(file_format):
         with path.open("rb") as file:
             return reader(file)
@@ -58,7 +58,7 @@ def _read(path: Path, file_format: str, modified: int, length: int) -> Header:
         return input_only.read_layout(path, file_format)
     if file_format != "bmp":
         with path.open("rb") as file:
-            list(jxl.boxes(file))  # refuses one that is not complete
+            list(jxl.boxes(file))  # refuses an incomplete one
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn about what is reported here
         with open_by_pillow(path) as opened:
@@ -72,7 +72,9 @@ def _of_pillow(file_format: str, opened: ImageFile.ImageFile, length: int) -> He
         if tile.codec_name == "raw":
             bytes_per_row = tile.args[1] if isinstance(tile.args, tuple) else 0
             require(
-                length, tile.offset + bytes_per_row * size.height, f"{length} bytes are no {size} pixels"
+                length,
+                tile.offset + bytes_per_row * size.height,
+                f"{length} bytes are too few for {size} pixels",
             )
     channels = 3 if opened.mode == "P" else len(opened.getbands())
     bits = 16 if "16" in opened.mode else 8

@@ -28,7 +28,7 @@ _DPX_BYTE_ORDERS = {b"SDPX": ">", b"XPDS": "<"}
 _DPX_SIZE_OFFSET = 772
 _DPX_ELEMENT_OFFSET = 800
 _DPX_ENCODING = slice(_DPX_ELEMENT_OFFSET + 6, _DPX_ELEMENT_OFFSET + 8)
-"""Where the header says whether the pixels are compressed."""
+"""Where the header specifies whether the pixels are compressed."""
 _DPX_CHANNELS = {6: 1, 50: 3, 51: 4}
 """Descriptor of an image element -> its channels, for gray, RGB and RGBA."""
 _DEMUXERS = {b"P1": "pbm", b"P2": "pgm", b"P3": "ppm", b"P4": "pbm", b"P5": "pgm", b"P6": "ppm",
@@ -74,10 +74,11 @@ def read_layout(path: Path, name: str) -> Header:
     """Read the header of an image, and compare its length with its size.
 
     Args:
+        path: The file.
         name: The name of its format, one of `NAMES`.
 
     Raises:
-        ValueError, struct.error: The file is damaged, is cut short, or of an unsupported kind.
+        ValueError, struct.error: The file is damaged, truncated, or of an unsupported kind.
     """
     size = size_of(path)
     if size is None:
@@ -87,7 +88,7 @@ def read_layout(path: Path, name: str) -> Header:
         head = file.read(_HEAD_BYTES)
     channels, bits, stored = _dpx_kind(head) if name == "dpx" else _netpbm_kind(head)
     fewest = size.width * size.height * channels * stored / 8
-    require(length - _pixels_start(head), fewest, f"{length} bytes are no {size} pixels")
+    require(length - _pixels_start(head), fewest, f"{length} bytes are too few for {size} pixels")
     return one_image(name, size, channels, 16 if bits > 8 else 8)
 
 

@@ -1,4 +1,4 @@
-"""The Photoshop block of a JPEG or a TIFF, which contains IPTC records, without the place of the image.
+"""The Photoshop block of a JPEG or a TIFF, which contains IPTC records: copy it without the place.
 
 Sources: the Adobe Photoshop file format specification (image resource blocks) and the IPTC Information
 Interchange Model, version 4.2.
@@ -76,7 +76,7 @@ def tiff_of_photoshop(block: bytes) -> tuple[bytes, bytes]:
 def strip_photoshop_gps(block: bytes) -> bytes | None:
     """Return a Photoshop block without the place where the image was taken, or None if nothing is left.
 
-    This removes the places among the IPTC records and the texts with coordinates, and cleans embedded
+    This removes the places among the IPTC records and text with coordinates, and cleans embedded
     XMP. It removes embedded EXIF, which repeats that of the file. A block that is damaged is removed.
 
     Args:
@@ -94,7 +94,7 @@ def strip_photoshop_gps(block: bytes) -> bytes | None:
 
 
 def strip_iptc_gps(records: bytes) -> bytes:
-    """Return IPTC records without the places and the texts with coordinates.
+    """Return IPTC records without the places and the text with coordinates.
 
     Raises:
         ValueError: The records are damaged.

@@ -48,7 +48,7 @@ def read_layout(file: BinaryIO) -> Header:
     """Read the header of a JPEG, and count the bytes of its pixels.
 
     Raises:
-        ValueError: The file is damaged, is cut short, or has less data than its size needs.
+        ValueError: The file is damaged, truncated, or has too little data for its size.
     """
     frame: Frame | None = None
     pixel_bytes = 0
@@ -59,7 +59,9 @@ def read_layout(file: BinaryIO) -> Header:
             pixel_bytes += after
     if frame is None:
         raise ValueError("it contains no image")
-    require(pixel_bytes, frame.fewest_bytes(), f"{pixel_bytes} bytes are no {frame.size} pixels")
+    require(
+        pixel_bytes, frame.fewest_bytes(), f"{pixel_bytes} bytes are too few for {frame.size} pixels"
+    )
     return one_image("jpeg", frame.size, 1 if len(frame.sampling) == 1 else 3)
 
 
@@ -90,7 +92,7 @@ def _segments(data: mmap.mmap) -> Iterator[tuple[int, bytes, int]]:
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # these stand alone
             continue
         length = int.from_bytes(data[position : position + 2], "big")
-        require(len(data), position + max(length, 2), "a segment is not complete")
+        require(len(data), position + max(length, 2), "a segment is incomplete")
         segment = data[position + 2 : position + length]
         position += max(length, 2)
         start = position
@@ -100,7 +102,7 @@ def _segments(data: mmap.mmap) -> Iterator[tuple[int, bytes, int]]:
                 break
             position = following.start()
         yield marker, segment, position - start
-    raise ValueError("the file is cut short: it has no end")
+    raise ValueError("the file is truncated: its end is missing")
 
 
 def _read_frame(marker: int, segment: bytes) -> Frame:

@@ -1,4 +1,4 @@
-"""The header of a JPEG XL, whose decoder decodes all pixels before it reveals their number.
+"""The header of a JPEG XL, since its decoder decodes all pixels before it reveals their number.
 
 Source: ISO/IEC 18181-1:2022, annex D, and 18181-2:2021, clause 9.
 """
@@ -14,10 +14,10 @@ from rgt_cli.size import Dimensions
 
 _HEAD_BYTES = 4096
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
-"""The proportions that a header can name instead of a width."""
+"""The aspect ratios that a header can refer to instead of a width."""
 _GRAY = 1
 _Choices = tuple[tuple[int, int], ...]
-"""Four ways to store a number: what is added to so many bits."""
+"""Four ways to store a number: (offset, number of bits), where the offset is added to the bits."""
 _ENUM: _Choices = ((0, 0), (1, 0), (2, 4), (18, 6))
 
 
@@ -25,11 +25,11 @@ def read_layout(file: BinaryIO) -> Header:
     """Read the header of a JPEG XL.
 
     Raises:
-        ValueError: The file is damaged or cut short.
+        ValueError: The file is damaged or truncated.
     """
     bits = _Bits(_codestream(file))
     size = _size(bits)
-    if bits.take(1):  # all else as usual: three channels of 8 bits
+    if bits.take(1):  # the default for everything else: three channels of 8 bits
         return one_image("jxl", size, 3)
     if bits.take(1):
         if bits.take(3) >= 4:  # the orientation, which the decoder applies
@@ -46,7 +46,7 @@ def _codestream(file: BinaryIO) -> bytes:
     """Return the first bytes of the codestream, which may be in a container of boxes.
 
     Raises:
-        ValueError: A box is not complete, or none contains the codestream.
+        ValueError: A box is incomplete, or none contains the codestream.
     """
     if (head := file.read(_HEAD_BYTES)).startswith(b"\xff\x0a"):
         return head[2:]
@@ -64,7 +64,7 @@ def boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """Yield the type of each box of a JPEG XL, AVIF or HEIF, and where its content starts and ends.
 
     Raises:
-        ValueError: A box is damaged or not complete.
+        ValueError: A box is damaged or incomplete.
     """
     length, position = bytes_in(file), 0
     while position + 8 <= length:
@@ -93,14 +93,14 @@ class _Bits:
         Raises:
             ValueError: There are no more.
         """
-        require(self._left, count, "its header is not complete")
+        require(self._left, count, "its header is incomplete")
         value = self._number & ((1 << count) - 1)
         self._number >>= count
         self._left -= count
         return value
 
     def choose(self, *choices: tuple[int, int]) -> int:
-        """Return a number that is stored in one of four ways: what is added to so many bits."""
+        """Return a number that is stored in one of four ways, each an (offset, number of bits)."""
         offset, count = choices[self.take(2)]
         return offset + self.take(count)
 

@@ -17,14 +17,14 @@ _DECODER_BYTES = {"webp": 16, "jxl": 16, "avif": 12, "heif": 12, "gif": 9}
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a file contains, by its header. No pixel is decoded for it."""
+    """What a file contains, by its header; no pixel is decoded."""
 
     format: str
     """The name of the format: one of `FORMATS`, "netpbm" or "dpx"."""
     size: Dimensions
     """The size in pixels as stored: that of the largest frame or page."""
     channels: int
-    """At most so many are decoded: 1 to 4, for gray or RGB, and alpha."""
+    """The most channels that are decoded: 1 to 4, for gray or RGB, and alpha."""
     bits: int = 8
     """Bits per channel when decoded, 8 or 16."""
     frames: int = 1
@@ -49,7 +49,7 @@ class Header:
 
     @property
     def peak_bytes(self) -> int:
-        """The most bytes that the pixels fill while they are decoded, by estimate."""
+        """Estimated peak of the bytes that the pixels fill while they are decoded."""
         frame = self.size.width * self.size.height
         return self.decoded_bytes + frame * _DECODER_BYTES.get(self.format, 5)
 
@@ -82,11 +82,16 @@ def bytes_in(file: BinaryIO) -> int:
     return length
 
 
-def require(there: float, needed: float, what: str) -> None:
-    """Refuse a file that contains fewer bytes than it says, or than its pixels need.
+def require(found: float, needed: float, problem: str) -> None:
+    """Refuse a file that contains fewer bytes than it claims, or than its pixels need.
+
+    Args:
+        found: The bytes that the file contains.
+        needed: The fewest bytes that it must contain.
+        problem: What is wrong otherwise, in words.
 
     Raises:
-        ValueError: It does.
+        ValueError: There are fewer.
     """
-    if there < needed:
-        raise ValueError(f"the file is cut short: {what}")
+    if found < needed:
+        raise ValueError(f"the file is truncated: {problem}")

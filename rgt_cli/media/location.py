@@ -1,4 +1,4 @@
-"""Recognize names and texts that reveal where an image was taken."""
+"""Recognize names and text that reveal where an image was taken."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def is_location_name(name: str) -> bool:
     """Return whether the value of this name is a place: GPSLatitude, photoshop:City, geo:lat.
 
     Args:
-        name: The name of a property or of a text, in any style, with or without a prefix.
+        name: The name of a property or of a text chunk, in any style, with or without a prefix.
     """
     words = [word.lower() for word in _WORD.findall(name)]
     if not _COORDINATE_WORDS.isdisjoint(words):
@@ -43,5 +43,5 @@ def is_location_name(name: str) -> bool:
 
 
 def has_coordinates(text: str) -> bool:
-    """Return whether a text contains a position: GPS data, ISO 6709, or decimal degrees."""
+    """Return whether text contains a position: GPS data, ISO 6709, or decimal degrees."""
     return _COORDINATES.search(text) is not None

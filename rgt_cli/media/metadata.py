@@ -1,4 +1,4 @@
-"""The metadata of an upscaled image: updated, without the place, or removed altogether."""
+"""The metadata of an upscaled image: updated, without the place, or removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def with_exif(metadata: Metadata, exif: Image.Exif | None, warn: Callable[[str], None]) -> Metadata:
-    """Return metadata with the EXIF that stays true after the orientation has been applied.
+    """Return metadata with the EXIF that remains valid after the orientation has been applied.
 
     Args:
         metadata: The metadata without EXIF.
@@ -37,7 +37,7 @@ def with_exif(metadata: Metadata, exif: Image.Exif | None, warn: Callable[[str],
             metadata = replace(metadata, dpi=exif_dpi(exif))
         retained, has_thumbnail = filter_exif(exif)
     except Exception:  # opening it parsed only the first directory
-        warn("the EXIF is damaged and left out")
+        warn("the EXIF is damaged and is left out")
         return metadata
     return replace(metadata, exif=retained, has_thumbnail=has_thumbnail)
 
@@ -64,9 +64,10 @@ def update_metadata(picture: Picture, metadata: Metadata, size: Dimensions | Non
 def strip_gps(metadata: Metadata) -> Metadata:
     """Return the metadata without the place where the image was taken.
 
-    Positions and places are removed from EXIF, XMP, IPTC, comments and the texts of a PNG. Metadata that
-    may contain a place and cannot be read, such as maker notes or damaged XMP, is removed as a whole.
-    Descriptions and keywords that a person wrote stay, unless they contain coordinates.
+    Positions and places are removed from EXIF, XMP, IPTC, comments and the text chunks of a PNG.
+    Metadata that may contain a place and cannot be read, such as maker notes or damaged XMP, is removed
+    as a whole.
+    Descriptions and keywords are kept, unless they contain coordinates.
     """
     xmp = strip_xmp_gps(metadata.xmp) if metadata.xmp else None
     if metadata.xmp and not xmp:

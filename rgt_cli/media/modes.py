@@ -21,11 +21,11 @@ _MODES = {
     "1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA",
     "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "HSV": "RGB", "RGBA": "RGBA", "RGBa": "RGBA",
 }  # fmt: skip
-"""Mode of the image -> mode of the result; palettes with transparency and the like add an A."""
+"""Mode of the image -> mode of the result; transparency, such as that of a palette, adds an A."""
 
 
 def has_color(image: Image.Image) -> bool:
-    """Return whether the mode of an image has more than gray."""
+    """Return whether the mode of an image has color."""
     return image.mode not in ("1", "L", "LA", "La", "I", "F") and not image.mode.startswith("I;16")
 
 
@@ -62,7 +62,7 @@ def usable_icc(metadata: Metadata, has_color: bool, warn: Warn) -> Metadata:
     if space == "RGB" or (space == "GRAY" and not has_color):
         return metadata
     flaw = "is damaged" if space is None else f"is for {space}"
-    warn(f"the ICC profile {flaw} and left out")
+    warn(f"the ICC profile {flaw} and is left out")
     return replace(metadata, icc=None)
 
 
@@ -77,6 +77,6 @@ def _converted(image: Image.Image, metadata: Metadata, warn: Warn) -> tuple[Imag
         else:
             return image.convert("RGB"), replace(metadata, icc=None)
     except (ImageCms.PyCMSError, OSError):
-        warn("the ICC profile is damaged and left out")
+        warn("the ICC profile is damaged and is left out")
         return image.convert("RGB"), replace(metadata, icc=None)
     return converted, replace(metadata, icc=srgb_profile())

@@ -31,7 +31,7 @@ class Metadata:
     iptc: bytes | None = None
     """The Photoshop block of a JPEG or a TIFF, which contains IPTC records."""
     png: tuple[tuple[bytes, bytes], ...] = ()
-    """The chunks, (type, data), that only PNG supports: texts, gamma, primaries."""
+    """The chunks, (type, data), that only PNG supports: text, gamma, primaries."""
 
     def turned(self, orientation: int) -> Metadata:
         """Return the metadata after an EXIF orientation, 1..8, of the pixels has been undone."""

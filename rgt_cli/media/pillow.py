@@ -68,7 +68,7 @@ def _exif_of(image: Image.Image, warn: Warn) -> Image.Exif | None:
     try:
         return read_exif(image)
     except Exception:  # Pillow parses it in Python: damaged data can raise anything
-        warn("the EXIF is damaged and left out")
+        warn("the EXIF is damaged and is left out")
         return None
 
 

@@ -1,4 +1,4 @@
-"""PNG where Pillow is not enough: 16 bits per channel, rows in turn, and chunks as they are.
+"""PNG where Pillow is not enough: 16 bits per channel, a few rows at a time, and unchanged chunks.
 
 Source: the PNG specification, third edition.
 """
@@ -53,17 +53,17 @@ def read_layout(file: BinaryIO) -> Header:
     """Read the header of a PNG, count its frames, and compare the bytes of its pixels with its size.
 
     Raises:
-        ValueError: The file is damaged, is cut short, or has less data than its size needs.
+        ValueError: The file is damaged, truncated, or has too little data for its size.
     """
     length = bytes_in(file)
-    require(length, _HEADER_END, "its header is not complete")
+    require(length, _HEADER_END, "its header is incomplete")
     header = _header(file)
     size, channels = Dimensions(header.width, header.height), _PIXEL_CHANNELS.get(header.color_type)
     if channels is None or header.bits not in (1, 2, 4, 8, 16):
         raise ValueError("its header is damaged")
     data, promised, controls, cover = 0, 0, 0, 0
     for kind, count in chunk_heads(file):
-        require(length, file.tell() + count + 4, f"a chunk of {count} bytes is not complete")
+        require(length, file.tell() + count + 4, f"a chunk of {count} bytes is incomplete")
         if kind == b"IEND":
             break
         if kind == b"IDAT":
@@ -77,7 +77,7 @@ def read_layout(file: BinaryIO) -> Header:
             controls += 1
     stored = 1 if header.color_type == _PALETTE else _PIXEL_CHANNELS[header.color_type]
     needed = math.prod(size) * stored * header.bits / 8 / DEFLATE_RATIO
-    require(data, needed, f"{data} bytes are no {size} pixels")
+    require(data, needed, f"{data} bytes are too few for {size} pixels")
     require(controls, promised, f"it has {controls} of {promised} frames")
     frames = promised + cover if promised else 1
     return one_image("png", size, channels, 16 if header.bits == 16 else 8, frames)

@@ -20,7 +20,7 @@ from rgt_cli.media.png import Chunk, chunk_heads
 
 TEXT_CHUNKS = frozenset([b"tEXt", b"zTXt", b"iTXt"])
 _COPIED_CHUNKS = TEXT_CHUNKS | {b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI"}
-"""Chunks that stay true of an upscaled image and have no counterpart in other formats."""
+"""Chunks that remain valid for an upscaled image and have no counterpart in other formats."""
 _XMP_KEYWORD = "XML:com.adobe.xmp"
 _RAW_PROFILE = re.compile(r"Raw profile type (\w+)$")
 _XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
@@ -119,7 +119,7 @@ def metadata_chunks(metadata: Metadata) -> Iterator[Chunk]:
 
 
 def strip_png_gps(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
-    """Return the chunks without the texts that contain a place, or that may and cannot be read."""
+    """Return the chunks without text that contains a place, or may contain one and is unreadable."""
     retained = []
     for kind, data in chunks:
         cleaned = _without_place(kind, data) if kind in TEXT_CHUNKS else data
@@ -129,7 +129,7 @@ def strip_png_gps(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
 
 
 def _without_place(kind: bytes, data: bytes) -> bytes | None:
-    """Return the data of a text chunk without a place; None if the chunk is to be removed."""
+    """Return the data of a text chunk without a place; None if the chunk must be removed."""
     text = _parse(kind, data)
     if text is None or is_location_name(text.keyword):
         return None

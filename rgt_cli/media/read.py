@@ -26,6 +26,7 @@ from rgt_cli.media.picture import ImageSequence, Metadata, Picture, with_same_mo
 from rgt_cli.media.png_metadata import PngMetadata, read_png_metadata
 from rgt_cli.media.profiles import coded_profile, hdr_name
 from rgt_cli.media.xmp import attachments
+from rgt_cli.size import Dimensions
 
 MAX_PIXELS = 300_000_000
 """The most pixels that all images of a file may have, unless more are allowed explicitly."""
@@ -84,7 +85,7 @@ def read_first(path: Path, max_pixels: int, longest: int) -> Picture:
             return reader.read().first
         with reader.opened() as opened:
             opened.draft(None, (longest, longest))  # which has an effect on a JPEG alone
-            return reader.first(opened)
+            return reader.picture(opened)
 
 
 def check_pixels(path: Path, header: Header, max_pixels: int) -> None:
@@ -94,11 +95,17 @@ def check_pixels(path: Path, header: Header, max_pixels: int) -> None:
         InputError: It has more than `max_pixels`.
     """
     if header.pixels > max_pixels:
-        count = f"{header.frames} {'frames' if header.is_animation else 'pages'} of "
-        raise InputError(
-            f"{path}: {count if header.frames > 1 else ''}{header.size} pixels are more than "
-            f"{max_pixels}; use a larger --max-pixels if you trust the file"
+        kind = "frames" if header.is_animation else "pages"
+        raise _too_many_pixels(
+            path, header.size, f"{header.frames} {kind} of " * (header.frames > 1), max_pixels
         )
+
+
+def _too_many_pixels(path: Path, size: Dimensions, count: str, max_pixels: int) -> InputError:
+    return InputError(
+        f"{path}: {count}{size} pixels are more than {max_pixels}; "
+        "use a larger --max-pixels if you trust the file"
+    )
 
 
 @dataclass(frozen=True)
@@ -156,7 +163,7 @@ class _Reader:
         if input_only.size_of(self.path):
             picture = input_only.read_input_only(self.path)
             if input_only.is_dpx(start):
-                self.warn("the header of a DPX is not copied; the colors stay as they are encoded")
+                self.warn("the header of a DPX is not copied; the encoded colors are not converted")
             return self._sequence([picture])
         if start.startswith(TIFF) and (pages := self._pages_by_tifffile()):
             return self._sequence(pages)
@@ -165,7 +172,7 @@ class _Reader:
             if frames == 1 or opened.format not in (*_ANIMATED, "TIFF"):
                 if frames > 1:
                     self.warn(f"contains {frames} images; only the main one is used")
-                picture = self._picture(opened)
+                picture = self.picture(opened)
                 if opened.format in ("JPEG", "MPO") and has_damaged_pixels(self.path):
                     self.warn("its pixels are damaged in part: compare the output with the input")
                 return self._sequence([picture])
@@ -189,11 +196,8 @@ class _Reader:
             InputError: There are more than `max_pixels`.
         """
         if width * height * frames > self.max_pixels:
-            count = f"{frames} frames of " if frames > 1 else ""
-            raise InputError(
-                f"{self.path}: {count}{width} x {height} pixels are more than {self.max_pixels}; "
-                "use a larger --max-pixels if you trust the file"
-            )
+            count = f"{frames} frames of " * (frames > 1)
+            raise _too_many_pixels(self.path, Dimensions(width, height), count, self.max_pixels)
 
     def _pages(self, opened: ImageFile.ImageFile) -> Iterator[Picture]:
         pages = getattr(opened, "n_frames", 1)
@@ -204,7 +208,7 @@ class _Reader:
                 self.warn("contains a reduced copy of a page, which is left out")
                 continue
             self.check_size(*opened.size)
-            yield self._picture(opened)
+            yield self.picture(opened)
         self.on_frame(pages, pages)
 
     def _animation(self, opened: ImageFile.ImageFile, frames: int) -> ImageSequence:
@@ -215,7 +219,7 @@ class _Reader:
             opened.seek(index)
             # A frame of a GIF may be larger than the first; Pillow extends the image then.
             self.check_size(opened.width, opened.height, frames)
-            picture = self._picture(opened, metadata)
+            picture = self.picture(opened, metadata)
             metadata = metadata or picture.metadata  # that of the file, not of a frame
             pictures.append(replace(picture, metadata=metadata))
             durations.append(float(opened.info.get("duration", 0) or 0))
@@ -228,11 +232,7 @@ class _Reader:
             warnings=tuple(self.warnings),
         )
 
-    def first(self, opened: ImageFile.ImageFile) -> Picture:
-        """Decode the first frame or page of an opened file."""
-        return self._picture(opened)
-
-    def _picture(self, opened: ImageFile.ImageFile, metadata: Metadata | None = None) -> Picture:
+    def picture(self, opened: ImageFile.ImageFile, metadata: Metadata | None = None) -> Picture:
         """Decode the current frame or page; `metadata` is that of the file if it has been read."""
         stored = self._orientation(opened)
         opened.load()
@@ -264,7 +264,7 @@ class _Reader:
             exif.load(self._png_metadata().exif or b"")
             return exif
         except Exception:  # Pillow parses it in Python: damaged data can raise anything
-            self.warn("the EXIF is damaged and left out")
+            self.warn("the EXIF is damaged and is left out")
             return None
 
     def _png_metadata(self) -> PngMetadata:

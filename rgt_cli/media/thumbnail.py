@@ -38,7 +38,7 @@ def read_thumbnail(path: Path, longest: int) -> Picture:
 
 
 def reduced(picture: Picture, longest: int) -> Picture:
-    """Return an image of 8 bits per channel whose sides are at most so many pixels."""
+    """Return an image of 8 bits per channel whose sides are at most `longest` pixels."""
     image = Image.fromarray(picture.with_bits(8).channels())
     image.thumbnail((longest, longest), reducing_gap=2.0)
     pixels, alpha = split_alpha(image)

@@ -55,7 +55,7 @@ def read_layout(path: Path) -> Header:
     """Read the header of each page, and compare the bytes of its pixels with its size.
 
     Raises:
-        ValueError: The file is damaged, is cut short, or has less data than its size needs.
+        ValueError: The file is damaged, truncated, or has too little data for its size.
         InputError: It is a raw photo.
     """
     with tifffile.TiffFile(path) as file, path.open("rb") as head:
@@ -85,10 +85,10 @@ def _channels(page: tifffile.TiffPage) -> int:
 
 
 def _check_data(page: tifffile.TiffPage, length: int) -> None:
-    """Refuse a page whose data is outside the file, or less than its size needs.
+    """Refuse a page whose data is outside of the file, or too little for its size.
 
     Raises:
-        ValueError: It is.
+        ValueError: The data is missing.
     """
     size = Dimensions(page.imagewidth, page.imagelength)
     if min(size) < 1 or not page.dataoffsets:
@@ -101,7 +101,9 @@ def _check_data(page: tifffile.TiffPage, length: int) -> None:
             values = 1.0
         stored = sum(page.databytecounts)
         require(
-            min(stored, length) * ratio, math.prod(size) * values, f"{stored} bytes are no {size} pixels"
+            min(stored, length) * ratio,
+            math.prod(size) * values,
+            f"{stored} bytes are too few for {size} pixels",
         )
         if compression != "NONE":
             ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=False))

@@ -19,7 +19,7 @@ def read_layout(file: BinaryIO) -> Header:
     """Read the header of a WebP, and count its frames.
 
     Raises:
-        ValueError: The file is damaged or cut short.
+        ValueError: The file is damaged or truncated.
     """
     length = bytes_in(file)
     require(length, 20, "it has no content")
@@ -31,7 +31,7 @@ def read_layout(file: BinaryIO) -> Header:
         file.seek(position)
         kind, count = struct.unpack("<4sL", file.read(8))
         head = file.read(min(count, 10))
-        require(length, position + 8 + count, f"a chunk of {count} bytes is not complete")
+        require(length, position + 8 + count, f"a chunk of {count} bytes is incomplete")
         if kind == b"VP8X" and count >= 10:
             has_alpha = bool(head[0] & 0x10)
             size = Dimensions(1 + _int24(head[4:7]), 1 + _int24(head[7:10]))
@@ -55,7 +55,7 @@ def _lossy(head: bytes, count: int) -> tuple[Dimensions, bool]:
     """Return the size of a lossy image, and that it has no alpha of its own."""
     if len(head) < 10 or head[3:6] != b"\x9d\x01\x2a":
         raise ValueError("its image has no header")
-    require(count - 10, _int24(head[:3]) >> 5, "its first partition is not complete")
+    require(count - 10, _int24(head[:3]) >> 5, "its first partition is incomplete")
     width, height = struct.unpack_from("<HH", head, 6)
     return Dimensions(width & 0x3FFF, height & 0x3FFF), False
 

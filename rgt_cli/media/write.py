@@ -58,7 +58,8 @@ def check_images(
     flattens = encoding.background is None and not _supports_alpha(file_format)
     if flattens and not all(picture.is_opaque for picture in images.frames):
         raise UsageError(
-            f"{target}: {name} does not support transparency; use --format png, or --background white"
+            f"{target}: {name} does not support transparency; use another format, such as png, or "
+            "--background white"
         )
 
 
@@ -80,11 +81,11 @@ def check_frames(
     """
     name = file_format.name
     if count > 1 and is_animation and not file_format.is_animated:
-        raise UsageError(f"{target}: {name} does not support animations; use --format png, webp or gif")
+        raise UsageError(f"{target}: {name} does not support animations; use png, webp or gif")
     if count > 1 and not is_animation and not file_format.has_pages:
-        raise UsageError(f"{target}: {name} does not support several pages; use --format tiff")
+        raise UsageError(f"{target}: {name} does not support several pages; use tiff")
     if encoding.lossless and file_format.has_quality and not file_format.has_lossless:
-        raise UsageError(f"{target}: {name} does not support --lossless; use --format png")
+        raise UsageError(f"{target}: {name} does not support --lossless; use png")
 
 
 def _supports_alpha(file_format: ImageFormat) -> bool:
@@ -201,7 +202,7 @@ def fitted_metadata(metadata: Metadata, file_format: ImageFormat) -> tuple[Metad
         lost.append(f"{name} does not support IPTC")
         metadata = replace(metadata, iptc=None)
     if name != "png" and any(kind in TEXT_CHUNKS for kind, _ in metadata.png):
-        lost.append(f"{name} does not support the texts of a PNG")
+        lost.append(f"{name} does not support the text chunks of a PNG")
     return metadata, lost
 
 

@@ -41,7 +41,7 @@ class _Property:
     value: _Span
     """The value alone; that of an element is between its tags."""
     is_simple: bool = True
-    """Whether the value is a text: there are no elements in it, and it is not that of an empty tag."""
+    """Whether the value is text: there are no elements in it, and it is not that of an empty tag."""
 
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -142,7 +142,7 @@ def strip_xmp_gps(packet: bytes) -> bytes | None:
     """Return XMP without the place where the image was taken, or None if it cannot be parsed.
 
     This removes positions and places of any namespace, at any depth. It also removes what may contain
-    them: comments, embedded images, and texts with coordinates. The address of the author stays.
+    them: comments, embedded images, and text with coordinates. The address of the author is kept.
     """
     try:
         document = _Document(packet)

@@ -52,7 +52,7 @@ class Scene:
     """One image, or one frame of a video."""
 
     title: str
-    """What tells it from the other scenes."""
+    """What distinguishes it from the other scenes."""
     size: Dimensions
     """The size in which all views are shown, in pixels."""
     views: tuple[View, ...]

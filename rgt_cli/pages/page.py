@@ -34,8 +34,8 @@ def render(
     The policy of the page lets a browser run its own script alone, and load images only.
 
     Args:
-        title: Any text, such as a file name.
-        subtitle: Any text.
+        title: The title, such as a file name.
+        subtitle: The line below the title.
         bodies: The resources with its body.
         scripts: The resources with its script.
         data: What the script shows, as `data` in JSON.
@@ -71,7 +71,7 @@ def _digest(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text for HTML; bytes of file names that are not UTF-8 are spelled out."""
+    """Return text escaped for HTML; bytes of file names that are not UTF-8 are spelled out."""
     return html.escape(text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
@@ -95,7 +95,7 @@ def data_url(content: bytes, kind: str = "image/png") -> str:
 
 
 def slug(text: str) -> str:
-    """Return a text as a part of a file name, in lower case and without special characters."""
+    """Return text as a part of a file name, in lower case and without special characters."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:60] or "image"
 
 

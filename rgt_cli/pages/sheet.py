@@ -72,7 +72,7 @@ def _details(view: View) -> str:
 
 
 def _fitting(words: str, height: int, width: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Return a font of at most a height, in which a text is no wider than `width` if possible."""
+    """Return a font of at most a height, in which the text is no wider than `width` if possible."""
     font = ImageFont.load_default(height)
     length = font.getlength(words)
     return font if length <= width else ImageFont.load_default(max(8, int(height * width / length)))

@@ -1,4 +1,4 @@
-"""The images of a report: links to files, and thumbnails that are made while the run goes on."""
+"""The images of a report: links to files, and thumbnails that are made during the run."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Thumbnails:
         return ready
 
     def close(self) -> None:
-        """Do not make what is not begun, and remove the thumbnails of an earlier report."""
+        """Cancel the thumbnails that have not been started, and remove those of an earlier report."""
         self._thread.shutdown(cancel_futures=True)
         with suppress(OSError):
             remove_other_images(self._folder, self._names)

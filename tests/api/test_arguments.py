@@ -4,7 +4,7 @@ import click
 import pytest
 
 import rgt_cli
-from rgt_cli.api.arguments import FileArguments, FolderArguments, parse
+from rgt_cli.api.arguments import FileArguments, FolderArguments, model_options, parse
 from rgt_cli.cli.upscale import upscale
 from rgt_cli.errors import UsageError
 from rgt_cli.jobs import ImageOptions, ModelOptions, VideoOptions
@@ -63,13 +63,13 @@ def test_arguments_that_are_not_given_have_the_defaults_of_the_options() -> None
         ("memory", "4X", "memory: '4X' is not an amount of memory"),
         ("width", 0, "width: 0 is out of range: use at least 1"),
         ("quality", 101, "quality: 101 is out of range: use 1 to 100"),
-        ("bits", 12, "bits: 12 is not available: use 8 or 16"),
-        ("bits", True, "bits: True is not available"),
-        ("alpha", "none", "alpha: 'none' is not available: use network or lanczos"),
-        ("precision", "int8", "precision: 'int8' is not available"),
+        ("bits", 12, "bits: 12 is not supported: use 8 or 16"),
+        ("bits", True, "bits: True is not supported"),
+        ("alpha", "none", "alpha: 'none' is not supported: use network or lanczos"),
+        ("precision", "int8", "precision: 'int8' is not supported"),
         ("strip", "no", "strip: 'no' is not a flag: use True or False"),
         ("format", "docx", "format: 'docx'"),
-        ("codec", 5, "codec: 5 is not a text"),
+        ("codec", 5, "codec: 5 is not a string"),
         ("model", 5, "model: 5 is not a model"),
         ("start", -1, "start: -1 is not a time"),
         ("segment_seconds", 0, "segment_seconds: 0 is out of range: use at least 0.1"),
@@ -82,8 +82,8 @@ def test_values_are_refused_with_the_name_of_the_argument(name: str, value: obje
 
 
 def test_an_overlap_is_below_the_tile() -> None:
-    with pytest.raises(UsageError, match="overlap: 40 is not below the tile of 32"):
-        parse({"tile": "32", "overlap": 40}, FolderArguments, "f")
+    with pytest.raises(UsageError, match="--overlap 40: must be smaller than --tile 32"):
+        model_options(parse({"tile": "32", "overlap": 40}, FolderArguments, "f"))
 
 
 def test_an_unknown_argument_is_answered_with_a_suggestion() -> None:

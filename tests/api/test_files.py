@@ -85,7 +85,7 @@ def test_an_existing_output_is_refused_skipped_or_replaced(doubling: Upscaler, s
         upscale_file(small_png, target, upscaler=doubling)
     outcome = upscale_file(small_png, target, upscaler=doubling, skip_existing=True)
     assert (outcome.skipped, outcome.target_size, target.read_text()) == ("exists", None, "mine")
-    with pytest.raises(UsageError, match="overwrite and update exclude each other"):
+    with pytest.raises(UsageError, match="overwrite and update cannot be used together"):
         upscale_file(small_png, target, upscaler=doubling, overwrite=True, update=True)
     assert upscale_file(small_png, target, upscaler=doubling, overwrite=True).target_size == (80, 60)
 

@@ -232,7 +232,7 @@ def test_repr_names_model_size_device_and_precision() -> None:
     [
         ({"tile": 0}, "tile: 0 is too small"),
         ({"scale": 65}, "scale: 65 is not a factor"),
-        ({"scale": 2, "fit": (3, 3)}, "scale and fit exclude each other"),
+        ({"scale": 2, "fit": (3, 3)}, "scale and fit cannot be used together"),
         ({"device": "gpu"}, "'gpu' is not a device"),
         ({"model": "tinny"}, "did you mean tiny"),
     ],

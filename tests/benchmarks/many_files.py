@@ -15,7 +15,7 @@ CPU times are those beyond a folder of one file. Files are flushed to the disk o
 the whole first run depends on the disk.
 
 With `--device`, the workers compute with a bundled model, and only the memory of this process counts.
-With `--journal`, a line reports how long it takes to read a journal of so many outputs.
+With `--journal`, a line reports how long it takes to read a journal of this many outputs.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Usage(NamedTuple):
 
 
 def make_images(folder: Path, count: int) -> None:
-    """Create so many images; those of a subfolder share one place on the disk."""
+    """Create this many images; those of a subfolder share one place on the disk."""
     from PIL import Image
 
     image = Image.fromarray(np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3))
@@ -107,7 +107,7 @@ def measured_run(folder: Path, out: Path, device: str) -> tuple[Usage, Usage]:
 
 
 def measured(count: int, within: Path, device: str) -> Iterator[tuple[str, Usage, Usage]]:
-    """Yield the usage of the first run over so many images, and of the next one."""
+    """Yield the usage of the first run over this many images, and of the next one."""
     with tempfile.TemporaryDirectory(dir=within) as scratch:
         folder, out = Path(scratch, "in"), Path(scratch, "out")
         make_images(folder, count)
@@ -146,7 +146,7 @@ def read_journal(folder: Path) -> None:
 
 
 def print_journal(count: int, within: Path) -> None:
-    """Print how long it takes to read a journal of so many outputs."""
+    """Print how long it takes to read a journal of this many outputs."""
     with tempfile.TemporaryDirectory(dir=within) as scratch:
         with Path(scratch, ".rgt-journal.jsonl").open("w") as file:
             file.write('{"settings": {"scale": 4}}\n')
@@ -169,7 +169,7 @@ def print_journal(count: int, within: Path) -> None:
 @click.option("--counts", default="2000,20000", show_default=True, help="Numbers of files.")
 @click.option("--folder", type=click.Path(exists=True, path_type=Path), help="Where to put the files.")
 @click.option("--device", default="", help="Devices of workers, such as cpu,cpu.")
-@click.option("--journal", type=int, help="Measure a journal of so many outputs instead.")
+@click.option("--journal", type=int, metavar="N", help="Measure a journal of N outputs instead.")
 @click.option("--run", nargs=3, hidden=True)
 @click.option("--read", type=Path, hidden=True)
 def main(

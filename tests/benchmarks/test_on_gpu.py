@@ -1,4 +1,4 @@
-"""The program for GPUs goes on after whatever ends a step. Its sections themselves need a GPU."""
+"""The program for GPUs continues after whatever ends a step. Its sections themselves need a GPU."""
 
 from __future__ import annotations
 

@@ -119,6 +119,15 @@ def test_busy_server_is_asked_again(sandbox: Sandbox, published: bytes) -> None:
     assert time.monotonic() - started > 2, "it waits as long as the server asks, then one second"
 
 
+def test_a_reason_that_all_locations_share_is_given_once(sandbox: Sandbox, small_png: Path) -> None:
+    result = sandbox.run("upscale", small_png, "-m", "rgt", also={"HF_HUB_OFFLINE": "1"})
+    assert (result.returncode, result.stderr) == (
+        4,
+        "rgt: error: rgt-x4: cannot be downloaded: not in the cache, and offline mode is on "
+        "(HF_HUB_OFFLINE); bundled models need no download: use -m tiny or -m tiny-photo\n",
+    )
+
+
 def test_server_that_never_answers(sandbox: Sandbox) -> None:
     sandbox.hub.silent = True
     for model in (NAME, f"{sandbox.hub.url}/direct/net.pth"):

@@ -65,7 +65,7 @@ def test_images_are_computed_whole_or_in_tiles(
     tile: int,
     computed: tuple[int, int],
 ) -> None:
-    """In this process, with so many bytes that seem to be free."""
+    """In this process, with this many bytes that seem to be free."""
     monkeypatch.setattr(memory, "free_memory", lambda device, limit=None: free)
     size = Dimensions(100, 40)
     timing = time_case(Case(model=str(micro_checkpoint), device="cpu", size=size, tiles="auto", runs=1))

@@ -170,18 +170,18 @@ REFUSED = {
     "[clips]\nscale = 2": ("'clips' is not an option", "[profile.clips]"),
     "[profile.clips]\nscael = 2": ("[profile.clips]: 'scael' is not an option", "scale"),
     "profile = 3": ("profile", "[profile.NAME]"),
-    "scale = true": ("scale: true is not", "a number or a text"),
+    "scale = true": ("scale: true is not", "a number or a string"),
     "scale = 'big'": ("scale: 'big' is not a factor", "use a number"),
     "recursive = 'yes'": ('recursive: "yes" is not', "true or false"),
     "recursive = 1": ("recursive: 1 is not", "true or false"),
     "exclude = '*.gif'": ('exclude: "*.gif" is not', "list"),
-    "scale = [2]": ("scale: [2] is not", "a number or a text"),
+    "scale = [2]": ("scale: [2] is not", "a number or a string"),
     "precision = 'int8'": ("precision: 'int8' is not", "fp32"),
-    "quality = 101": ("quality: 101 is not in the range", "100"),
+    "quality = 101": ("quality: 101 is out of range", "100"),
     "scale = ": ("not valid TOML", "Invalid value"),
     "a = " + "[" * 9999: ("not valid TOML", ""),
 }
-"""Content of a file -> what an error says, and which hint it gives."""
+"""Content of a file -> part of the error, and the hint."""
 
 
 @pytest.mark.parametrize("content", REFUSED, ids=lambda content: content[:20])
@@ -223,7 +223,7 @@ def test_environment_variables_are_refused_with_their_names(place: Place) -> Non
     for command in (["upscale", "in.png"], ["config", "show"]):
         result = place.call(*command, RGT_SCAEL="2", RGT_WHATEVER="1", RGT_SCALE="")
         assert isinstance(result.exception, NoInputError | None)
-        assert "RGT_SCAEL: is not used: did you mean RGT_SCALE?" in result.stderr
+        assert "RGT_SCAEL is not used: did you mean RGT_SCALE?" in result.stderr
         assert "RGT_WHATEVER" not in result.stderr
 
 
@@ -240,7 +240,7 @@ def test_a_file_in_the_working_folder_cannot_set_what_may_do_harm(place: Place, 
 def test_what_contradicts_a_configured_option_is_refused_with_the_place(photo_in: Place) -> None:
     photo_in.local.write_text("overlap = 64\nfps = 24\n")
     message = photo_in.refused("upscale", "in.png", "--tile", "48")
-    assert message.startswith("--overlap: 64 ")
+    assert message.startswith("--overlap 64: ")
     assert message.endswith("(--overlap is set by rgt.toml)")
     assert photo_in.refused("upscale", "in.png", "--fps", "24").startswith("--fps: ")
     result = photo_in.run("upscale", "in.png", "-s", 2, "--tile", 128)
@@ -263,7 +263,7 @@ def test_the_table_lists_every_option_and_both_files(place: Place) -> None:
     assert {f"--{key}" for key in keys_of(upscale)} <= lines.keys()
     assert lines["--scale"] == ["2", "rgt.toml"]
     assert str(place.local) in result.stderr
-    assert f"{place.own}, does not exist" in result.stderr
+    assert f"file of the user: {place.own} (does not exist)" in result.stderr
 
 
 def test_the_help_and_the_api_ignore_the_configuration(

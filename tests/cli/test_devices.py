@@ -110,7 +110,7 @@ def check_security(processes: list[psutil.Process]) -> None:
 def test_a_run_that_is_stopped(
     rgt: RunRGT, folder: Path, tmp_path: Path, micro_checkpoint: Path, presses: int, kill: bool
 ) -> None:
-    """No process and no file outlives it, nothing half is left, and the same command goes on."""
+    """No process and no file outlives it, no partial output is left, and the same command resumes."""
     out = tmp_path / "out"
     for number in range(10, 200):
         (folder / f"{number}.png").write_bytes((folder / "00.png").read_bytes())
@@ -206,7 +206,7 @@ def test_dry_run(cluster: Any, rgt: RunRGT, folder: Path, micro_checkpoint: Path
 
 @needs_ray
 def test_no_worker_is_left(cluster: Any, rgt: RunRGT, folder: Path, micro_checkpoint: Path) -> None:
-    """The run says what is missing, and the same command goes on."""
+    """The run reports what is missing, and the same command resumes."""
     from tests.helpers.clusters import workers_on_this_machine
 
     for number in range(10, 200):

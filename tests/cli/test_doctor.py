@@ -78,11 +78,11 @@ def test_what_is_broken_is_named_with_the_command_that_mends_it(
     for private in (TOKEN, str(sandbox.folder), sandbox.hub.url):
         assert private not in report
     sandbox.succeed(*shlex.split(checks["cached"]["command"])[1:])
-    assert not cached.exists(), "the command mends it"
+    assert not cached.exists(), "the command fixes it"
 
 
 def test_without_pytorch_ray_and_network(rgt: RunRGT, sandbox: Sandbox) -> None:
-    """What depends on them is left out, and all other checks are run."""
+    """What depends on them is omitted, and all other checks are run."""
     modules = sandbox.folder / "modules"
     modules.mkdir()
     (modules / "torch.py").write_text("raise ImportError('libcudart.so: cannot open')")

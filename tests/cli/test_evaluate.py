@@ -141,10 +141,11 @@ def test_misuse(rgt: RunRGT, dataset: Path, tmp_path: Path) -> None:
     parent = rgt("evaluate", "Set5/HR", "--lr", "Set5", "-s", "2", cwd=dataset.parent)
     assert parent.stderr.endswith("nor 0x2.png; did you mean Set5/LR?\n")
     nothing = rgt("evaluate", "nothing")
-    assert (nothing.returncode, nothing.stderr) == (
-        2,
-        "rgt: error: FOLDER: directory 'nothing' does not exist\n",
-    )
+    assert (nothing.returncode, nothing.stderr) == (3, "rgt: error: nothing: no such folder\n")
+    unwritable = rgt("evaluate", dataset / "HR", "-s", "2", "--csv", tmp_path / "none" / "out.csv")
+    assert unwritable.returncode == 6, "before anything is measured"
+    unnamed = rgt("evaluate", dataset / "HR", "-s", "2", "-m", "nonesuch", "--compare", " , ")
+    assert "'nonesuch' is neither" in unnamed.stderr
     assert rgt("evaluate").returncode == 3
     missing = rgt("evaluate", "--hr", dataset / "HR", "--lr", empty, "-s", "2")
     assert missing.returncode == 3

@@ -29,7 +29,7 @@ Photos = Callable[..., Path]
 
 @pytest.fixture
 def photos(tmp_path: Path, photo: np.ndarray) -> Photos:
-    """Return a function that makes a folder of so many small images, a third of them in a subfolder."""
+    """Return a function that makes a folder of small images, a third of them in a subfolder."""
 
     def make(count: int, size: int = 20) -> Path:
         folder = tmp_path / "photos"
@@ -156,7 +156,7 @@ def test_the_report_says_why_files_are_skipped(
 def test_results_of_earlier_runs_are_not_inputs(
     rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
 ) -> None:
-    """Whether the outputs lie beside their inputs, or in a folder inside of theirs."""
+    """Whether the outputs lie beside their inputs, or in a folder inside theirs."""
     folder, report = photos(3), tmp_path / "run.json"
     common = ("-m", micro_checkpoint, "--report", report)
     for arguments in (
@@ -432,7 +432,7 @@ def test_files_that_vanish(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, 
     _, printed = process.communicate(timeout=120)
     assert process.returncode == 6, printed
     assert "Traceback" not in printed
-    assert "vanished" in printed
+    assert "disappeared" in printed
     assert not out.exists()
     (tmp_path / "elsewhere").rename(out)
     result = rgt(*arguments)

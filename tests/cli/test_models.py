@@ -170,6 +170,7 @@ def test_several_downloads_with_a_failure(sandbox: Sandbox, published: bytes) ->
     result = sandbox.run("models", "download", "owner/missing", NAME, "tiny")
     assert result.returncode == 4
     assert "owner/missing: cannot be downloaded" in result.stderr
+    assert "not in the cache" in sandbox.run("models", "remove", "owner/missing").stderr
     assert "rgt-tiny-x4: bundled" in result.stderr
     assert sandbox.path_of(NAME).is_file()
 
@@ -181,6 +182,7 @@ def test_several_downloads_with_a_failure(sandbox: Sandbox, published: bytes) ->
         (["download", "tiny", "--all"], 2, "--all"),
         (["download", "photos"], 4, "photo"),
         (["remove", "tiny"], 2, "installation"),
+        (["remove", "photo"], 4, "not in the cache"),
         (["info", "nonesuch.pth"], 4, "nonesuch.pth"),
         (["path", "rgt"], 4, "rgt models download rgt"),
     ],

@@ -83,7 +83,7 @@ def test_the_bits_of_a_pixel_decide_for_videos(folder: Path) -> None:
         ffmpeg(*source, "-crf", str(crf), "-pix_fmt", "yuv420p", folder / f"{crf}.mp4")
     found = suggested("5.mp4", "45.mp4")
     assert [(row["compressed"], row["frames"]) for row in found.values()] == [(False, 50), (True, 50)]
-    assert all("bits a pixel" in row["reason"] for row in found.values())
+    assert all("bits per pixel" in row["reason"] for row in found.values())
 
 
 def test_the_table_has_a_line_for_each_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,7 +231,7 @@ def test_frames_are_replaced_on_request(
     before = first.stat().st_ino
     other = rgt(*command, "--start", "1")
     assert other.returncode == 2, other.stderr
-    assert "40 images exist already" in other.stderr
+    assert "images of another video or with other settings exist (40)" in other.stderr
     assert first.stat().st_ino == before
     assert rgt(*command, "--start", "1", "--overwrite").returncode == 0
     assert len(list((tmp_path / "frames").glob("*.png"))) == 20
@@ -311,6 +311,13 @@ def test_misuse(
     assert reason in result.stderr
     assert "Traceback" not in result.stderr
     assert names_in(tmp_path) == {"clip.mkv", "micro.safetensors"}
+
+
+def test_a_video_on_stdout(rgt: RunRGT, clip: Path, micro_checkpoint: Path, tmp_path: Path) -> None:
+    result = rgt("upscale", clip, "-m", micro_checkpoint, "--end", "0.5", "-o", "-", text=False)
+    assert result.returncode == 0, result.stderr
+    (tmp_path / "out.mkv").write_bytes(result.stdout)  # type: ignore[arg-type]
+    assert frame_count(tmp_path / "out.mkv") == 10
 
 
 def test_unchanged_frames_are_computed_once(rgt: RunRGT, micro_checkpoint: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 @contextmanager
 def cluster_of(nodes: int) -> Iterator[Any]:
-    """Run a Ray cluster with so many nodes for one worker each, and a head for none."""
+    """Run a Ray cluster with a head without workers, and with nodes for one worker each."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -132,7 +132,7 @@ class Run:
                 self.outcomes.append(facts)
 
     def wait_for(self, count: int) -> None:
-        """Wait until there are so many outcomes more."""
+        """Wait until there are this many outcomes more."""
         before, deadline = len(self.outcomes), time.monotonic() + 300
         while len(self.outcomes) < before + count:
             assert self.process.poll() is None, self.warnings
@@ -190,7 +190,8 @@ def kill_a_worker() -> None:
 def check_outputs(run: Run, failed: frozenset[str] = frozenset()) -> None:
     """Check that every output has the bytes that one process writes, and that nothing else was left."""
     names = names_in(run.folder) - failed
-    assert names_in(run.out) == {name.replace(".png", "_x2.png") for name in names} | {JOURNAL}
+    expected = {name.replace(".png", "_x2.png") for name in names} | {JOURNAL}
+    assert not names_in(run.out) ^ expected, names_in(run.out) ^ expected
     alone = run.folder.parent / "alone"
     alone.mkdir(exist_ok=True)
     for name in names:

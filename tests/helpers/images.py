@@ -261,7 +261,7 @@ def tiny_webp(width: int, height: int) -> bytes:
 
 
 def empty_jpeg(width: int, height: int, *, progressive: bool = False, end: bool = False) -> bytes:
-    """Return a JPEG of one block that says another size; without its end unless `end` is set."""
+    """Return a JPEG of one block whose header has another size; without its end unless `end` is set."""
     file = io.BytesIO()
     Image.new("L", (8, 8)).save(file, "JPEG", progressive=progressive)
     data = bytearray(file.getvalue())
@@ -271,7 +271,7 @@ def empty_jpeg(width: int, height: int, *, progressive: bool = False, end: bool 
 
 
 def animation(kind: str, frames: int) -> bytes:
-    """Return an animation of so many frames of 2x2 pixels: a "gif", "png" or "webp"."""
+    """Return an animation of `count` frames of 2x2 pixels: a "gif", "png" or "webp"."""
     if kind == "gif":
         head = b"GIF89a\x02\0\x02\0\x80\0\0" + b"\0\0\0\xff\xff\xff"
         frame = b"\x21\xf9\x04\0\x04\0\0\0\x2c\0\0\0\0\x02\0\x02\0\0\x02\x03\x84\x51\x05\0"

@@ -68,7 +68,7 @@ def legacy(content: object) -> bytes:
 
 
 SAVERS: dict[str, Callable[[Any], bytes]] = {"pth": pth, "pt": legacy, "safetensors": save}
-"""Suffix -> what writes a state dict. The suffix `pt` stands for the older format."""
+"""Suffix -> what writes a state dict. The suffix `pt` is the older format."""
 
 
 def cases(builders: Mapping[str, Callable[..., bytes]], arguments: Mapping[str, Any]) -> Iterator[Any]:

@@ -24,6 +24,9 @@ UNPRIVILEGED = _DROP if os.geteuid() == 0 else ()
 NEEDS_EXIFTOOL = pytest.mark.skipif(
     shutil.which("exiftool") is None, reason="exiftool, the independent reader, is not installed"
 )
+NEEDS_MKVMERGE = pytest.mark.skipif(
+    shutil.which("mkvmerge") is None, reason="the package mkvtoolnix is not installed"
+)
 
 
 def command(*arguments: object) -> list[str]:

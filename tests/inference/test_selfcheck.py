@@ -1,4 +1,4 @@
-"""The self-check of devices, with the processor in place of a graphics card that computes wrong."""
+"""The self-check of devices, with the processor in place of a faulty graphics card."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SMALL = RGTConfig(
 )
 
 Fault = Callable[[torch.Tensor], torch.Tensor]
-"""What a device makes of a right output."""
+"""What a device makes of a correct output."""
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def ignored_masks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Faulty(RGT):
-    """A small RGT that its device computes wrong. A copy, for the processor, computes right."""
+    """A small RGT that its device computes incorrectly. A copy, for the processor, is correct."""
 
     fault: Fault
 
@@ -154,7 +154,7 @@ def test_a_precision_that_is_not_finite_is_not_used(memory: Path, photo: np.ndar
     image = photo[:16, :16]
     upscaler = NetworkUpscaler(Faulty(overflowed), device="cpu", precision="bf16")
     assert upscaler.dtype == torch.float32
-    (note,) = (note for note in upscaler.notes if "wrong" in note)
+    (note,) = (note for note in upscaler.notes if "incorrectly" in note)
     assert "bf16 (values that are not finite)" in note
     assert "using fp32" in note
     exact = NetworkUpscaler(random_rgt(SMALL), device="cpu").upscale(image)
@@ -180,7 +180,7 @@ def test_a_gpu_whose_attention_ignores_masks(
         upscaler = NetworkUpscaler(network, device=kind)
         assert upscaler.dtype == torch.bfloat16
         (note,) = upscaler.notes
-        assert f"{kind} (Simulated) computes network wrong in fp16 (attention" in note
+        assert f"{kind} (Simulated) computes network incorrectly in fp16 (attention" in note
         again = NetworkUpscaler(random_rgt(SMALL), device=f"{kind}:1", precision="bf16")
         assert not again.notes
         result = upscaler.upscale(image)

@@ -131,7 +131,7 @@ def test_out_of_memory_is_an_error(
     if tile != "auto":
         named = int(str(caught.value).rsplit(" ", 1)[1])
         assert 32 <= named < (451 if tile == "none" else tile)
-        assert network.seen == [], "a tile that was asked for is not replaced by smaller ones"
+        assert network.seen == [], "a requested tile is not replaced by smaller ones"
 
 
 @pytest.mark.parametrize("streamed", [False, True])

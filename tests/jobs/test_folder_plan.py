@@ -143,7 +143,7 @@ def test_the_first_job_starts_before_the_last_input_is_looked_at(tmp_path: Path)
     assert jobs.count < len(jobs) / 2
     jobs = Taken(jobs.jobs)
     queue = WorkQueue(jobs, context)
-    assert queue.next(0.0, is_idle=True)
+    assert queue.next("cpu", {"cpu"}, 0.0, is_idle=True)
     assert 0 < jobs.count <= MAX_GROUP
     queue.close()
 

@@ -242,7 +242,7 @@ def test_memory_is_checked_by_the_header(tmp_path: Path) -> None:
     context = make_context(MultiPassUpscaler(Size(scale=4), load, [4]))
     before = peak_memory(torch.device("cpu"))
     for name, error, reason in (
-        ("out.webp", UsageError, "webp supports at most 16383 pixels a side, not 65532"),
+        ("out.webp", UsageError, "webp supports at most 16383 pixels per side, not 65532"),
         ("out.bmp", OutOfMemoryError, r"in\.webp: 16383 x 16383 pixels and their output need 27"),
     ):
         job = Job(source, tmp_path / name, format_of(tmp_path / name))

@@ -60,7 +60,7 @@ def test_an_input_that_changed(job: Job) -> None:
         journal.done(job)
         job.source.write_text("another input")
         assert not journal.is_current(job)
-        assert journal.produced(job), "so it may be replaced"
+        assert journal.wrote(job.target), "so it may be replaced"
 
 
 def test_power_loss_in_the_middle_of_a_line(job: Job) -> None:
@@ -118,6 +118,15 @@ def test_reading_changes_nothing(job: Job) -> None:
     assert (out / JOURNAL).read_bytes() == cut
     with History.read(out, {}, fresh=True) as history:
         assert not history.is_current(job)
+
+
+def test_a_journal_that_cannot_be_read_is_named(job: Job) -> None:
+    (job.target.parent / JOURNAL).mkdir(parents=True)
+    with (
+        pytest.raises(OutputError, match=f"{JOURNAL}: cannot be read: Is a directory"),
+        History.read(job.target.parent, {}),
+    ):
+        pass
 
 
 def test_names_that_are_no_text(job: Job) -> None:

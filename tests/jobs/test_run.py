@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from rgt_cli.errors import OutputError, UsageError
+from rgt_cli.errors import DeviceError, OutputError, UsageError
 from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.jobs import Job, Journal, Outcome, run_jobs
 from rgt_cli.media import format_named
@@ -140,3 +141,51 @@ def test_an_encoder_that_refuses_an_image_does_not_stop_the_others(tmp_path: Pat
     assert isinstance(outcomes[1].error, UsageError)
     assert "b.heic: the encoder refuses it" in str(outcomes[1].error)
     assert not (tmp_path / "out" / "b.heic").exists()
+
+
+class Failing(Counting):
+    """A stub network that raises an error for one image, and if that is lasting, for all after it."""
+
+    def __init__(self, image: np.ndarray, error: Exception, *, is_lasting: bool) -> None:
+        super().__init__()
+        self.image = torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 255
+        self.error, self.is_lasting, self.has_failed = error, is_lasting, False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        is_hit = any(p.shape == self.image.shape and torch.equal(p, self.image) for p in x)
+        self.has_failed |= is_hit
+        if is_hit or (self.is_lasting and self.has_failed):
+            raise self.error
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_defect_fails_one_image(
+    tmp_path: Path, images: dict[str, np.ndarray], batch_size: int
+) -> None:
+    network = Failing(images["c"], KeyError("surprise"), is_lasting=False)
+    outcomes = run(tmp_path, network, batch_size)
+    assert [outcome.job.source.stem for outcome in outcomes if outcome.error] == ["c", "h"]
+    assert re.search(r"c\.png: unexpected KeyError in \w+\.py:\d+: 'surprise'", str(outcomes[2].error))
+    for outcome in outcomes:
+        if not outcome.error:
+            assert_upscaled(outcome, images[outcome.job.source.stem])
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_device_that_fails_ends_the_run(
+    tmp_path: Path, images: dict[str, np.ndarray], batch_size: int
+) -> None:
+    """Nothing else could be computed; the next run has a new process, and goes on."""
+    error = RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be ...")
+    outcomes = run(tmp_path, Failing(images["g"][..., :3], error, is_lasting=True), batch_size)
+    names = [outcome.job.source.stem for outcome in outcomes]
+    assert names == list(SHAPES)[: len(names)]
+    failed = [outcome for outcome in outcomes if outcome.error]
+    assert isinstance(failed[0].error, DeviceError)
+    assert str(failed[0].error).endswith(
+        "g.png: the device failed: CUDA error: unspecified launch failure"
+    )
+    assert names[-1] == "g"
+    again = run(tmp_path, Counting(), batch_size)
+    assert [outcome.job.source.stem for outcome in again if outcome.error] == ["h"]

@@ -1,4 +1,4 @@
-"""Headers reveal what a file contains, and that it is cut short, before any pixel is decoded."""
+"""Headers reveal what a file contains, and that it is truncated, before any pixel is decoded."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_input_only_formats(tmp_path: Path, photo: np.ndarray) -> None:
     for name in ("a.pam", "a.dpx", "a.ppm"):
         path = tmp_path / name
         path.write_bytes(path.read_bytes()[:-1000])
-        with pytest.raises(InputError, match="cut short"):
+        with pytest.raises(InputError, match="truncated"):
             read_header(path)
 
 
@@ -141,14 +141,14 @@ def test_cut_file_is_refused_by_its_header(
 
 
 def big_png() -> bytes:
-    """Return a PNG that says 17000 x 17000, with pixels for a few rows."""
+    """Return a PNG whose header has 17000 x 17000, with pixels for a few rows."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 17_000, 17_000, 8, 2, 0, 0, 0))
     pixels = png_chunk(b"IDAT", b"x\x9c" + bytes(500))
     return b"\x89PNG\r\n\x1a\n" + header + pixels + png_chunk(b"IEND", b"")
 
 
 def big_tiff() -> bytes:
-    """Return a TIFF that says 17000 x 17000, deflated to a few bytes."""
+    """Return a TIFF whose header has 17000 x 17000, deflated to a few bytes."""
     file = io.BytesIO()
     tifffile.imwrite(file, np.zeros((70, 50), np.uint8), compression="zlib", metadata=None)
     data = bytearray(file.getvalue())
@@ -159,7 +159,7 @@ def big_tiff() -> bytes:
 
 
 def big_gif() -> bytes:
-    """Return a GIF that says 17000 x 17000, with a few bytes."""
+    """Return a GIF whose header has 17000 x 17000, with a few bytes."""
     head = b"GIF89a" + struct.pack("<HHBBB", 17_000, 17_000, 0x80, 0, 0) + bytes(6)
     return head + struct.pack("<BHHHHB", 0x2C, 0, 0, 17_000, 17_000, 0) + b"\x02\x03\x84\x51\x05\0;"
 
@@ -178,7 +178,7 @@ def test_too_little_data_is_refused_at_once(tmp_path: Path, data: bytes) -> None
     path = tmp_path / "small"
     path.write_bytes(data)
     started = time.monotonic()
-    with pytest.raises(InputError, match=r"damaged image: .*cut short"):
+    with pytest.raises(InputError, match=r"damaged image: .*truncated"):
         read_images(path)
     assert time.monotonic() - started < 1
 

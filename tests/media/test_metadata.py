@@ -144,7 +144,7 @@ def test_metadata_that_only_png_supports(tmp_path: Path, photo: np.ndarray) -> N
         ):  # fmt: skip
             assert after[name] == before[name], name
     warnings = convert(source, tmp_path / "out.jpg")
-    assert any("texts" in warning for warning in warnings)
+    assert any("text chunks" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -118,7 +118,7 @@ def test_metadata_that_is_damaged_or_of_another_color_space_is_left_out() -> Non
     picture, warnings = read(image)
     assert picture.metadata.icc is None
     assert picture.metadata.dpi is None
-    assert "the ICC profile is damaged and left out" in warnings
+    assert "the ICC profile is damaged and is left out" in warnings
 
 
 def test_images_that_cannot_be_used_are_refused(tmp_path: Path, photo: np.ndarray) -> None:

@@ -165,7 +165,7 @@ def test_gif_whose_second_frame_is_a_bomb(tmp_path: Path) -> None:
     at = data.rindex(b"\x2c\0\0\0\0\x1f\0\x18\0")
     data[at + 5 : at + 9] = b"\xff\xff\xff\xff"
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"cut short.*65535 pixels"):
+    with pytest.raises(InputError, match=r"truncated.*65535 pixels"):
         read_images(path)
 
 

@@ -180,7 +180,7 @@ def test_flaws_of_metadata_are_reported(tmp_path: Path, photo: np.ndarray) -> No
         (warning,) = stream(paths[name], tmp_path / "out.png")
         assert part in warning
     (warning,) = stream(paths["after.png"], tmp_path / "out.tif")
-    assert "texts of a PNG" in warning
+    assert "text chunks of a PNG" in warning
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.98])

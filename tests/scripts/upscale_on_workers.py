@@ -37,9 +37,9 @@ from rgt_cli.jobs.workers.worker import WorkerSpec
 from rgt_cli.size import Size
 from tests.helpers.networks import Nearest, nearest_upscaler
 
-DEADLY, SLOW, SLOWISH, HANGING = 201, 77, 78, 79
-"""Values of the first pixel of an image: it ends the process, takes half a second or a tenth of it, or
-does not end when it is computed for the first time."""
+DEADLY, FAULTY, SLOW, SLOWISH, HANGING = 201, 202, 77, 78, 79
+"""Values of the first pixel of an image: it ends the process; lets the device fail the first time; takes
+half a second or a tenth of it; or does not end the first time."""
 WIDTH = 9
 """The width of the images whose computations are logged."""
 
@@ -55,7 +55,6 @@ class Treacherous(Nearest):
     def __init__(self, scratch: Path) -> None:
         super().__init__(2)
         self.scratch = scratch
-        self.register_buffer("weights", torch.tensor(float(os.environ.get("STUB_WEIGHTS", "0"))))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first, number, *_ = (round(float(value) * 255) for value in x[0, :, 0, 0])
@@ -64,14 +63,24 @@ class Treacherous(Nearest):
                 log.write(f"{number} {os.getpid()}\n")
             hoard = torch.ones(int(os.environ.get("STUB_HUNGER", "0")) // 4)
             time.sleep(len(hoard) and 30)
-        if first == DEADLY:
+        error = float(os.environ.get("STUB_ERROR", "0"))
+        if first == DEADLY or (x.shape[-1] == WIDTH and os.environ.get("STUB_DEADLY")):
             os._exit(1)
+        self._fail_as_a_gpu(first)
         hung = self.scratch / "hung"
         if first == HANGING and not hung.exists():
             hung.write_text(str(os.getpid()))
             time.sleep(3600)
         time.sleep({SLOW: 0.5, SLOWISH: 0.1}.get(first, 0.0))
-        return super().forward(x)
+        return super().forward(x) + error
+
+    def _fail_as_a_gpu(self, first: int) -> None:
+        """Raise what PyTorch raises, once a kernel has failed, until the process ends."""
+        failed = self.scratch / "failed"
+        if first == FAULTY and not failed.exists():
+            failed.write_text(str(os.getpid()))
+        if failed.exists() and failed.read_text() == str(os.getpid()):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with ...")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +90,6 @@ class StubOptions(ModelOptions):
     scratch: Path = Path()
 
     def load(self, scale: int | None, progress: Any = None, network: Any = None) -> NetworkUpscaler:
-        torch.__version__ = os.environ.get("STUB_TORCH", torch.__version__)  # type: ignore[assignment]
         return NetworkUpscaler(Treacherous(self.scratch), device="cpu", batch_size=1)
 
 
@@ -92,13 +100,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("address")
     parser.add_argument("workers", type=int)
     parser.add_argument("--patience", type=float)
+    parser.add_argument("--deaths", type=int, default=cluster.MOST_DEATHS)
     return parser.parse_args()
 
 
 def main() -> int:
     given = arguments()
     if given.patience:
-        cluster.LEAST_PATIENCE = cluster.FIRST_PATIENCE = given.patience
+        cluster.PATIENCE = cluster.LEAST_PATIENCE = cluster.FIRST_PATIENCE = given.patience
+    cluster.MOST_DEATHS = given.deaths
     devices = parse_devices("auto", given.address, given.workers)
     assert devices
     size = Size(scale=2)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rgt_cli.errors import InputError, RGTError
+from rgt_cli.jobs.failures import failures_of
 from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.jobs.video.frames import FrameReader
 from rgt_cli.jobs.video.plan import VideoPlan, plan_video
@@ -66,7 +67,7 @@ def compute_segment(task: SegmentTask, context: RunContext) -> SegmentResult:
     batch_size = context.upscaler.batch_size_for(plan.video.size)
     segments: list[tuple[Path, list[int]]] = []
     try:
-        with closing(reader.read()) as frames:
+        with failures_of(plan.job), closing(reader.read()) as frames:
             by_segment = itertools.groupby(frames, lambda frame: grid.index(frame.time))
             for number, (_, group) in enumerate(by_segment):
                 path = task.path.with_name(f"{task.path.name}.{number}.part")

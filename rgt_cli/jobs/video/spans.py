@@ -1,4 +1,4 @@
-"""Which frames of a video are upscaled, what becomes of fields, and which segment has which frames."""
+"""Which frames of a video are upscaled, how fields are handled, and which segment has which frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rgt_cli.media.video.probe import Span, Video
 
 
 def deinterlacing_of(options: VideoOptions) -> Deinterlacing:
-    """Return what becomes of fields."""
+    """Return how fields are handled."""
     if options.inverse_telecine:
         return Deinterlacing.FILM
     if options.deinterlace:
@@ -57,12 +57,12 @@ class SegmentGrid:
 
     @classmethod
     def of(cls, video: Video, span: Span, seconds: float) -> SegmentGrid:
-        """Return the grid for a part of a video, with segments of so many seconds."""
+        """Return the grid for a part of a video, with segments of this length in seconds."""
         start = video.start if span.start is None else span.start
         return cls(start=start, length=max(1, round(seconds / video.time_base)))
 
     def count(self, video: Video, frames: int | None) -> int:
-        """Return about how many segments so many frames of a video are; the last has all that follow."""
+        """Return about how many segments a number of frames makes; the last one has all that follow."""
         ticks = (frames or 0) / (video.rate * video.time_base) if video.rate else 0
         return max(1, int(ticks) // self.length)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from rgt_cli.errors import WorkerError
+from rgt_cli.errors import DeviceError, WorkerError
 from rgt_cli.jobs.job import Outcome, RunContext, WorkerActivity
 from rgt_cli.jobs.resume import JobSelection, remove_remains
 from rgt_cli.jobs.video.shared import SegmentResult
@@ -21,7 +21,7 @@ from rgt_cli.jobs.workers.pool import (
     Pool,
     Slot,
 )
-from rgt_cli.jobs.workers.queue import TRIES, Group, WorkQueue
+from rgt_cli.jobs.workers.queue import Group, WorkQueue
 from rgt_cli.jobs.workers.session import reason_of, session
 from rgt_cli.jobs.workers.worker import Status, WorkerSpec
 
@@ -35,6 +35,8 @@ LEAST_PATIENCE = 120.0
 """Seconds. No worker hangs that was silent for less."""
 FIRST_PATIENCE = 1800.0
 """Seconds. A worker hangs if it is silent for so long, before it is known how fast it is."""
+MOST_DEATHS = 10
+"""Workers that may die in one slot one after the other, before none is started there any more."""
 _SAMPLES = 20
 """Number of jobs whose inputs every worker must be able to read."""
 _POLL = 0.25
@@ -179,13 +181,13 @@ class Workers:
                 for seat in self._seats:
                     if seat.member:
                         seat.member.actor.stop.remote()
-            is_out_of_work = self._give()
+            self._give()
             yield from self._queue.outcomes_of_videos()
             is_idle = not any(seat.groups for seat in self._seats) and not self._queue.is_joining
-            if is_idle and (self._is_stopping or is_out_of_work):
+            if is_idle and (self._is_stopping or self._queue.is_empty):
                 return
-            if is_idle and not any(seat.member or seat.starting for seat in self._seats):
-                if self._queue.next(0.0, is_idle=True) is None and not self._queue.is_joining:
+            if is_idle and not self._slots:
+                if self._queue.next("", (), 0.0, is_idle=True) is None and not self._queue.is_joining:
                     return
                 raise WorkerError("no worker is left")
             yield from self._results()
@@ -193,28 +195,30 @@ class Workers:
 
     @property
     def _is_stopping(self) -> bool:
-        return self._context.stop.is_set() or not self._queue.can_write
+        return self._context.stop.is_set() or not self._queue.goes_on
 
-    def _give(self) -> bool:
-        """Give work to the workers that have fewer groups than they can take.
+    @property
+    def _slots(self) -> set[str]:
+        """The slots in which there are workers, or will be."""
+        return {seat.slot.name for seat in self._seats if seat.member or seat.starting}
 
-        Returns:
-            Whether there was none left.
-        """
+    def _give(self) -> None:
+        """Give work to the workers that have fewer groups than they can take."""
+        slots = self._slots
         for already in range(IN_FLIGHT):
             for seat in self._seats:
                 if self._is_stopping or seat.member is None or len(seat.groups) != already:
                     continue
-                if any(group.is_retry for group in seat.groups.values()):
+                if any(group.lost_in for group in seat.groups.values()):
                     continue
-                if (group := self._queue.next(seat.pace, is_idle=not already)) is None:
-                    return True
+                group = self._queue.next(seat.slot.name, slots, seat.pace, is_idle=not already)
+                if group is None:
+                    continue
                 actor = seat.member.actor
                 reference = (
                     actor.run_segment.remote(group.task) if group.task else actor.run.remote(group.jobs)
                 )
                 seat.groups[reference] = group
-        return False
 
     def _results(self) -> Iterator[Outcome]:
         """Wait a moment, and yield the outcomes that arrived."""
@@ -230,7 +234,11 @@ class Workers:
                 continue
             try:
                 result = self._ray.get(reference)
-            except self._ray.exceptions.RayTaskError as error:  # a defect of ours, not of the machine
+            except self._ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, DeviceError):
+                    yield from self._lost(seat, reason_of(error))
+                    continue
+                # A defect of ours, not of the machine.
                 yield from self._queue.failed(seat.groups.pop(reference), reason_of(error))
             except self._ray.exceptions.RayError as error:
                 yield from self._lost(seat, reason_of(error))
@@ -259,15 +267,20 @@ class Workers:
         if seat.member:
             self._context.warn(f"worker {seat.member.name} was lost and is replaced: {reason}")
             self._pool.kill(seat.member.actor)
-        for group in groups:
-            yield from self._queue.lost(group, reason)
+        for waiting in groups[1:]:
+            self._queue.put_back(waiting, seat.slot.name)
+        for in_hand in groups[:1]:
+            yield from self._queue.lost(in_hand, seat.slot.name, reason)
         seat.member, seat.pace, seat.asked, seat.beats = None, 0.0, None, -1
-        seat.deaths += 1
-        if not self._is_stopping:
-            self._restart(seat)
+        self._restart(seat, reason)
 
-    def _restart(self, seat: _Seat) -> None:
-        seat.starting, seat.started = self._pool.restart(seat.slot), time.monotonic()
+    def _restart(self, seat: _Seat, reason: str) -> None:
+        """Start another worker after one died, unless too many did."""
+        seat.deaths += 1
+        if seat.deaths >= MOST_DEATHS:
+            self._give_up(seat, f"{seat.deaths} died there one after the other, the last one: {reason}")
+        elif not self._is_stopping:
+            seat.starting, seat.started = self._pool.restart(seat.slot), time.monotonic()
 
     def _look_after_workers(self) -> None:
         """Admit new workers, show what all of them do, and end those that hang."""
@@ -289,11 +302,7 @@ class Workers:
         try:
             fitness = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            seat.deaths += 1
-            if seat.deaths < TRIES:
-                self._restart(seat)
-            else:
-                self._give_up(seat, reason_of(error))
+            self._restart(seat, reason_of(error))
             return
         if self._pool.accepts(seat.slot, fitness):
             seat.starting = None
@@ -304,9 +313,9 @@ class Workers:
 
     def _give_up(self, seat: _Seat, reason: str) -> None:
         """Try no longer to start another worker in the place of one that was lost."""
-        assert seat.starting
-        self._pool.kill(seat.starting[0])
-        seat.starting = None
+        if seat.starting:
+            self._pool.kill(seat.starting[0])
+            seat.starting = None
         self._context.warn(f"worker {seat.slot.name} is not replaced: {reason}")
 
     def _ask(self, seat: _Seat) -> None:

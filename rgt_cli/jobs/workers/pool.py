@@ -115,8 +115,8 @@ class Pool:
         """Name of a slot -> what its workers need."""
         self._class = ray.remote(max_concurrency=_CALLS, max_restarts=0)(Worker)
         self._actors: list[Any] = []
-        self._standard = "", "", ""
-        """The version of PyTorch, the hash of the weights and the precision that all workers have."""
+        self._standard: Fitness
+        """The worker with which most others agree."""
 
     def close(self) -> None:
         """End all workers."""
@@ -170,22 +170,38 @@ class Pool:
 
     def accepts(self, slot: Slot, fitness: Fitness) -> bool:
         """Return whether a worker can take part, and warn if it cannot."""
-        problem = fitness.problem
-        torch, model, precision = self._standard
-        if not problem and fitness.torch != torch:
-            problem = f"has PyTorch {fitness.torch} instead of {torch}"
-        if not problem and fitness.model != model:
-            problem = "has other weights under the name of the model"
-        if not problem and fitness.precision != precision:
-            problem = f"computes in {fitness.precision} instead of {precision}"
-        if problem:
+        if problem := fitness.problem or self._difference(fitness):
             self._warn(f"worker {fitness.host} {slot.name} is left out: it {problem}")
         return not problem
 
+    def _difference(self, fitness: Fitness) -> str:
+        """Return in what a worker differs from the others; empty if it may take part beside them."""
+        from rgt_cli.inference.selfcheck import LEAST_PSNR, agreement  # imports torch
+
+        standard = self._standard
+        if fitness.torch != standard.torch:
+            return f"has PyTorch {fitness.torch} instead of {standard.torch}"
+        if fitness.model != standard.model:
+            return "has other weights under the name of the model"
+        if fitness.precision != standard.precision:
+            return f"computes in {fitness.precision} instead of {standard.precision}"
+        psnr = agreement(fitness.golden, standard.golden)
+        return "" if psnr >= LEAST_PSNR else f"computes a test tile unlike the others ({psnr:.1f} dB)"
+
     def _settle(self, found: Iterable[Fitness]) -> None:
         """Choose what all workers must have in common: what most of those that are fit have."""
-        fit = Counter((one.torch, one.model, one.precision) for one in found if not one.problem)
-        self._standard = next((standard for standard, _ in fit.most_common(1)), self._standard)
+        from rgt_cli.inference.selfcheck import LEAST_PSNR, agreement  # imports torch
+
+        fit = [one for one in found if not one.problem]
+        if not fit:
+            return
+        ((kind, _),) = Counter(one.kind for one in fit).most_common(1)
+        alike = [one for one in fit if one.kind == kind]
+
+        def supporters(one: Fitness) -> int:
+            return sum(agreement(one.golden, other.golden) >= LEAST_PSNR for other in alike)
+
+        self._standard = max(alike, key=supporters)
 
     def _actor(self, slot: Slot) -> Any:
         actor = self._class.options(**slot.options).remote()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from rgt_cli.errors import OutputError, RGTError, WorkerError
+from rgt_cli.errors import RGTError, WorkerError
+from rgt_cli.jobs.failures import failures_of
 from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.jobs.video.shared import SegmentResult, SegmentTask, SharedVideo
 from rgt_cli.jobs.video.spans import is_segmented
@@ -35,8 +36,9 @@ class Group:
     """The size of the decoded images, or of one frame, in bytes, to which the time is proportional."""
     task: SegmentTask | None = None
     """The segment of the only job that is computed; None for all of it."""
-    is_retry: bool = False
-    """Whether a worker died with it. Nothing else shares a worker with it, which could die again."""
+    lost_in: frozenset[str] = frozenset()
+    """The slots in which workers died with it. Then nothing else shares a worker with it, which could
+    die again."""
 
 
 class WorkQueue:
@@ -61,10 +63,11 @@ class WorkQueue:
         self._joining: dict[Job, Future[Outcome]] = {}
         self._joiner = ThreadPoolExecutor(1)
         self._tries: dict[tuple[Job, int | None], int] = {}
+        self._is_all_given = False
         self._known: list[Outcome] = []
         """Outcomes that are not passed on yet."""
-        self.can_write = True
-        """Whether no output has failed to be written."""
+        self.goes_on = True
+        """Whether there was no failure after which no other job should be started."""
 
     def close(self) -> None:
         """Release the videos that are not complete; the next run continues them."""
@@ -78,15 +81,28 @@ class WorkQueue:
         """Whether segments of a video are being joined."""
         return bool(self._joining or self._known)
 
-    def next(self, pace: float, *, is_idle: bool) -> Group | None:
-        """Return what to compute next: a segment, or images for about a second; None if there is none.
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything has been given to a worker, which did not die with it."""
+        return self._is_all_given and not self._tasks and not self._again
+
+    def next(self, slot: str, slots: Collection[str], pace: float, *, is_idle: bool) -> Group | None:
+        """Return what a worker should compute next: a segment, or images for about a second.
 
         Args:
+            slot: The slot of the worker.
+            slots: All slots in which there are workers.
             pace: Seconds that the worker needs per unit of work; 0 if that is unknown.
             is_idle: Whether the worker has nothing to do; only then it is given what a worker died with.
+
+        Returns:
+            None if there is nothing for this worker now.
         """
-        if self._again and is_idle:
-            return self._again.popleft()
+        if again := self._again_in(slot, slots):
+            if not is_idle:
+                return None
+            self._again.remove(again)
+            return again
         if self._tasks:
             task = self._tasks.popleft()
             return Group(jobs=[task.plan.job], task=task, work=3 * math.prod(task.plan.video.size))
@@ -100,12 +116,20 @@ class WorkQueue:
                 self._share(job)
                 if group.jobs:
                     return group
-                return self.next(pace, is_idle=is_idle)
+                return self.next(slot, slots, pace, is_idle=is_idle)
             group.jobs.append(job)
             group.work += 0 if job.is_video else decoded_bytes(job.source)
             if job.is_video or group.work >= most:
                 break
+        self._is_all_given = not group.jobs
         return group if group.jobs else None
+
+    def _again_in(self, slot: str, slots: Collection[str]) -> Group | None:
+        """Return work with which no worker died in this slot, or in which workers died in all slots."""
+        for group in self._again:
+            if slot not in group.lost_in or group.lost_in.issuperset(slots):
+                return group
+        return None
 
     def _absolute(self, given: Job) -> Job:
         job = replace(
@@ -124,7 +148,8 @@ class WorkQueue:
             ),
         )
         try:
-            video = SharedVideo(job, context)
+            with failures_of(job):
+                video = SharedVideo(job, context)
         except RGTError as error:
             self._known.append(self._outcome(Outcome(job=job, error=error)))
             return
@@ -147,7 +172,7 @@ class WorkQueue:
             return
         try:
             if video.add(task, result):
-                self._joining[job] = self._joiner.submit(video.finish)
+                self._joining[job] = self._joiner.submit(_joined, video)
         except RGTError as error:
             self._give_up(job, error)
 
@@ -176,14 +201,18 @@ class WorkQueue:
         else:
             yield self._outcome(Outcome(job=job, error=error))
 
-    def lost(self, group: Group, reason: str) -> Iterator[Outcome]:
-        """Take back the work of a worker that died; report what was tried too often."""
+    def put_back(self, group: Group, slot: str) -> None:
+        """Take back work that only waited when a worker died in a slot. This does not count as a try."""
+        self._again.append(replace(group, lost_in=group.lost_in | {slot}))
+
+    def lost(self, group: Group, slot: str, reason: str) -> Iterator[Outcome]:
+        """Take back the work that a worker did when it died; report what was tried too often."""
         for single in _singly(group):
             job = single.jobs[0]
             key = job, single.task.index if single.task else None
             self._tries[key] = self._tries.get(key, 0) + 1
             if self._tries[key] < TRIES:
-                self._again.append(replace(single, is_retry=True))
+                self.put_back(replace(single, lost_in=group.lost_in), slot)
                 continue
             error = WorkerError(f"{job.name}: {TRIES} workers died while they did it: {reason}")
             if single.task:
@@ -201,7 +230,7 @@ class WorkQueue:
 
     def _outcome(self, outcome: Outcome) -> Outcome:
         """Return an outcome with the paths that were given, in its messages too."""
-        self.can_write &= not isinstance(outcome.error, OutputError)
+        self.goes_on &= not (outcome.error and outcome.error.ends_run)
         job = outcome.job
         given = self._originals.pop(job)
         self._workers.pop(job, None)
@@ -219,6 +248,11 @@ class WorkQueue:
     def original(self, job: Job) -> Job | None:
         """Return a job as it was given; None if it has its outcome."""
         return self._originals.get(job)
+
+
+def _joined(video: SharedVideo) -> Outcome:
+    with failures_of(video.job):
+        return video.finish()
 
 
 def _singly(group: Group) -> list[Group]:

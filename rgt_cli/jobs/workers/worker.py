@@ -6,11 +6,14 @@ import hashlib
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from rgt_cli.errors import RGTError
+import numpy as np
+
+from rgt_cli.errors import DeviceError, RGTError
 from rgt_cli.files import partial_path
 from rgt_cli.jobs.job import Job, Outcome, RunContext
 from rgt_cli.jobs.models import ModelLoader
@@ -59,6 +62,13 @@ class Fitness:
     """What it computes in: a safer precision than requested if the device computes wrong in that."""
     problem: str
     """Why it cannot take part; empty if it can."""
+    golden: np.ndarray
+    """What its model makes of `golden_image`; empty if it cannot take part."""
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """What all workers of a run must have in common: PyTorch, the weights and the precision."""
+        return self.torch, self.model, self.precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +146,17 @@ class Worker:
         """
         import torch
 
+        from rgt_cli.inference.selfcheck import golden_image
+
         problem = _problem_with_storage(sources, folder)
         device = model = precision = ""
+        golden = np.empty(0, np.uint8)
         if spec.version != VERSION:
             problem = f"has rgt {VERSION} instead of {spec.version}"
         if not problem:
             try:
                 device, model, precision = self._load(spec)
+                golden = self._context.upscaler.first_upscaler().upscale(golden_image())
             except RGTError as error:
                 problem = str(error)
         host = socket.gethostname()
@@ -153,6 +167,7 @@ class Worker:
             model=model,
             precision=precision,
             problem=problem,
+            golden=golden,
         )
 
     def _load(self, spec: WorkerSpec) -> tuple[str, str, str]:
@@ -193,21 +208,33 @@ class Worker:
         return str(first.device), weights.hexdigest(), precision_name(first.dtype)
 
     def run(self, jobs: list[Job]) -> list[Outcome]:
-        """Do jobs, and return the outcomes of those that were done before `stop` was called."""
+        """Do jobs, and return the outcomes of those that were done before `stop` was called.
+
+        Raises:
+            DeviceError: The device failed. This worker can do nothing any more.
+        """
         try:
-            return list(run_jobs(jobs, self._context))
+            outcomes = list(run_jobs(jobs, self._context))
+            _check_device([outcome.error for outcome in outcomes])
+            return outcomes
         finally:
             with self._state:
                 self._job, self._beats = None, self._beats + 1
 
     def run_segment(self, task: SegmentTask) -> SegmentResult | None:
-        """Compute a segment of a video; return None if `stop` was called before."""
+        """Compute a segment of a video; return None if `stop` was called before.
+
+        Raises:
+            DeviceError: As `run`.
+        """
         with self._device:
             if self._stop.is_set():
                 return None
             self._on_progress(task.plan.job, 0, 1)
             try:
-                return compute_segment(task, self._context)
+                result = compute_segment(task, self._context)
+                _check_device([result.error])
+                return result
             finally:
                 with self._state:
                     self._job, self._beats = None, self._beats + 1
@@ -244,6 +271,12 @@ class Worker:
     def _note(self, message: str) -> None:
         with self._state:
             self._messages.append(message)
+
+
+def _check_device(errors: Sequence[RGTError | None]) -> None:
+    for error in errors:
+        if isinstance(error, DeviceError):
+            raise error
 
 
 def _problem_with_storage(sources: tuple[Path, ...], folder: Path | None) -> str:

@@ -17,7 +17,7 @@ from rgt_cli.size import Dimensions
 DEMUXER = "pillow"
 """What stands in place of the name of a demuxer of ffmpeg."""
 TIME_BASE = Fraction(1, 1000)
-"""Seconds a tick."""
+"""Seconds per tick."""
 _MAGIC = {"WEBP": b"RIFF", "AVIF": b"ftyp"}
 """Format, as Pillow names it -> what is in the first 8 bytes of its files."""
 _DAMAGE = (OSError, EOFError, ValueError, SyntaxError)

@@ -100,8 +100,8 @@ class VideoEncoding:
     """How videos are encoded."""
 
     codec: str | None = None
-    """A name in `CODECS` or the name of an ffmpeg encoder; None depends on the container and the bits a
-    channel."""
+    """A name in `CODECS` or the name of an ffmpeg encoder; None depends on the container and the bits
+    per channel."""
     crf: float | None = None
     """Quality on the scale of the encoder, lower is better; None is visually lossless."""
     preset: str | None = None
@@ -125,9 +125,9 @@ def codec_for(video: Video, container: Container, encoding: VideoEncoding) -> Co
     elif video.has_alpha and container.muxer in _WITH_ALPHA:
         name, reason = _WITH_ALPHA[container.muxer], "the video has transparency"
     elif video.bits == 8:
-        name, reason = "x264", "the video has 8 bits a channel"
+        name, reason = "x264", "the video has 8 bits per channel"
     else:
-        name, reason = "x265", f"the video has {video.bits} bits a channel"
+        name, reason = "x265", f"the video has {video.bits} bits per channel"
     codec = CODECS.get(name) or _codec_of(name)
     logger.info("%s: encoder %s (%s)", video.path, codec.encoder, reason)
     return codec

@@ -46,7 +46,7 @@ class ReadReport:
     """What is found out while frames are read."""
 
     warn: Callable[[str], None] = logger.warning
-    """Receives a message about what a person should know."""
+    """Receives a message for the user."""
     end: int | None = None
     """When the last frame that was decoded ends, in ticks; None if that is unknown."""
     errors: list[str] = field(default_factory=list)

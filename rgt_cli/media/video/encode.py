@@ -24,7 +24,7 @@ from rgt_cli.size import Dimensions
 logger = logging.getLogger(__name__)
 
 _TICK = Fraction(1, 1000)
-"""Seconds a tick of the timestamps in segments, as in Matroska. The final timestamps are set later."""
+"""Seconds per tick of the timestamps in segments, as in Matroska. The final timestamps are set later."""
 SRGB = 13
 """The code of the transfer of sRGB in ITU-T H.273."""
 PQ, HLG = 16, 18

@@ -1,4 +1,4 @@
-"""Run the ffmpeg program that imageio-ffmpeg provides."""
+"""Run the ffmpeg program that imageio-ffmpeg provides, and open inputs as it does."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+import av
 import imageio_ffmpeg
+from av.container import InputContainer
 
-from rgt_cli.errors import UsageError
+from rgt_cli.errors import InputError, UsageError
 
 if sys.platform == "linux":
     import fcntl
@@ -62,6 +64,20 @@ def url(path: Path) -> str:
 def source_options() -> dict[str, str]:
     """Return the options that open inputs as local files which cannot refer to others."""
     return {"protocol_whitelist": "file,pipe", "format_whitelist": DEMUXERS}
+
+
+def open_source(path: Path) -> InputContainer:
+    """Open an input as `source_options` requires. Tags may be in any encoding: their bytes survive.
+
+    Raises:
+        InputError: Its format is not one of `DEMUXERS`.
+        av.FFmpegError: It is damaged or cannot be read.
+    """
+    try:
+        return av.open(url(path), options=source_options(), metadata_errors="surrogateescape")
+    except av.ArgumentError as error:
+        reason = "its format is not supported: convert it, for example to MKV"
+        raise InputError(f"{path}: cannot be read as a video: {reason}") from error
 
 
 def source_arguments(path: Path) -> list[str]:
@@ -177,7 +193,7 @@ def _description(encoder: str) -> str:
     """
     _, stdout, _ = run(["-h", f"encoder={encoder}"])
     if not stdout.startswith("Encoder"):
-        raise UsageError(f"--codec {encoder}: {executable()} has no such encoder")
+        raise UsageError(f"--codec {encoder}: ffmpeg has no such encoder ({executable()})")
     return stdout
 
 

@@ -17,9 +17,9 @@ class Deinterlacing(Enum):
     FRAMES = "frames"
     """Two fields become one frame."""
     FIELDS = "fields"
-    """Each field becomes a frame, so that the motion of 50 fields a second is preserved."""
+    """Each field becomes a frame, so that the motion of 50 fields per second is preserved."""
     FILM = "film"
-    """The frames of a film of 24 frames a second are restored from a telecined video of 30."""
+    """The frames of a film of 24 frames per second are restored from a telecined video of 30."""
 
 
 _FILTERS = {

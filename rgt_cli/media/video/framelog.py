@@ -36,7 +36,7 @@ class LoggedFrame:
     duration: int
     """How long it is shown, in ticks; 0 if that is unknown."""
     time_base: Fraction
-    """Seconds a tick."""
+    """Seconds per tick."""
     size: Dimensions
     pixel_format: str
     chroma_location: str | None

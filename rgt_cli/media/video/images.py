@@ -30,7 +30,7 @@ TICKS = 100
 
 
 class Carrier:
-    """A file that stands for numbered images where all but the frames of a video is copied."""
+    """A file that replaces numbered images where everything but the frames of a video is copied."""
 
     def __init__(self, rate: Fraction) -> None:
         folder = tempfile.mkdtemp(prefix="rgt-")
@@ -67,7 +67,7 @@ def describe_images(
     Args:
         name: What messages call them: their folder or their pattern.
         images: The images in the order of the frames.
-        rate: Frames a second.
+        rate: Frames per second.
         max_pixels: Larger images are refused.
 
     Raises:

@@ -62,8 +62,8 @@ class JoinedVideo:
         self._video, self._segments = video, segments
         self.is_iso = container.muxer in _ISO
         self.tick = Fraction(1, video.time_base.denominator) if self.is_iso else _MATROSKA_TICK
-        """Seconds a tick of the timestamps in the pipe."""
-        # Containers require that no two frames share a tick of theirs.
+        """Seconds per tick of the timestamps in the pipe."""
+        # Containers require that no two frames share a tick.
         apart = round(_TICKS.get(container.muxer, self.tick) / self.tick) or 1
         exact = exact_times(shown, video.time_base, video.rate) if self.is_iso else None
         self.tick = exact.tick if exact else self.tick
@@ -101,11 +101,14 @@ class JoinedVideo:
         last_decoded = (
             last - len(self._orders[-1]) + 1 + self._orders[-1].index(len(self._orders[-1]) - 1)
         )
-        move = f"STARTPTS+round({start.numerator}/{start.denominator}/TB)"
+        end = self._shown[last] * self.tick + self.last_duration
+        move = f"-STARTPTS+round({start.numerator}/{start.denominator}/TB)"
         duration = f"{self.last_duration.numerator}/{self.last_duration.denominator}/TB"
+        # MP4 in a pipe shows a packet until the next one is decoded, which may be after the end.
+        rest = f"round({end.numerator}/{end.denominator}/TB)-(PTS{move})"
         return (
-            f"setts=pts=PTS-{move}:dts=DTS-{move}:"
-            rf"duration=if(eq(N\,{last})+eq(N\,{last_decoded})\,round({duration})\,DURATION)"
+            f"setts=pts=PTS{move}:dts=DTS{move}:"
+            rf"duration=if(eq(N\,{last})+eq(N\,{last_decoded})\,round({duration})\,min(DURATION\,{rest}))"
         )
 
     def write(self, pipe: IO[bytes]) -> None:

@@ -38,6 +38,8 @@ _LANGUAGES = dict(
     )
 )
 """Languages as in ISO 639-1 -> as in ISO 639-2."""
+_LETTERS = 3
+"""The number of letters of a language in ISO 639-2."""
 _SPECIAL = re.compile(r"[=;#\\\n]")
 """The characters that a backslash precedes in ffmpeg's files of metadata."""
 
@@ -77,10 +79,15 @@ def stream_tags(tags: Mapping[str, str], policy: MetadataPolicy, muxer: str) -> 
     if muxer in ("mp4", "mov"):
         if given.get("title") and "handler_name" not in keys:
             given["handler_name"] = given["title"]
-        language = given.get("language", "").partition("-")[0].lower()
-        if language in _LANGUAGES:
-            given["language"] = _LANGUAGES[language]
+        if language := three_letters(given.get("language", "")):
+            given["language"] = language
     return given
+
+
+def three_letters(language: str) -> str | None:
+    """Return a language in three letters, as in ISO 639-2; None if it is not known."""
+    primary = language.partition("-")[0].lower()
+    return primary if len(primary) == _LETTERS else _LANGUAGES.get(primary)
 
 
 def is_place(key: str, value: str) -> bool:
@@ -111,7 +118,7 @@ def advance_timecode(timecode: str, seconds: Fraction, rate: Fraction) -> str:
     """Return a timecode such as 01:02:03:04 after some time has passed.
 
     A semicolon or a period before the frame marks drop-frame timecodes, which skip two frame numbers
-    (four at 59.94 frames a second) at the start of each minute except each tenth.
+    (four at 59.94 frames per second) at the start of each minute except each tenth.
     """
     parts = re.fullmatch(r"(\d+):(\d+):(\d+)([:;.])(\d+)", timecode)
     if parts is None:

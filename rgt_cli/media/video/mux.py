@@ -20,11 +20,13 @@ from rgt_cli.files import cannot_write, put_in_place
 from rgt_cli.media.formats import Container
 from rgt_cli.media.video import ffmpeg
 from rgt_cli.media.video.join import JoinedVideo, Segment
+from rgt_cli.media.video.languages import language_tags, reserve_tag, write_tags
 from rgt_cli.media.video.metadata import (
     advance_timecode,
     filter_tags,
     metadata_section,
     stream_tags,
+    three_letters,
 )
 from rgt_cli.media.video.offsets import last_duration, shift_of
 from rgt_cli.media.video.probe import Span, Video, is_cover
@@ -34,9 +36,9 @@ from rgt_cli.size import Dimensions
 COPY = ("-c:v:0", "copy")
 """The arguments that write the joined video as it is."""
 _MOVIE_SCALE = 48_000
-"""The least number of ticks a second of the file in MP4 and MOV."""
+"""The least number of ticks per second of the file in MP4 and MOV."""
 _MAX_SCALE = 10**7
-"""The most ticks a second of its videos."""
+"""The most ticks per second of its videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,8 @@ def assemble(
             joined = JoinedVideo(video, segments, output.container, shown, last)
             muxer = _Muxer(video, source, output, streams, Path(scratch))
             _run(muxer.arguments(joined, span, shift * video.time_base, partial), joined, target)
+            if muxer.reserved:
+                write_tags(partial, muxer.reserved)
         put_in_place(partial, target)
     except av.FFmpegError as error:
         raise cannot_write(target, error) from error
@@ -128,6 +132,9 @@ class _Muxer:
         self._muxer = output.container.muxer
         self._policy = streams.policy
         self._mapped = [copy for copy in streams.streams if not copy.is_attached]
+        self._languages = language_tags(video.path, source)
+        self.reserved: list[str] = []
+        """The IETF language tags for which the output has room, in the order of its streams."""
 
     def arguments(self, joined: JoinedVideo, span: Span, zero: Fraction, partial: Path) -> list[str]:
         """Return the arguments.
@@ -237,8 +244,15 @@ class _Muxer:
             arguments += ["-aspect:v:0", f"{shape.numerator}:{shape.denominator}"]
         return arguments
 
+    def _language(self, language: str, tag: str) -> str:
+        """Return the language of a stream, which Matroska stores in both forms."""
+        if self._muxer not in ("matroska", "webm"):
+            return three_letters(tag) or language
+        self.reserved.append(tag)
+        return reserve_tag(language, tag)
+
     def _other_scales(self) -> list[int]:
-        """Return the ticks a second of the other videos that are copied."""
+        """Return the ticks per second of the other videos that are copied."""
         streams = [self._source.streams[copy.index] for copy in self._mapped if copy.kind == "video"]
         return [stream.time_base.denominator for stream in streams if stream.time_base]
 
@@ -248,7 +262,10 @@ class _Muxer:
         passed = zero - self._video.start * self._video.time_base
         sections = [metadata_section("", filter_tags(self._source.metadata, policy))]
         for index in (self._video.index, *(copy.index for copy in self._mapped)):
-            tags = stream_tags(self._source.streams[index].metadata, policy, self._muxer)
+            tags = dict(self._source.streams[index].metadata)
+            if index in self._languages:
+                tags["language"] = self._language(tags.get("language", "und"), self._languages[index])
+            tags = stream_tags(tags, policy, self._muxer)
             if index == self._video.index:
                 tags |= joined.tags
             for key in [key for key in tags if key.lower() == "timecode"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -29,7 +30,7 @@ _MICROSECOND = Fraction(1, av.time_base)
 RECORDINGS = ("mpegts", "mpeg", "ogg")
 """Formats whose timestamps start anywhere and may jump, because they are received or joined."""
 _DEFAULT_RATE = 25
-"""Frames a second of a video that does not specify its rate."""
+"""Frames per second of a video that does not specify its rate."""
 UNSPECIFIED = 2
 """The code of unspecified primaries, transfer or matrix in ITU-T H.273."""
 BT709, SMPTE170M = 1, 6
@@ -87,17 +88,17 @@ class Video:
     pixel_format: str
     """Pixel format, as ffmpeg names it."""
     bits: int
-    """Bits a channel."""
+    """Bits per channel."""
     has_alpha: bool
     color: Color
     sample_aspect: Fraction
     """Width of a pixel divided by its height, as shown."""
     time_base: Fraction
-    """Seconds a tick of the timestamps."""
+    """Seconds per tick of the timestamps."""
     start: int
     """Timestamp of the start, in ticks."""
     rate: Fraction
-    """Average number of frames a second."""
+    """Average number of frames per second."""
     frames: int | None
     """Number of frames; None if the file does not reveal it."""
     is_interlaced: bool
@@ -116,7 +117,7 @@ class Video:
     end: int | None = None
     """When the last frame ends, in ticks; None as long as the frames are not read."""
     original: Path | None = None
-    """The file that a person named, if `path` is a copy of it."""
+    """The file that the user named, if `path` is a copy of it."""
 
     @property
     def name(self) -> str:
@@ -131,16 +132,19 @@ def probe(path: Path) -> Video:
         InputError: The file is not a video, or its frames cannot be decoded.
     """
     try:
-        if not path.stat().st_size:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path}: is not a file but a folder, a pipe or a device")
+        if not status.st_size:
             raise InputError(f"{path}: the file is empty")
         if found := open_animation(path):
             return _describe_animation(path, found)
-        with av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container:
+        with ffmpeg.open_source(path) as container:
             streams = [s for s in container.streams.video if not is_cover(s)]
             if is_avif(container):  # besides its tracks, it has a still image for other readers
                 streams = [s for s in streams if s.duration] or streams
             if not streams:
-                raise InputError(f"{path}: there is no video in it, only {_stream_types(container)}")
+                raise InputError(f"{path}: there is no video in it{_contents(container)}")
             streams = [s for s in streams if s.codec_context]
             if not streams:
                 raise InputError(f"{path}: the codec of the video is unknown")
@@ -184,8 +188,9 @@ def is_cover(stream: av.stream.Stream) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _stream_types(container: InputContainer) -> str:
-    return ", ".join(sorted({str(stream.type) for stream in container.streams})) or "nothing"
+def _contents(container: InputContainer) -> str:
+    kinds = {"cover art" if is_cover(stream) else str(stream.type) for stream in container.streams}
+    return f", only {' and '.join(sorted(kinds))}" if kinds else ""
 
 
 def decoder_arguments(codec: str, has_alpha: bool) -> list[str]:
@@ -260,7 +265,7 @@ def _describe(path: Path, container: InputContainer, stream: av.VideoStream) -> 
 def _shows_background(path: Path) -> bool:
     """Return whether any frame of a GIF is transparent anywhere, after it is combined with others."""
     with (
-        av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container,
+        ffmpeg.open_source(path) as container,
         suppress(av.FFmpegError),  # damage is reported when the frames are read
     ):
         for frame in container.decode(video=0):
@@ -270,7 +275,7 @@ def _shows_background(path: Path) -> bool:
 
 
 def _rate(stream: av.VideoStream) -> Fraction:
-    """Return the average number of frames a second."""
+    """Return the average number of frames per second."""
     average, base = stream.average_rate, stream.base_rate
     if average and base and average > 2 * base:  # raw DV counts its frames in ticks
         average = stream.guessed_rate or base
@@ -282,14 +287,14 @@ def _delay(path: Path, stream: av.VideoStream, shown: int) -> int:
 
     AVI stores frames in the order in which they are decoded, and no times, and so does Matroska in its
     mode for AVI. ffmpeg shows a frame when those are decoded that come before it, but the file means the
-    time that its number stands for.
+    time that its number means.
 
     Args:
         path: The file.
         stream: The video in it.
         shown: When ffmpeg shows the first frame, in ticks.
     """
-    with av.open(ffmpeg.url(path), options=ffmpeg.source_options()) as container:
+    with ffmpeg.open_source(path) as container:
         is_avi, is_matroska = (container.format.name.startswith(name) for name in ("avi", "matroska"))
         is_mode_for_avi = is_matroska and stream.codec_context.codec_tag.strip("\0 ")
         if not (is_avi or is_mode_for_avi):

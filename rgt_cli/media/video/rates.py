@@ -16,14 +16,14 @@ _RATES = (
 _CLOSE = Fraction(1, 200)
 """The share by which an average rate may differ: the duration is rounded, or frames are missing."""
 _LEAST_SCALE = 10_000
-"""The least number of ticks a second, so that the first frame starts in time."""
+"""The least number of ticks per second, so that the first frame starts in time."""
 
 
 class ExactTimes(NamedTuple):
     """Times in ticks that represent a frame rate exactly."""
 
     tick: Fraction
-    """Seconds a tick."""
+    """Seconds per tick."""
     times: list[int]
     """When each frame is shown, in ticks."""
 
@@ -35,7 +35,7 @@ def exact_times(times: Sequence[int], time_base: Fraction, average: Fraction) ->
 
     Args:
         times: When each frame is shown, in ticks of `time_base`.
-        time_base: Seconds a tick; only milliseconds are restored.
+        time_base: Seconds per tick; only milliseconds are restored.
         average: About how many frames there are a second.
     """
     if time_base != _MILLISECOND or len(times) < 2:

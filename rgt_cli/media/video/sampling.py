@@ -25,7 +25,7 @@ def is_interlaced(video: Video) -> bool:
     """Return whether frames anywhere in a video are interlaced, as far as samples show."""
     if video.is_interlaced or video.codec in _PROGRESSIVE:
         return video.is_interlaced
-    with av.open(ffmpeg.url(video.path), options=ffmpeg.source_options()) as container:
+    with ffmpeg.open_source(video.path) as container:
         stream = container.streams.video[0]
         stream = next((s for s in container.streams.video if s.index == video.index), stream)
         if not container.duration:
@@ -44,7 +44,7 @@ def _is_interlaced_at(container: InputContainer, stream: av.VideoStream, place: 
 
 def count_frames(video: Video) -> int:
     """Return the number of frames of a video whose header does not reveal it."""
-    with av.open(ffmpeg.url(video.path), options=ffmpeg.source_options()) as container:
+    with ffmpeg.open_source(video.path) as container:
         packets = container.demux(container.streams[video.index])
         count = 0
         with suppress(av.FFmpegError):  # damage is reported when the frames are read

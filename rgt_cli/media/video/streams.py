@@ -37,7 +37,7 @@ _AUDIO_ENCODERS = {
 }
 """The other encoders of sound, by muxer."""
 _BITS_PER_CHANNEL = 96_000
-"""Bits a second of a channel of sound that is converted to a lossy codec."""
+"""Bits per second of a channel of sound that is converted to a lossy codec."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ def plan_streams(
         may_be_written = [copy for copy in wanted if _has_place(copy, container)]
         copied = may_be_written
         if may_be_written and not accepts(may_be_written):
-            found = [_supported(copy, source, container, accepts) for copy in may_be_written]
+            found = [_supported(video, copy, source, container, accepts) for copy in may_be_written]
             copied = [copy for copy in found if copy is not None]
     indices = {copy.index for copy in copied}
     unsupported = [copy.description for copy in wanted if copy.index not in indices]
@@ -152,7 +152,7 @@ def plan_streams(
 
 def open_source(video: Video) -> InputContainer:
     """Open the file of a video."""
-    return av.open(ffmpeg.url(video.path), options=ffmpeg.source_options())
+    return ffmpeg.open_source(video.path)
 
 
 def read_cover(video: Video, index: int) -> bytes:
@@ -165,7 +165,11 @@ def read_cover(video: Video, index: int) -> bytes:
 
 
 def _selected(video: Video, maps: Sequence[str]) -> set[int]:
-    """Return the indices of the streams that ffmpeg selects."""
+    """Return the indices of the streams that ffmpeg selects.
+
+    Raises:
+        UsageError: The notation is wrong, or no stream matches.
+    """
     selection = [part for one in maps for part in ("-map", one)]
     source = ffmpeg.source_arguments(video.path)
     arguments = [*source, *selection, "-copy_unknown", "-c", "copy", "-t", "0", "-f", "null", "-"]
@@ -173,8 +177,9 @@ def _selected(video: Video, maps: Sequence[str]) -> set[int]:
     found = {int(index) for index in re.findall(r"Stream #0:(\d+) -> #0:\d+", stderr)}
     if code and not found:
         _, _, errors = ffmpeg.run(["-v", "error", *arguments])
-        reason = ffmpeg.in_words(errors.splitlines(), code)
-        raise UsageError(f"--map {' '.join(maps)}: {reason}")
+        is_missing = "matches no streams" in errors
+        reason = "no such stream" if is_missing else ffmpeg.in_words(errors.splitlines(), code)
+        raise UsageError(f"--map {' '.join(maps)}: {video.path}: {reason}")
     return found
 
 
@@ -183,7 +188,6 @@ def _copy_of(stream: Stream, container: Container) -> StreamCopy:
         index=stream.index,
         description=_describe(stream),
         kind=str(stream.type),
-        channels=stream.channels if isinstance(stream, av.AudioStream) else 0,
         is_cover=is_cover(stream),
         is_attached=is_cover(stream) and container.muxer == "matroska",
     )
@@ -195,19 +199,36 @@ def _has_place(copy: StreamCopy, container: Container) -> bool:
 
 
 def _supported(
-    copy: StreamCopy, source: InputContainer, container: Container, accepts: Accepts
+    video: Video, copy: StreamCopy, source: InputContainer, container: Container, accepts: Accepts
 ) -> StreamCopy | None:
     """Return a stream as the container accepts it: as it is, or converted; None if it does not."""
-    for encoder in ("copy", *_encoders(source.streams[copy.index], container)):
+    encoders = _encoders(source.streams[copy.index], container)
+    if copy.kind == "audio" and encoders:
+        copy = replace(copy, channels=_channels(video, copy.index))
+    for encoder in ("copy", *encoders):
         if accepts([changed := replace(copy, encoder=encoder)]):
             return changed
     return None
 
 
+def _channels(video: Video, index: int) -> int:
+    """Return the number of channels of a stream of sound."""
+    # PyAV frees the layout of some cameras twice, so that the process would end.
+    _, _, stderr = ffmpeg.run(ffmpeg.source_arguments(video.path))
+    line = re.search(rf"Stream #0:{index}\b.*Audio:.* Hz, ([^,\n]+)", stderr)
+    if line and (count := re.match(r"(\d+) channels", line[1])):
+        return int(count[1])
+    with suppress(ValueError):
+        return av.AudioLayout(line[1]).nb_channels if line else 0
+    return 0
+
+
 def _encoders(stream: Stream, container: Container) -> tuple[str, ...]:
     """Return the encoders that may convert a stream, the best first."""
-    codec = stream.codec_context.name if stream.codec_context else ""
-    if stream.type == "subtitle" and stream.codec_context and stream.codec_context.codec.text_sub:
+    if not stream.codec_context:
+        return ()
+    codec = stream.codec_context.name
+    if stream.type == "subtitle" and stream.codec_context.codec.text_sub:
         return _TEXT_ENCODERS.get(container.muxer, ())
     if isinstance(stream, av.AudioStream):
         lossy, decoder = _AUDIO_ENCODERS.get(container.muxer, ()), stream.codec_context.codec
@@ -229,7 +250,7 @@ def _pcm_encoder(stream: av.AudioStream) -> str:
 
 def _describe(stream: Stream) -> str:
     context = getattr(stream, "codec_context", None)
-    codec = context.name if context else stream.metadata.get("mimetype") or stream.name
+    codec = context.name if context else stream.metadata.get("mimetype") or getattr(stream, "name", "")
     return f"{stream.type} {stream.index} ({codec or 'unknown codec'})"
 
 
@@ -242,7 +263,7 @@ def _is_rebuilt(stream: Stream, source: InputContainer) -> bool:
 
 
 def _private_streams(video: Video, source: InputContainer, policy: MetadataPolicy) -> Iterator[int]:
-    """Yield the indices of the streams that a policy leaves out."""
+    """Yield the indices of the streams that a policy omits."""
     if policy is MetadataPolicy.KEEP:
         return
     yield from _telemetry_streams(video)

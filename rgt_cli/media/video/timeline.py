@@ -162,7 +162,7 @@ def without_jumps(video: Video, folder: Path, warn: Callable[[str], None]) -> It
             warn(f"{jumps}; the parts follow each other without a gap")
             yield _at(path, video)
         else:
-            warn(f"{jumps}, and a stream cannot be moved: picture and sound may not be in step")
+            warn(f"{jumps}, and a stream cannot be moved: video and audio may be out of sync")
             yield video
     finally:
         path.unlink(missing_ok=True)
@@ -258,8 +258,8 @@ def _times(jumps: Iterable[Fraction]) -> str:
 
 def _has_same_streams(one: Path, other: Path) -> bool:
     with (
-        av.open(ffmpeg.url(one), options=ffmpeg.source_options()) as first,
-        av.open(ffmpeg.url(other), options=ffmpeg.source_options()) as second,
+        ffmpeg.open_source(one) as first,
+        ffmpeg.open_source(other) as second,
     ):
         return _kinds(first) == _kinds(second)
 

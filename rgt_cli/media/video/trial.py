@@ -108,7 +108,7 @@ class Trial:
         check_segment(self._segment)
         try:
             path = self._write(())
-            with av.open(ffmpeg.url(path)) as container:
+            with ffmpeg.open_source(path) as container:
                 stream = container.streams.video[0]
                 size = stream.codec_context.width, stream.codec_context.height
                 count = sum(1 for packet in container.demux(stream) if packet.size)

@@ -96,7 +96,7 @@ def write_photos(folder: Path, count: int, width: int, height: int) -> Path:
 
 
 def write_video(path: Path, width: int, height: int, frames: int) -> Path:
-    """Write a video of 25 frames a second with sound, which moves over a photo."""
+    """Write a video of 25 frames per second with sound, which moves over a photo."""
     still = path.with_suffix(".png")
     Image.fromarray(photo(width + frames, height)).save(still)
     duration = str(frames / 25)

@@ -134,7 +134,7 @@ def indexed_device(run: Run) -> torch.device:
 
 
 def with_limit(device: torch.device, more: int) -> None:
-    """Limit this process to so many bytes more than it uses on a GPU."""
+    """Limit this process to this many bytes more than it uses on a GPU."""
     total = torch.cuda.get_device_properties(device).total_memory
     forget(device)
     allowed = torch.cuda.memory_reserved(device) + more

@@ -56,7 +56,7 @@ def bundled_network() -> tuple[str, nn.Module]:
 def runner_of(network: nn.Module, run: Run, precision: Precision) -> NetworkRunner:
     """Return what runs a network on the device of the run.
 
-    Unlike an upscaler, it uses the precision that it is asked for, whatever a self-check finds.
+    Unlike an upscaler, it uses the requested precision, whatever a self-check finds.
     """
     device = torch.device(run.device)
     with torch.inference_mode(False):  # or weights that are moved become inference tensors

@@ -56,7 +56,7 @@ class Run:
     is_quick: bool
     """Whether everything is to be as small as possible."""
     out: Path
-    """The folder of the results, for files that a person may want to see."""
+    """The folder of the results, for files to look at."""
     report: Callable[[dict[str, Any]], None]
     """Receives the facts of each event."""
 

@@ -19,6 +19,8 @@ from rgt_cli.files import FileStamp
 from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.jobs.job import Job, RunContext, Stopped
 from rgt_cli.jobs.options import JobOptions, OutputOptions, VideoOptions
+from rgt_cli.jobs.plan import plan_file
+from rgt_cli.jobs.run import process
 from rgt_cli.jobs.video.plan import plan_video
 from rgt_cli.jobs.video.samples import preview_frames
 from rgt_cli.jobs.video.upscale import upscale_video
@@ -642,12 +644,31 @@ def test_two_kinds_of_frames_in_one_folder(tmp_path: Path, other: str) -> None:
     lavfi("-t", "0.4", *X264)(second)
     pattern = tmp_path / "frames" / "%d.png"
     upscale(second if other == "video" else source, pattern)
-    with pytest.raises(UsageError, match="images exist already"):
+    with pytest.raises(UsageError, match="images of another video"):
         upscale(
             source, pattern, 1 if other == "size" else 2,
             video=VideoOptions(start=0.08 if other == "start" else None),
         )  # fmt: skip
     assert len(visible(tmp_path / "frames")) == (10 if other == "video" else 5)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "avif"])
+def test_each_frame_of_an_animation_becomes_an_image(tmp_path: Path, suffix: str) -> None:
+    source, pattern = tmp_path / f"in.{suffix}", tmp_path / "frames" / "%d.png"
+    first, *others = [Image.new("RGB", (16, 12), (80 * number, 0, 0)) for number in range(4)]
+    first.save(source, save_all=True, append_images=others, duration=[100, 200, 100, 300])
+    job = plan_file(source, pattern, OutputOptions())
+    assert process(job, make_context(nearest_upscaler(Size(scale=2)))).frames == 4
+    images = [np.asarray(Image.open(pattern.with_name(f"{number}.png"))) for number in range(1, 5)]
+    assert [image.shape[:2] for image in images] == [(24, 32)] * 4
+    assert [int(image[12, 16, 0]) for image in images] == pytest.approx([0, 80, 160, 240], abs=3)
+
+
+def test_one_image_may_have_the_name_of_a_pattern(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.png", tmp_path / "%d.png"
+    Image.new("RGB", (16, 12)).save(source)
+    process(plan_file(source, target, OutputOptions()), make_context(nearest_upscaler(Size(scale=2))))
+    assert target.exists()
 
 
 def numbered(folder: Path, *arguments: str, count: int = 6, suffix: str = "png") -> tuple[Path, ...]:

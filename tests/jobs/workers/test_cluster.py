@@ -34,7 +34,7 @@ from tests.helpers.jobs import make_context
 from tests.helpers.networks import nearest_upscaler
 from tests.helpers.process import names_in
 from tests.helpers.videos import ffmpeg
-from tests.scripts.upscale_on_workers import DEADLY, HANGING, SLOW, SLOWISH
+from tests.scripts.upscale_on_workers import DEADLY, FAULTY, HANGING, SLOW, SLOWISH
 
 pytest.importorskip("ray", reason="Ray, of the extra `cluster`, is not installed")
 KILLS = int(os.environ.get("RGT_TEST_KILLS", "2"))
@@ -54,12 +54,12 @@ def test_workers_share_a_folder(cluster: Any, tmp_path: Path) -> None:
 
 def test_workers_that_are_killed(cluster: Any, tmp_path: Path) -> None:
     """Their jobs are done by others, and their outputs are the same."""
-    run = Run(make_folder(tmp_path, *[SLOW] * (6 * KILLS + 4)), cluster)
+    run = Run(make_folder(tmp_path, *[SLOW] * (8 * KILLS + 4)), cluster)
     run.wait_for(1)
     for _ in range(KILLS):
         time.sleep(random.random() / 2)
         kill_a_worker()
-        run.wait_for(3)  # no job may die three times
+        run.wait_for(7)  # what was lost is done meanwhile: no job may be lost three times
     assert set(run.end().values()) == {1}
     # One that was just starting had no job, and is replaced without a word.
     lost = sum("was lost" in warning for warning in run.warnings)
@@ -85,14 +85,27 @@ def test_workers_that_hang(cluster: Any, tmp_path: Path) -> None:
 
 
 def test_a_job_that_kills_its_worker(cluster: Any, tmp_path: Path) -> None:
-    """It is reported after three tries, and the others are done."""
+    """It is reported after three tries, on one device after the other, and the others are done."""
     run = Run(make_folder(tmp_path, 1, 2, DEADLY, 3, 4, 5), cluster)
     assert set(run.end()) == {"000.png", "001.png", "003.png", "004.png", "005.png"}
+    lost = " ".join(warning for warning in run.warnings if "was lost" in warning)
+    assert "cpu #1" in lost
+    assert "cpu #2" in lost
     (failed,) = (outcome for outcome in run.outcomes if outcome["error"])
     assert failed["name"] == "002.png"
     assert "3 workers died" in failed["error"]
     assert run.computed()["002.png"] == 3
     check_outputs(run, frozenset({"002.png"}))
+
+
+def test_a_device_that_fails(cluster: Any, tmp_path: Path) -> None:
+    """After that, its worker can compute nothing: it is replaced, and no image fails for it."""
+    run = Run(make_folder(tmp_path, SLOW, FAULTY, *[SLOW] * 4), cluster)
+    assert set(run.end().values()) == {1}
+    assert not run.errors
+    (lost,) = (warning for warning in run.warnings if "was lost" in warning)
+    assert lost.endswith("the device failed: CUDA error: an illegal memory access was encountered")
+    check_outputs(run)
 
 
 def test_a_worker_that_exhausts_the_memory(cluster: Any, tmp_path: Path) -> None:
@@ -162,24 +175,26 @@ def other_version(place: Path) -> Path:
 
 
 def test_workers_that_are_unfit(cluster: Any, tmp_path: Path) -> None:
-    """They are named and left out, and the others do the work."""
+    """They are named and left out, before the run or as soon as they die, and the others do the work."""
     source = make_folder(tmp_path, *[SLOW] * 4)
     is_root = os.geteuid() == 0 and shutil.which("unshare")
     with ExitStack() as stack:
         stack.enter_context(node_with(cluster, PYTHONPATH=str(other_version(tmp_path))))
-        stack.enter_context(node_with(cluster, STUB_TORCH="1.0"))
-        stack.enter_context(node_with(cluster, STUB_WEIGHTS="1"))
+        stack.enter_context(node_with(cluster, STUB_ERROR="0.1"))
+        stack.enter_context(node_with(cluster, STUB_DEADLY="1"))
         if is_root:
             stack.enter_context(node_without(cluster, source))
-        run = Run(source, cluster, 5 + bool(is_root))
+        run = Run(source, cluster, 5 + bool(is_root), "--deaths", 1)
         assert set(run.end().values()) == {1}
     assert len({outcome["worker"] for outcome in run.outcomes}) == 2
     left_out = [warning for warning in run.warnings if "is left out" in warning]
     reasons = sorted(warning.partition("it ")[2] for warning in left_out)
-    expected = [f"does not see {source}/000.png"] if is_root else []
-    expected += ["has PyTorch 1.0 instead of", "has other weights", "has rgt 0.0.1 instead of"]
+    expected = ["computes a test tile unlike the others"]
+    expected += [f"does not see {source}/000.png"] if is_root else []
+    expected += ["has rgt 0.0.1 instead of"]
     assert len(reasons) == len(expected)
     assert all(map(str.startswith, reasons, expected)), reasons
+    assert sum("is not replaced: 1 died there" in warning for warning in run.warnings) == 1
     check_outputs(run)
 
 

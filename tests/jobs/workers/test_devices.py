@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from rgt_cli.errors import UsageError
+from rgt_cli.inference.selfcheck import golden_image
 from rgt_cli.jobs.options import JobOptions, ModelOptions
 from rgt_cli.jobs.workers.devices import Devices, parse_devices
 from rgt_cli.jobs.workers.pool import Pool, slots_of
@@ -70,17 +73,28 @@ def test_different_devices_compute_in_one_precision(local: str, precision: str) 
     assert {shared.model.memory for shared in pool._specs.values()} == {1 << 30}
 
 
-def test_a_worker_with_another_precision_is_left_out() -> None:
-    """Its device computes wrong in that of the others: results must not depend on who computes them."""
+@pytest.mark.parametrize(
+    ("difference", "reason"),
+    [
+        ({"torch": "1.0"}, "has PyTorch 1.0 instead of 2.13"),
+        ({"model": "1"}, "has other weights"),
+        ({"precision": "fp32"}, "computes in fp32 instead of fp16"),
+        ({"golden": golden_image() // 2}, "computes a test tile unlike the others"),
+    ],
+)
+def test_a_worker_that_differs_is_left_out(difference: dict[str, Any], reason: str) -> None:
+    """Results must not depend on who computes them. What most workers have is right."""
     devices, warnings = Devices(local=("cuda:0", "cuda:1", "cuda:2")), list[str]()
     context = make_context(nearest_upscaler(), warn=warnings.append)
     spec = WorkerSpec(model=ModelOptions(), size=None, options=JobOptions())
     pool = Pool(RAY, devices, spec, ((), Path()), context)
-    found = [
-        Fitness(host="here", device=name, torch="2", model="0", precision=precision, problem="")
-        for name, precision in zip(devices.local, ("fp32", "fp16", "fp16"), strict=True)
-    ]
+    usual = Fitness(
+        host="here", device="cuda", torch="2.13", model="0", precision="fp16", problem="",
+        golden=golden_image(),
+    )  # fmt: skip
+    found = [replace(usual, **difference), usual, replace(usual, golden=golden_image() ^ 1)]
     pool._settle(found)
     accepted = [pool.accepts(slot, one) for slot, one in zip(pool._slots, found, strict=True)]
     assert accepted == [False, True, True]
-    assert "computes in fp32 instead of fp16" in warnings[0]
+    (warning,) = warnings
+    assert f"here cuda:0 is left out: it {reason}" in warning

@@ -56,7 +56,5 @@ def test_choice_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_an_encoder_that_does_not_exist() -> None:
     """The error names the program that was asked, and the usual encoders."""
-    with pytest.raises(
-        UsageError, match=f"--codec foo: {re.escape(executable())} has .*: use x264, x265,"
-    ):
+    with pytest.raises(UsageError, match=f"--codec foo: .*{re.escape(executable())}.* use x264, x265,"):
         choose("mkv", VideoEncoding(codec="foo"))

@@ -165,6 +165,17 @@ def test_the_last_frame_is_shown_as_long_as_in_the_input(tmp_path: Path, suffix:
         assert duration == pytest.approx(expected, abs=0.01)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_a_gap_near_the_end_does_not_make_the_output_longer(tmp_path: Path, suffix: str) -> None:
+    """Frames are reordered across it."""
+    source, target = tmp_path / "in.mkv", tmp_path / f"out.{suffix}"
+    gap = "testsrc2=size=64x48:rate=10:duration=0.8,setpts='if(gte(N\\,4)\\,N+40\\,N)'"
+    lavfi("-fps_mode", "passthrough", "-c:v", "ffv1", source=gap)(source)
+    upscale(source, target)
+    assert facts(target).times == [Fraction(time, 10) for time in (0, 1, 2, 3, 44, 45, 46, 47)]
+    assert float(ffprobe(target, "-show_format")["format"]["duration"]) == pytest.approx(4.8, abs=0.001)
+
+
 @NEEDS_FFPROBE
 def test_the_end_of_a_stream_that_starts_later(tmp_path: Path) -> None:
     source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"

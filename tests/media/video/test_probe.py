@@ -1,6 +1,6 @@
 """`probe`: what a video is, and which files are not videos."""
 
-import shutil
+import os
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +13,7 @@ from rgt_cli.media import VIDEO_READABLE
 from rgt_cli.media.video.decode import read_frames
 from rgt_cli.media.video.probe import BT709, SMPTE170M, UNSPECIFIED, Color, probe
 from rgt_cli.size import Dimensions
+from tests.helpers.process import NEEDS_MKVMERGE
 from tests.helpers.videos import CLIPS, HDR10, SMALL, X264, ffmpeg, lavfi, planes, with_everything
 
 
@@ -21,6 +22,13 @@ def write_unreadable(path: Path, kind: str) -> None:
     match kind:
         case "audio only":
             ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", path)
+        case "no frames":
+            lavfi("-frames:v", "0", *X264)(path)
+        case "cover":
+            cover = path.with_name("cover.png")
+            lavfi("-frames:v", "1")(cover)
+            ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-i", cover, "-map", "0", "-map", "1", "-c:a",
+                   "aac", "-c:v", "copy", "-disposition:v", "attached_pic", path)  # fmt: skip
         case "text":
             path.write_text("this is not a video" * 100)
         case "unknown codec":
@@ -34,6 +42,8 @@ def write_unreadable(path: Path, kind: str) -> None:
                 "-i", plain, "-c", "copy", "-encryption_scheme", "cenc-aes-ctr", "-encryption_key",
                 "0123456789abcdef" * 2, "-encryption_kid", "fedcba9876543210" * 2, path,
             )  # fmt: skip
+        case "pipe":
+            os.mkfifo(path)
         case "empty":
             path.write_bytes(b"")
         case "playlist":
@@ -45,12 +55,16 @@ def write_unreadable(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["audio only", "text", "unknown codec", "encrypted", "empty", "playlist", "concat script"]
-)
+    "kind",
+    ["audio only", "no frames", "cover", "text", "unknown codec", "encrypted", "empty", "pipe",
+     "playlist", "concat script"],
+)  # fmt: skip
 def test_files_that_are_not_videos(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "in.mp4"
     write_unreadable(path, kind)
-    expected = {"encrypted": "encrypted", "empty": "the file is empty", "audio only": "no video"}
+    expected = {"encrypted": "encrypted", "empty": "the file is empty", "audio only": "only audio$",
+                "pipe": "is not a file", "no frames": "no video in it$",
+                "cover": "only audio and cover art", "concat script": "not supported"}  # fmt: skip
     with pytest.raises(InputError, match=r"in\.mp4.*" + expected.get(kind, "")):
         probe(path)
 
@@ -199,11 +213,6 @@ def test_formats_without_a_muxer_of_ours(tmp_path: Path, suffix: str) -> None:
     assert len(frames) == 25 or suffix == "ogm"  # where a frame that does not change is not stored
     resumed = read_frames(video, frames[-4].time, resumes=True)
     assert [frame.time for frame in resumed] == [frame.time for frame in frames[-3:]]
-
-
-NEEDS_MKVMERGE = pytest.mark.skipif(
-    not shutil.which("mkvmerge"), reason="the package mkvtoolnix is not installed"
-)
 
 
 @pytest.mark.parametrize("suffix", ["avi", pytest.param("mkv", marks=NEEDS_MKVMERGE)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,15 @@ os.environ["XDG_CONFIG_HOME"] = os.devnull
 if "PYTEST_XDIST_WORKER" in os.environ:  # other workers, and the processes they start, compute too
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def logger_as_it_was() -> Iterator[None]:
+    """Undo what commands with -v or --debug, run in this process, set for all that follow."""
+    yield
+    logger = logging.getLogger("rgt_cli")
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def test_stamps(tmp_path: Path) -> None:
     assert FileStamp.of(path) != before
 
 
-def test_a_log_cut_short_at_any_byte(tmp_path: Path) -> None:
+def test_a_log_truncated_at_any_byte(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with AppendLog(path) as log:
         for number in range(3):

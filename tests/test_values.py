@@ -74,7 +74,7 @@ def test_whole_numbers_are_in_a_range() -> None:
             values.parse_whole_number(value, 1, 100 if value else None)
 
 
-def test_a_size_is_asked_for_in_one_way() -> None:
+def test_a_size_is_requested_in_one_way() -> None:
     nothing: dict[str, Any] = dict.fromkeys(("scale", "width", "height", "fit"))
     assert values.requested_size(**nothing) is None
     assert values.requested_size(**nothing | {"scale": 2.0}) == Size(scale=2)

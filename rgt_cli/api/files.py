@@ -84,6 +84,7 @@ def upscale_file(
         CheckpointError: The model cannot be loaded.
         OutOfMemoryError: The input does not fit in memory with the requested tiles, or the smallest.
         OutputError: The output cannot be written.
+        DeviceError: The GPU failed, and this process can no longer use it.
         TypeError: An option is unknown.
     """
     run = _Run.of("upscale_file", options, FileArguments, target, upscaler)

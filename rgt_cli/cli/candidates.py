@@ -29,6 +29,11 @@ def files(context: click.Context, parameter: click.Parameter, beginning: str) ->
     return [CompletionItem(beginning, type="file")]
 
 
+def folders(context: click.Context, parameter: click.Parameter, beginning: str) -> Items:
+    """Offer folders, which the shell itself finds."""
+    return [CompletionItem(beginning, type="dir")]
+
+
 def models(context: click.Context, parameter: click.Parameter, beginning: str) -> Items:
     """Offer the short names of models; if none matches, full names; if none matches, files."""
     short = {name: "chosen for each input" for name in list(AUTOMATIC)[:1]}

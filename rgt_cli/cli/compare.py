@@ -20,7 +20,7 @@ from PIL import Image
 from rgt_cli.cli import candidates, options
 from rgt_cli.cli.command import Command, common, group, section
 from rgt_cli.cli.console import Console, format_bytes
-from rgt_cli.cli.param_types import CROP, PIXELS, SCALE, TIME
+from rgt_cli.cli.param_types import CROP, SCALE, TIME
 from rgt_cli.errors import InputError, UsageError
 from rgt_cli.files import exclusive
 from rgt_cli.jobs import ModelOptions
@@ -31,7 +31,6 @@ from rgt_cli.jobs.plan import check_folder
 from rgt_cli.measure.evaluate import Scores, score
 from rgt_cli.measure.metrics import SSIM_WINDOW
 from rgt_cli.media import (
-    MAX_PIXELS,
     Encoding,
     ImageFormat,
     ImageSequence,
@@ -120,10 +119,7 @@ input_group = group(
         help="Compare the frame of a video at this time, like 90 or 1:30. Repeatable. "
         "[default: the middle]",
     ),
-    click.option(
-        "--max-pixels", type=PIXELS, default=MAX_PIXELS,
-        help="Refuse images that decode to more pixels. [default: 300M]",
-    ),
+    options.max_pixels,
 )  # fmt: skip
 
 page_group = group(

@@ -96,11 +96,11 @@ class ReportOptions:
 dataset_group = group(
     "Datasets", "datasets", DatasetOptions,
     click.option(
-        "--hr", type=_FOLDER, multiple=True, metavar="FOLDER",
+        "--hr", type=_FOLDER, multiple=True, metavar="FOLDER", shell_complete=candidates.folders,
         help="Folder of ground truth, like the argument FOLDER. Repeatable.",
     ),
     click.option(
-        "--lr", type=_FOLDER, multiple=True, metavar="FOLDER",
+        "--lr", type=_FOLDER, multiple=True, metavar="FOLDER", shell_complete=candidates.folders,
         help="Folder of low-resolution inputs, in the order of the ground truth. "
         "[default: computed like MATLAB's bicubic]",
     ),
@@ -131,7 +131,9 @@ report_group = group(
 
 
 @click.command(cls=Command)
-@click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=_FOLDER)
+@click.argument(
+    "folders", metavar="[FOLDER]...", nargs=-1, type=_FOLDER, shell_complete=candidates.folders
+)
 @dataset_group
 @options.model_group(
     options.model,

@@ -9,12 +9,18 @@ import click
 
 from rgt_cli.cli import candidates
 from rgt_cli.cli.command import Function, group
-from rgt_cli.cli.param_types import MEMORY, TILE, ChoiceType, whole_number
+from rgt_cli.cli.param_types import MEMORY, PIXELS, TILE, ChoiceType, whole_number
 from rgt_cli.jobs.options import ModelOptions
+from rgt_cli.media import MAX_PIXELS
 
 _DEVICES = ("auto", "cuda", "xpu", "mps", "cpu")
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+recursive = click.option("-r", "--recursive", is_flag=True, help="Search subfolders too.")
+max_pixels = click.option(
+    "--max-pixels", type=PIXELS, default=MAX_PIXELS,
+    help="Refuse images that decode to more pixels. [default: 300M]",
+)  # fmt: skip
 native_scale = click.option(
     "-s", "--scale", type=whole_number(2, 4), help="Factor of the model. [default: 4]"
 )

@@ -77,6 +77,10 @@ class ChoiceType(click.Choice[str]):
             return str(error)
         raise AssertionError(value)
 
+    def get_missing_message(self, param: Parameter, ctx: Context | None) -> str:
+        """Add nothing to the message: the metavar of the argument shows the words."""
+        return ""
+
 
 class InputType(click.ParamType[Path]):
     """The path of an input, a glob pattern, or -."""

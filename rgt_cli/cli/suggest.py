@@ -56,7 +56,7 @@ class Suggestion:
 
 @click.command(cls=Command)
 @click.argument("sources", metavar="INPUT...", nargs=-1, type=InputType(), shell_complete=files)
-@click.option("-r", "--recursive", is_flag=True, help="Search subfolders too.")
+@options.recursive
 @options.native_scale
 @options.json_flag
 @common

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import click
 
-from rgt_cli.cli import candidates
+from rgt_cli.cli import candidates, options
 from rgt_cli.cli.command import group
 from rgt_cli.cli.configurable import profile_option
 from rgt_cli.cli.param_types import (
@@ -22,7 +22,6 @@ from rgt_cli.cli.param_types import (
     FORMAT,
     FRAME_RATE,
     NUMBER,
-    PIXELS,
     SCALE,
     TIME,
     ChoiceType,
@@ -40,7 +39,7 @@ from rgt_cli.jobs.plan import check_folder
 from rgt_cli.jobs.sources import SourceFilter, read_list
 from rgt_cli.jobs.workers.devices import Devices, parse_devices
 from rgt_cli.jobs.workers.session import import_ray
-from rgt_cli.media import CONTAINERS, FORMATS, MAX_PIXELS
+from rgt_cli.media import CONTAINERS, FORMATS
 from rgt_cli.media.video.codecs import CODECS
 from rgt_cli.pages.page import is_page
 from rgt_cli.pages.thumbnails import Thumbnails
@@ -130,7 +129,7 @@ def _image(bits: str | None, **values: Any) -> ImageOptions:
 
 input_group = group(
     "Input", "inputs", InputOptions,
-    click.option("-r", "--recursive", is_flag=True, help="Search subfolders too."),
+    options.recursive,
     click.option(
         "--from-file", type=click.File("rb"), multiple=True, metavar="FILE",
         help="Read input paths from FILE, one per line; - is stdin. Repeatable.",
@@ -144,10 +143,7 @@ input_group = group(
         "--exclude", multiple=True, metavar="GLOB",
         help="In folders, skip files that match. Repeatable.",
     ),
-    click.option(
-        "--max-pixels", type=PIXELS, default=MAX_PIXELS,
-        help="Refuse images that decode to more pixels. [default: 300M]",
-    ),
+    options.max_pixels,
 )  # fmt: skip
 
 output_group = group(
@@ -254,7 +250,7 @@ video_group = group(
         "--square-pixels", is_flag=True,
         help="Stretch frames whose pixels are not square to the shape that players show.",
     ),
-    click.option("--deinterlace", is_flag=True, help="Build full frames from interlaced fields."),
+    click.option("--deinterlace", is_flag=True, help="Build whole frames from interlaced fields."),
     click.option(
         "--fields", is_flag=True,
         help="With --deinterlace: build a frame from each field, for twice as many frames.",

@@ -10,6 +10,7 @@ other processes are busy. Results do not change: the network computes on as many
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -93,6 +94,9 @@ class SpinLimiter:
         self._load = load
         self._sleepers: list[threading.Thread] = []
         self._end = threading.Event()
+        """Ends the sleepers."""
+        self._exit = threading.Event()
+        """Ends the thread of this limiter."""
 
     @classmethod
     def start(cls) -> None:
@@ -100,12 +104,19 @@ class SpinLimiter:
         if not cls._is_started and _STATISTICS.exists():
             cls._is_started = True
             limiter = cls(LoadMeter().load)
-            threading.Thread(target=limiter._run, name="spin limiter", daemon=True).start()
+            thread = threading.Thread(target=limiter._run, name="spin limiter", daemon=True)
+            thread.start()
+            atexit.register(limiter._join, thread)
 
     def _run(self) -> None:
-        while True:
-            time.sleep(_INTERVAL)
+        while not self._exit.wait(_INTERVAL):
             self.update()
+
+    def _join(self, thread: threading.Thread) -> None:
+        """End all threads: one that is inside PyTorch when Python ends would abort the process."""
+        self._exit.set()
+        thread.join()
+        self._wake()
 
     @property
     def is_limiting(self) -> bool:
@@ -119,10 +130,7 @@ class SpinLimiter:
         if threads > 1 and contended > _BUSY and not self.is_limiting:
             self._limit(count=1 + (usable - threads) // (threads - 1))
         elif (threads == 1 or contended < _IDLE) and self.is_limiting:
-            self._end.set()
-            for sleeper in self._sleepers:
-                sleeper.join()
-            self._sleepers = []
+            self._wake()
 
     def _limit(self, count: int) -> None:
         """Start teams of threads, so that they and those of the network outnumber the processors."""
@@ -133,6 +141,13 @@ class SpinLimiter:
         ]
         for sleeper in self._sleepers:
             sleeper.start()
+
+    def _wake(self) -> None:
+        """End the sleepers."""
+        self._end.set()
+        for sleeper in self._sleepers:
+            sleeper.join()
+        self._sleepers = []
 
     @staticmethod
     def _sleep(end: threading.Event) -> None:

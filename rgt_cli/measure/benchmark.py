@@ -94,7 +94,7 @@ class Timing:
 
 
 def benchmark(cases: Iterable[Case]) -> Iterator[Timing]:
-    """Measure each case in a process of its own, one after the other.
+    """Measure each case in its own process, one after the other.
 
     Raises:
         RGTError: As `NetworkUpscaler`.

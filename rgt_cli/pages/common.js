@@ -36,7 +36,7 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-/* Return seconds as a person reads them: "0.42 s", "12.3 s", "2:05". */
+/* Return seconds as text: "0.42 s", "12.3 s", "2:05". */
 function duration(seconds) {
   if (seconds < 10) return `${seconds.toFixed(2)} s`;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
@@ -46,7 +46,7 @@ function duration(seconds) {
   return shown.map((part, at) => (at ? String(part).padStart(2, "0") : part)).join(":");
 }
 
-/* Return a size as a person reads it: "640 x 480". */
+/* Return a size as text: "640 x 480". */
 function pixels(size) {
   return `${size[0]} x ${size[1]}`;
 }

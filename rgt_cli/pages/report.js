@@ -1,4 +1,4 @@
-/* The page of `rgt upscale --report`: thousands of files, of which only the visible ones are laid out. */
+/* The page of `rgt upscale --report`: thousands of files, of which only those in the window are laid out. */
 (() => {
   const { totals, rows } = JSON.parse(document.getElementById("data").textContent);
   const find = (selector) => document.querySelector(selector);
@@ -75,7 +75,7 @@
     }));
   }
 
-  /* Filter and sort anew. */
+  /* Filter and sort again. */
   function change(values = {}) {
     Object.assign(state, values);
     const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
@@ -184,7 +184,7 @@
       try {
         await image.decode();
       } catch {
-        return; /* the file is not there anymore */
+        return; /* the file no longer exists */
       }
       size = [image.naturalWidth, image.naturalHeight];
     }

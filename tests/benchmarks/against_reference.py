@@ -41,7 +41,7 @@ GROUPS = {"RGT-S": 6, "RGT": 8}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """The facts of one measurement, which runs in a process of its own."""
+    """The facts of one measurement, which runs in its own process."""
 
     implementation: Implementation
     """The network to time."""
@@ -128,7 +128,7 @@ def measure(case: Measurement) -> None:
 
 
 def measure_apart(case: Measurement) -> tuple[float, Tensor]:
-    """Run `measure` in a process of its own, and return the seconds and the output."""
+    """Run `measure` in its own process, and return the seconds and the output."""
     command = [sys.executable, __file__, "--one", json.dumps(dataclasses.asdict(case))]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     output: Tensor = torch.load(case.output, weights_only=True)

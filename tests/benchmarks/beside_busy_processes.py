@@ -7,7 +7,7 @@
 `default` is what `rgt` does. `spin` leaves the threads to libgomp, which spins for milliseconds;
 `passive` never spins; `one` computes on one thread. A line reports the median of the seconds for one
 image, for each side of it in pixels, with as many other processes that never pause. Every measurement
-runs in a process of its own, one after the other. With `--video`, a line reports the seconds of
+runs in its own process, one after the other. With `--video`, a line reports the seconds of
 `rgt upscale FILE -s 2`, whose encoder is a busy process too.
 """
 
@@ -44,7 +44,7 @@ def busy_processes(count: int) -> Iterator[None]:
 
 
 def measure(policy: str, side: int) -> None:
-    """Print the median of the seconds for one image, in a process of its own."""
+    """Print the median of the seconds for one image, in its own process."""
     import numpy as np
     import torch
 

@@ -7,7 +7,7 @@
     python tests/benchmarks/many_files.py --journal 1000000
 
 Each count is a folder of images of 8x8 pixels, in subfolders of 1000. It is upscaled by `rgt upscale`
-in a process of its own; then the same command is repeated, when all is done. A line reports for each of
+in its own process; then the same command is repeated, when all is done. A line reports for each of
 the two runs: the seconds until the first job starts, with the part of them that the process computes;
 the seconds of the whole run; the peak of the resident memory until the first job starts and of the whole
 run; and how many bytes that is for each file that the count before, or a folder of one file, has less.
@@ -99,7 +99,7 @@ def run_command(folder: Path, out: Path, device: str) -> None:
 
 
 def measured_run(folder: Path, out: Path, device: str) -> tuple[Usage, Usage]:
-    """Run the command in a process of its own; return its usage until the first job and in all."""
+    """Run the command in its own process; return its usage until the first job and in all."""
     command = [sys.executable, __file__, "--run", str(folder), str(out), device]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     planned, whole = json.loads(printed.splitlines()[-1])

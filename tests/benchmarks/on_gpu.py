@@ -6,7 +6,7 @@
     python tests/benchmarks/on_gpu.py --out results
 
 It takes less than 9 minutes on an H100. Nothing is downloaded: weights are random, or bundled. Each
-section runs in a process of its own with a time limit, and whatever fails, crashes or hangs, the others
+section runs in its own process with a time limit, and whatever fails, crashes or hangs, the others
 follow. DIR receives `results.json`, `log.txt` with what the sections print, and traces of the profiler.
 
 The exit code is 1 if a goal is missed or a step fails. `--device cpu --quick` tries the program itself:

@@ -139,7 +139,7 @@ def call(*arguments: str, **environment: str) -> Result:
     return CliRunner().invoke(cli, ["completion", *arguments], obj=Console(), env=environment)
 
 
-def test_scripts_go_where_the_variables_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_determine_where_scripts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BASH_COMPLETION_USER_DIR", raising=False)
     own = {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
     expected = {

@@ -47,7 +47,7 @@ def test_a_healthy_machine(sandbox: Sandbox) -> None:
     assert not any(request.authorized for request in sandbox.hub.requests)
 
 
-def test_what_is_broken_is_named_with_the_command_that_mends_it(
+def test_what_is_broken_is_named_with_the_command_that_fixes_it(
     sandbox: Sandbox, published: bytes
 ) -> None:
     sandbox.hub.files[SERVED] = published

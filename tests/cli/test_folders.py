@@ -107,7 +107,7 @@ def test_folder(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: P
     assert len(content(out)) == 18
 
 
-def test_what_a_run_says(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path) -> None:
+def test_messages_of_a_run(rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path) -> None:
     folder = photos(5)
     (folder / "empty.png").touch()
     (folder / "note.txt").touch()
@@ -133,7 +133,7 @@ def test_segment_length_does_not_matter_to_images(
     assert read_report(tmp_path / "run.json")["skipped"] == 2
 
 
-def test_the_report_says_why_files_are_skipped(
+def test_the_report_lists_why_files_are_skipped(
     rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
 ) -> None:
     folder, out, report = photos(3), tmp_path / "out", tmp_path / "run.json"

@@ -114,7 +114,7 @@ def test_a_gpu_that_pytorch_does_not_use(
     assert ("cu126" in check.command) == (state is State.FAIL)
 
 
-def test_a_precision_that_computes_wrong_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_precision_that_computes_incorrectly_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attention without its mask, and an overflow, in the place of a device."""
     attend, network = kernels.attend, random_rgt(SMALL)
 

@@ -106,7 +106,7 @@ def make_folder(place: Path, *first_pixels: int) -> Path:
 
 
 class Run:
-    """A run of `upscale_on_workers.py` in a process of its own."""
+    """A run of `upscale_on_workers.py` in its own process."""
 
     def __init__(self, folder: Path, cluster: Any, workers: int = 2, *options: object) -> None:
         self.folder, self.out = folder, folder.parent / "out"

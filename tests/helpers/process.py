@@ -59,7 +59,7 @@ def forked_command(*arguments: object) -> list[str]:
 def run_rgt(
     *arguments: object, before: tuple[str, ...] = (), new: bool = False, **options: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run `rgt` as a person would, in a process of its own.
+    """Run `rgt` as a person would, in its own process.
 
     A fork of a process that has imported PyTorch saves a second, and is everything but new: where the
     start of Python matters, as with `before` or PYTHONPATH, Python is started.

@@ -70,6 +70,14 @@ def test_spinning_is_not_limited_while_processors_are_left() -> None:
 
 
 @needs_linux
+def test_a_process_ends_while_spinning_is_limited() -> None:
+    """Four of them, since each was aborted in most cases, not always."""
+    script = Path(__file__).parents[1] / "scripts" / "exit_while_limiting.py"
+    ended = [subprocess.run([sys.executable, script], capture_output=True) for _ in range(4)]
+    assert [process.returncode for process in ended] == [4] * 4, ended
+
+
+@needs_linux
 def test_the_load_is_that_of_other_processes() -> None:
     meter = LoadMeter()
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])

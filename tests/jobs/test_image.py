@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rgt_cli.errors import InputError, OutOfMemoryError, UsageError
+from rgt_cli.errors import InputError, OutOfMemoryError, RGTError, UsageError
 from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.inference.memory import peak_memory
 from rgt_cli.jobs import (
@@ -284,7 +284,7 @@ def test_failed_job_leaves_the_old_output(small_png: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Nearest, "forward", fail)
     target = small_png.with_name("out.png")
     target.write_text("precious")
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(RGTError, match="ZeroDivisionError"):
         run(small_png, target)
     assert target.read_text() == "precious"
     assert {path.name for path in small_png.parent.iterdir()} == {"in.png", "out.png"}

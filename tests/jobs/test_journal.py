@@ -129,7 +129,7 @@ def test_a_journal_that_cannot_be_read_is_named(job: Job) -> None:
         pass
 
 
-def test_names_that_are_no_text(job: Job) -> None:
+def test_names_that_are_not_unicode(job: Job) -> None:
     odd = [os.fsdecode(b"caf\xe9.png"), "new\nline.png", '"\\".png', "..png", "a..b/c.png", "日本.png"]
     jobs = [replace(job, target=job.target.parent / name) for name in odd]
     for _ in range(2):

@@ -156,7 +156,7 @@ def test_output_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [(ImageOptions(lossless=True), "--lossless: .*--codec ffv1"), (ImageOptions(bits=16), "--pix-fmt"),
+    [(ImageOptions(lossless=True), "--lossless .*--codec ffv1"), (ImageOptions(bits=16), "--pix-fmt"),
      (ImageOptions(quality=80), "--crf"), (ImageOptions(background=(0, 0, 0)), "--background"),
      (ImageOptions(dpi=300), "--dpi")],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The inputs that arguments name are found, each once, whatever their names and wherever links lead."""
+"""The inputs that arguments name are found, each once, whatever their names and the targets of links."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def test_format_inside(tmp_path: Path, photo: np.ndarray, file_format: ImageForm
 
 
 @ANY_FORMAT
-def test_files_that_are_cut_short(tmp_path: Path, photo: np.ndarray, file_format: ImageFormat) -> None:
+def test_truncated_files(tmp_path: Path, photo: np.ndarray, file_format: ImageFormat) -> None:
     """Half a file is never mistaken for a whole one."""
     whole, cut = (tmp_path / f"{name}{file_format.suffixes[0]}" for name in ("whole", "cut"))
     write_images(ImageSequence([Picture(photo)]), whole, file_format, Encoding())

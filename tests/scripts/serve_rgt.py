@@ -66,7 +66,7 @@ def reap() -> bool:
 
 
 def answer(connection: socket.socket) -> NoReturn:
-    """Run what a request asks for in a process of its own, and send how it ended."""
+    """Run the command of a request in its own process, and send its result."""
     child = os.fork()
     if not child:
         run(connection)

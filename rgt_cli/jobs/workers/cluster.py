@@ -267,10 +267,8 @@ class Workers:
         if seat.member:
             self._context.warn(f"worker {seat.member.name} was lost and is replaced: {reason}")
             self._pool.kill(seat.member.actor)
-        for waiting in groups[1:]:
-            self._queue.put_back(waiting, seat.slot.name)
-        for in_hand in groups[:1]:
-            yield from self._queue.lost(in_hand, seat.slot.name, reason)
+        for group in groups:
+            yield from self._queue.lost(group, seat.slot.name, reason)
         seat.member, seat.pace, seat.asked, seat.beats = None, 0.0, None, -1
         self._restart(seat, reason)
 

@@ -201,18 +201,14 @@ class WorkQueue:
         else:
             yield self._outcome(Outcome(job=job, error=error))
 
-    def put_back(self, group: Group, slot: str) -> None:
-        """Take back work that only waited when a worker died in a slot. This does not count as a try."""
-        self._again.append(replace(group, lost_in=group.lost_in | {slot}))
-
     def lost(self, group: Group, slot: str, reason: str) -> Iterator[Outcome]:
-        """Take back the work that a worker did when it died; report what was tried too often."""
+        """Take back the work of a worker that died in a slot; report what was tried too often."""
         for single in _singly(group):
             job = single.jobs[0]
             key = job, single.task.index if single.task else None
             self._tries[key] = self._tries.get(key, 0) + 1
             if self._tries[key] < TRIES:
-                self.put_back(replace(single, lost_in=group.lost_in), slot)
+                self._again.append(replace(single, lost_in=group.lost_in | {slot}))
                 continue
             error = WorkerError(f"{job.name}: {TRIES} workers died while they did it: {reason}")
             if single.task:

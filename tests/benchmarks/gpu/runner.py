@@ -1,4 +1,4 @@
-"""Run sections, each in a process of its own, and go on after whatever ends one."""
+"""Run sections, each in its own process, and continue after whatever ends one."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_animations_become_videos(tmp_path: Path, suffix: str, target: str) -> N
 
 
 def test_still_images_in_animations_are_no_frames(tmp_path: Path) -> None:
-    """AVIF stores a still image beside its tracks, for readers that know no animations."""
+    """AVIF stores a still image beside its tracks, for readers without support for animations."""
     path, target = tmp_path / "in.avif", tmp_path / "out.mp4"
     write(path, transparent=False)
     assert upscale(path, target).frames == 4

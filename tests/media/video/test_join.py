@@ -227,7 +227,7 @@ DVD = ("-c:v", "mpeg2video", "-bf", "2", "-c:a", "ac3")
      ("program.mpg", "out.mkv"), ("gap.vob", "out.mp4"), ("back.vob", "out.mkv"),
      ("reordered.avi", "out.mp4")],
 )  # fmt: skip
-def test_picture_and_sound_are_in_step(tmp_path: Path, name: str, target: str) -> None:
+def test_video_and_audio_are_in_sync(tmp_path: Path, name: str, target: str) -> None:
     source = tmp_path / name
     match name:
         case "offset.ts":

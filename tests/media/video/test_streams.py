@@ -50,7 +50,7 @@ def test_sound_of_an_unknown_codec_is_left_out(tmp_path: Path, suffix: str) -> N
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mkv", "mp4"])
-def test_giventhat_are_not_unicode(tmp_path: Path, suffix: str) -> None:
+def test_tags_that_are_not_unicode(tmp_path: Path, suffix: str) -> None:
     """As old programs write them. ffmpeg copies their bytes."""
     source, target = tmp_path / f"in.{suffix}", tmp_path / "out.mkv"
     lavfi("-t", "0.2", "-c:v", "mpeg4", "-metadata", "title=Grosse Reise", "-metadata", "artist=Me")(

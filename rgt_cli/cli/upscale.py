@@ -21,7 +21,7 @@ from rgt_cli.cli.notes import better_model, warn_fallbacks, warn_multi_pass
 from rgt_cli.cli.param_types import InputType
 from rgt_cli.cli.preview import forecast_jobs, write_previews
 from rgt_cli.cli.signals import Stop, graceful_shutdown
-from rgt_cli.cli.stdio import Files, stdio_files
+from rgt_cli.cli.stdio import STDIO, Files, stdio_files
 from rgt_cli.cli.summary import RunReport, print_forecasts, print_round, print_summary
 from rgt_cli.cli.upscale_options import InputOptions, RunOptions
 from rgt_cli.errors import ExitCode, NoInputError, UsageError, WorkerError
@@ -129,6 +129,8 @@ def upscale(  # noqa: PLR0913 - one parameter for each group of options
     if video.fps and "fps" not in configured:
         raise UsageError("--fps only applies to numbered images that become one video: use -o video.mp4")
     if len(arguments) > 1 or arguments[0].is_dir() or is_pattern(arguments[0]):
+        if output.target == STDIO:
+            raise UsageError("-o -: stdout receives only one image: name a folder")
         return command.upscale_many(arguments)
     with stdio_files(arguments[0], output.target, output.format) as files:
         return command.upscale_one(files)

@@ -192,7 +192,7 @@ def write(job: Job, computed: Computed, context: RunContext) -> Outcome:
     """
     assert not isinstance(job.format, Container)
     images = computed.images
-    with context.recorded(job):
+    with context.recorded(job, images.stamp):
         lost = write_images(images, job.target, job.format, context.options.image.encoding)
     return Outcome(
         job=job,

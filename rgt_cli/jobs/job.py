@@ -121,8 +121,13 @@ class Stopped(Exception):  # noqa: N818 - a signal, not an error
 class Recorder(Protocol):
     """Remembers which outputs are complete; `Journal` is one."""
 
-    def begin(self, job: Job) -> None:
-        """Record that the output of a job is about to be put in place."""
+    def begin(self, job: Job, source: FileStamp | None = None) -> None:
+        """Record that the output of a job is about to be put in place.
+
+        Args:
+            job: The job.
+            source: The state of its input before it was read; None if it is read from now on.
+        """
 
     def done(self, job: Job) -> None:
         """Record that the output is in place."""
@@ -165,21 +170,37 @@ class RunContext:
         return replace(self, upscaler=self.chooser.upscaler_for(job)) if self.chooser else self
 
     @contextmanager
-    def recorded(self, job: Job) -> Iterator[None]:
+    def recorded(self, job: Job, source: FileStamp | None = None) -> Iterator[None]:
         """Record in the journal that the block puts the output of a job in place.
+
+        Args:
+            job: The job.
+            source: The state of its input before it was read; None if the block reads it.
 
         Raises:
             OutputError: The output folder cannot be created or written.
         """
         try:
             if self.journal:
-                self.journal.begin(job)
+                self.journal.begin(job, source)
             job.target.parent.mkdir(parents=True, exist_ok=True)
             yield
             if self.options.output.keep_times and job.target.is_file():
-                times = job.source.stat()
-                os.utime(job.target, ns=(times.st_atime_ns, times.st_mtime_ns))
+                self._keep_times(job)
             if self.journal:
                 self.journal.done(job)
         except OSError as error:
             raise cannot_write(job.target, error) from error
+
+    def _keep_times(self, job: Job) -> None:
+        """Give the output of a job the times of its input.
+
+        Raises:
+            OSError: The output does not accept them.
+        """
+        try:
+            times = job.source.stat()
+        except OSError as error:  # the input was moved or unmounted, but its output is complete
+            self.warn(f"{job.target_name}: does not have the times of its input: {error.strerror}")
+            return
+        os.utime(job.target, ns=(times.st_atime_ns, times.st_mtime_ns))

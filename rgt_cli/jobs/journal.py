@@ -212,15 +212,19 @@ class Journal(History):
         self._index.load()
         logger.info("resuming %s: %d outputs in the journal", self.folder, len(self._index))
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: Job, source: FileStamp | None = None) -> None:
         """Record that the output of a job is about to be put in place.
+
+        Args:
+            job: The job.
+            source: The state of its input before it was read; None if it is read from now on.
 
         Raises:
             OutputError: The folder is gone; it may have been unmounted.
         """
         if not self.path.exists():
             raise OutputError(f"{self.folder}: the output folder has disappeared")
-        stamps = {"source": FileStamp.of(job.source), "before": FileStamp.of(job.target)}
+        stamps = {"source": source or FileStamp.of(job.source), "before": FileStamp.of(job.target)}
         name = self._name(job.target)
         self._begun[name] = stamps
         self._append(name, stamps)

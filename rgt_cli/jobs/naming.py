@@ -17,6 +17,8 @@ from rgt_cli.size import Size
 
 _SUFFIX_WITHOUT_PLUGIN = ".jpg"
 """The suffix of the output of an input whose own format needs a plugin that is not installed."""
+_SUFFIXES_OF_INPUTS = {".mpo": ".jpg"}
+"""Suffix of an input that is not written -> that of its output, unless it is `.png`."""
 LONGEST_NAME = 255
 """Bytes of a file name on the usual file systems."""
 
@@ -87,4 +89,4 @@ class Naming:
             return self._wanted.suffixes[0]
         if kept := next((f for f in (*FORMATS, *CONTAINERS) if own.lower() in f.suffixes), None):
             return own if is_installed(kept) else _SUFFIX_WITHOUT_PLUGIN
-        return ".mkv" if is_video else ".png"
+        return ".mkv" if is_video else _SUFFIXES_OF_INPUTS.get(own.lower(), ".png")

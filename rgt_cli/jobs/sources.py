@@ -11,15 +11,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rgt_cli.errors import NoInputError
+from rgt_cli.errors import InputError, NoInputError, RGTError
 from rgt_cli.jobs.source_list import Keys, Place, Source, SourceList, real_prefix_of, split_name
-from rgt_cli.media import READABLE, VIDEO_READABLE
+from rgt_cli.media import READABLE, UNSUPPORTED, VIDEO_READABLE, shown_size
 from rgt_cli.pages.page import is_image_of_page
 
 _SUFFIXES = READABLE | VIDEO_READABLE
 RESULT = "written by earlier runs"
 """Why an output is not an input."""
-_OUTPUT_STEM = re.compile(r"(?P<stem>.+)_(x\d+(\.\d+)?|[wh]\d+|\d+x\d+)")
+_OUTPUT_STEM = re.compile(
+    r"(?P<stem>.+)_(x(?P<scale>\d+(\.\d+)?)|w(?P<w>\d+)|h(?P<h>\d+)|(?P<width>\d+)x(?P<height>\d+))"
+)
 """The stem that an output has by default: that of its input, and the size."""
 
 
@@ -68,11 +70,16 @@ class SourceFilter:
         """Return why a file of a folder is not an input; None if it is one."""
         if source.place.is_hidden or source.name.startswith("."):
             return "hidden"
-        if split_name(source.name)[1].lower() not in _SUFFIXES:
-            return "not an image or video"
+        if (suffix := split_name(source.name)[1].lower()) not in _SUFFIXES:
+            return f"unsupported {suffix}" if suffix in UNSUPPORTED else "not an image or video"
         if (self.include and not _matches(source, self.include)) or _matches(source, self.exclude):
             return "excluded"
         return None
+
+    def searches(self, folder: Source) -> bool:
+        """Return whether a subfolder is to be searched: it is not hidden, nor excluded by its name."""
+        is_hidden = folder.place.is_hidden or folder.name.startswith(".")
+        return not (is_hidden or _matches(folder, self.exclude))
 
 
 def _matches(source: Source, patterns: tuple[str, ...]) -> bool:
@@ -91,10 +98,12 @@ def find_sources(arguments: Iterable[Path], selection: SourceFilter | None = Non
             of folders and patterns are not, if they have the name of an output of a file beside them, or
             belong to a page.
 
-    An argument that names nothing is an input that will fail, unless all of them do.
+    An argument that names nothing is an input that will fail, unless all of them do. So is a subfolder
+    that cannot be listed.
 
     Raises:
         NoInputError: No argument names anything.
+        InputError: A folder that is named cannot be listed.
     """
     selection = selection or SourceFilter()
     scan, results = SourceScan(), _Results()
@@ -150,32 +159,63 @@ def _sources_in(folder: Path, selection: SourceFilter, scan: SourceScan) -> Iter
     """Yield the inputs in a folder, and count what is ignored."""
     if not selection.recursive:
         scan.subfolders += _count_subfolders(folder, selection.output)
-    for source in _walk(folder, selection):
-        if reason := selection.reason_to_ignore(source):
+    for source, is_readable in _walk(folder, selection):
+        if not is_readable:
+            if selection.searches(source):
+                yield source  # which will fail, and report why
+        elif reason := selection.reason_to_ignore(source):
             scan.ignore(reason)
         else:
             yield source
 
 
 class _Results:
-    """Recognizes outputs beside their inputs, by the names that outputs have by default."""
+    """Recognizes outputs beside their inputs, by their default names and their sizes."""
 
     def __init__(self) -> None:
         self._place: Place | None = None
-        self._stems = set[str]()
-        """The stems of the images and videos in `_place`."""
+        self._names: dict[str, list[str]] = {}
+        """Stem -> the names of the images and videos in `_place` that have it."""
 
     def contain(self, source: Source) -> bool:
-        """Return whether a file has the name of an output of another file in its folder."""
+        """Return whether a file has the name and the size of an output of another file in its folder."""
         found = _OUTPUT_STEM.fullmatch(split_name(source.name)[0])
-        return found is not None and found["stem"] in self._stems_in(source.place)
+        if found is None:
+            return False
+        names = self._names_in(source.place).get(found["stem"], [])
+        return any(_may_be_output(source, name, found) for name in names)
 
-    def _stems_in(self, place: Place) -> set[str]:
+    def _names_in(self, place: Place) -> dict[str, list[str]]:
         if place != self._place:  # files of one folder follow one another
-            names = (split_name(file.name) for file in Path(place.folder).iterdir())
-            self._place = place
-            self._stems = {stem for stem, suffix in names if suffix.lower() in _SUFFIXES}
-        return self._stems
+            self._place, self._names = place, {}
+            for file in Path(place.folder).iterdir():
+                stem, suffix = split_name(file.name)
+                if suffix.lower() in _SUFFIXES:
+                    self._names.setdefault(stem, []).append(file.name)
+        return self._names
+
+
+def _may_be_output(source: Source, name: str, found: re.Match[str]) -> bool:
+    """Return whether a file has the size that an output of another image has by its name.
+
+    Photos from the web have such names too, but the numbers are those of smaller copies.
+
+    Args:
+        source: The file.
+        name: The name of the other file, in the same folder.
+        found: The parts of the name of the file.
+    """
+    try:
+        size, original = (shown_size(Path(source.place.prefix + each)) for each in (source.name, name))
+    except RGTError:  # a video, or a damaged image
+        return True
+    is_larger = size.width * size.height > original.width * original.height
+    if found["width"]:  # both sides, or those of a box into which it fits
+        return is_larger and (size.width == int(found["width"]) or size.height == int(found["height"]))
+    scale = float(found["scale"] or 0)
+    scale = scale or int(found["w"] or 0) / original.width or int(found["h"] or 0) / original.height
+    differences = [abs(side - scale * before) for side, before in zip(size, original, strict=True)]
+    return (is_larger or bool(found["scale"])) and max(differences) <= 1
 
 
 def is_pattern(argument: Path) -> bool:
@@ -196,8 +236,15 @@ def _names_nothing(argument: Path | None) -> str:
     return f"{argument}: {problem}"
 
 
-def _walk(folder: Path, selection: SourceFilter) -> Iterator[Source]:
-    """Yield the files of a folder by name; each folder once, even if symbolic links form a cycle."""
+def _walk(folder: Path, selection: SourceFilter) -> Iterator[tuple[Source, bool]]:
+    """Yield the files of a folder by name; each folder once, even if symbolic links form a cycle.
+
+    Yields:
+        A file and True, or a subfolder and False if not all that it contains can be listed.
+
+    Raises:
+        InputError: The folder itself cannot be listed.
+    """
     visited = set()
     if selection.output and not _is_same(folder, selection.output):
         visited.add(real_prefix_of(selection.output))
@@ -207,25 +254,33 @@ def _walk(folder: Path, selection: SourceFilter) -> Iterator[Source]:
         if place.real in visited:
             continue
         visited.add(place.real)
-        files, links, folders = _content(place.folder)
+        files, links, folders, error = _content(place.folder)
+        if error and place.relative == ".":
+            raise InputError(f"{folder}: cannot be listed: {error.strerror}") from error
+        if error:
+            yield Source.of(Path(place.folder), Path(place.relative)), False
         for name in files:
-            yield Source(place, name, name in links)
+            yield Source(place, name, name in links), True
         if selection.recursive:
             waiting += [place.below(name) for name in reversed(folders)]
 
 
-def _content(folder: str) -> tuple[list[str], set[str], list[str]]:
-    """Return the files of a folder, those of them that are symbolic links, and its subfolders."""
+def _content(folder: str) -> tuple[list[str], set[str], list[str], OSError | None]:
+    """Return the files of a folder, those that are symbolic links, its subfolders, and what failed."""
     files, links, folders = [], set(), []
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if _is_folder(entry):
-                folders.append(entry.name)
-                continue
-            files.append(entry.name)
-            if entry.is_symlink():
-                links.add(entry.name)
-    return sorted(files), links, sorted(folders)
+    failure = None
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _is_folder(entry):
+                    folders.append(entry.name)
+                    continue
+                files.append(entry.name)
+                if entry.is_symlink():
+                    links.add(entry.name)
+    except OSError as error:
+        failure = error
+    return sorted(files), links, sorted(folders), failure
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

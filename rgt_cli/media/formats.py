@@ -73,7 +73,7 @@ FORMATS = (
         name="jpeg",
         pillow="JPEG",
         suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"),
-        longest_side=65_535,
+        longest_side=65_500,  # that of libjpeg
         modes=("L", "RGB"),
         has_quality=True,
         has_lossless=False,
@@ -109,7 +109,8 @@ FORMATS = (
         name="avif",
         pillow="AVIF",
         suffixes=(".avif",),
-        longest_side=65_536,
+        longest_side=32_768,  # that of its decoders
+        modes=("RGB", "RGBA"),  # Pillow converts the others
         has_quality=True,
         has_lossless=False,
         is_animated=True,
@@ -127,7 +128,7 @@ FORMATS = (
     ImageFormat(
         name="heif",
         pillow="HEIF",
-        suffixes=(".heic", ".heif"),
+        suffixes=(".heic", ".heif", ".hif"),
         longest_side=16_384,
         has_quality=True,
         plugin="pillow_heif",
@@ -137,6 +138,7 @@ FORMATS = (
         pillow="JXL",
         suffixes=(".jxl",),
         has_quality=True,
+        has_icc=False,  # the encoder ignores them
         plugin="pillow_jxl",
     ),
 )
@@ -153,7 +155,7 @@ CONTAINERS = (
 INSTALL_EXTRA = 'run pip install "rgt-cli[formats]"'
 """What to do if a format needs a plugin that is not installed."""
 _GIF = Container(name="gif", suffixes=(".gif",), muxer="gif", codecs=("gif",))
-_IMAGE_INPUT_ONLY = (".dpx", ".pam", ".pbm", ".pgm", ".pnm", ".ppm")
+_IMAGE_INPUT_ONLY = (".dpx", ".mpo", ".pam", ".pbm", ".pgm", ".pnm", ".ppm")
 _VIDEO_INPUT_ONLY = (
     ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".h264", ".h265",
     ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".mk3d", ".mod", ".mpeg", ".mpg", ".mts", ".mxf",
@@ -163,6 +165,16 @@ _WRITABLE: tuple[Format, ...] = (*FORMATS, *CONTAINERS)
 
 READABLE = frozenset([*(suffix for f in FORMATS for suffix in f.suffixes), *_IMAGE_INPUT_ONLY])
 """The suffixes of image files, in lower case."""
+UNSUPPORTED = frozenset(
+    [
+        ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc", ".mef",
+        ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf",
+        ".srw", ".x3f",  # raw photos
+        ".dds", ".exr", ".hdr", ".ico", ".j2k", ".jp2", ".jpf", ".jpx", ".jxr", ".pcd", ".pcx", ".pfm",
+        ".psb", ".psd", ".sgi", ".svg", ".tga", ".wdp", ".xcf",
+    ]
+)  # fmt: skip
+"""The suffixes of images that are not read, in lower case: folders of photos contain them too."""
 VIDEO_READABLE = frozenset([*(suffix for c in CONTAINERS for suffix in c.suffixes), *_VIDEO_INPUT_ONLY])
 """The suffixes of video files, in lower case."""
 

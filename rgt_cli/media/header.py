@@ -13,7 +13,7 @@ from PIL import ImageFile
 
 from rgt_cli.errors import InputError
 from rgt_cli.media import gif, input_only, jpeg, jxl, png, webp
-from rgt_cli.media.exif import orientation_of
+from rgt_cli.media.exif import orientation_of, read_exif
 from rgt_cli.media.identify import clear_errors, identified, open_by_pillow
 from rgt_cli.media.layout import Header, one_image, require
 from rgt_cli.media.modes import UPRIGHT_DECODERS
@@ -106,5 +106,5 @@ def shown_size(path: Path) -> Dimensions:
     if header.format in input_only.NAMES:
         return header.size
     with clear_errors(path), open_by_pillow(path) as opened:
-        turned = opened.format not in UPRIGHT_DECODERS and orientation_of(opened.getexif()) >= 5
+        turned = opened.format not in UPRIGHT_DECODERS and orientation_of(read_exif(opened)) >= 5
     return Dimensions(header.size.height, header.size.width) if turned else header.size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
 import threading
 from collections.abc import Iterator
@@ -83,6 +84,8 @@ def identified(path: Path) -> str:
     Raises:
         InputError: It is not an image of a known format, or its decoder is not installed.
     """
+    if path.is_dir():
+        os.listdir(path)  # noqa: PTH208 - raises what is wrong, if it is an input for that reason
     if not stat.S_ISREG(path.stat().st_mode):
         raise InputError(f"{path}: is not a file but a folder, a pipe or a device")
     if missing := missing_decoder(path):
@@ -97,6 +100,8 @@ def identified(path: Path) -> str:
 def _not_an_image(path: Path) -> InputError:
     if not path.stat().st_size:
         return InputError(f"{path}: the file is empty")
+    if name := identify(path):
+        return InputError(f"{path}: damaged image, or of a kind of {name} that is not supported")
     known = ", ".join((*(f.name for f in FORMATS), *input_only.NAMES))
     return InputError(f"{path}: is not an image of a known format ({known})")
 

@@ -1,4 +1,4 @@
-"""The Photoshop block of a JPEG, which contains IPTC records: remove where the image was taken.
+"""The Photoshop block of a JPEG or a TIFF, which contains IPTC records: copy it without the place.
 
 Sources: the Adobe Photoshop file format specification (image resource blocks) and the IPTC Information
 Interchange Model, version 4.2.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from rgt_cli.media.location import has_coordinates
@@ -26,6 +26,8 @@ _PLACES = frozenset([26, 27, 90, 92, 95, 100, 101])
 code and country name."""
 _TEXTS = 2
 """The record with the description of the image."""
+_LONGEST_PART = 65_500
+"""The most bytes of a block in one segment."""
 _MARKER = 0x1C
 """The first byte of a dataset."""
 
@@ -37,6 +39,38 @@ class _Resource(NamedTuple):
     head: bytes
     """Its signature, number and name, as stored."""
     data: bytes
+
+
+def joined_photoshop(segments: Iterable[bytes]) -> bytes | None:
+    """Return the Photoshop block in the APP13 segments of a JPEG, which may be divided among them."""
+    parts = [s.removeprefix(PHOTOSHOP) for s in segments if s.startswith(PHOTOSHOP)]
+    return PHOTOSHOP + b"".join(parts) if parts else None
+
+
+def photoshop_segments(block: bytes) -> Iterator[bytes]:
+    """Yield a Photoshop block as the content of APP13 segments of a JPEG."""
+    resources = block.removeprefix(PHOTOSHOP)
+    for start in range(0, len(resources), _LONGEST_PART):
+        yield PHOTOSHOP + resources[start : start + _LONGEST_PART]
+
+
+def photoshop_of_tiff(resources: bytes, records: bytes) -> bytes | None:
+    """Return the Photoshop block of the resources and the IPTC records in a TIFF; empty for none."""
+    if records and b"8BIM\x04\x04" not in resources:
+        head = b"8BIM" + struct.pack(">H", _IPTC) + bytes(2)
+        resources += _packed(_Resource(_IPTC, head, records))
+    return PHOTOSHOP + resources if resources else None
+
+
+def tiff_of_photoshop(block: bytes) -> tuple[bytes, bytes]:
+    """Return a Photoshop block as a TIFF stores it: the IPTC records, and the resources without them."""
+    resources = block.removeprefix(PHOTOSHOP)
+    try:
+        found = list(_resources(resources))
+    except ValueError:
+        return b"", resources
+    records = b"".join(resource.data for resource in found if resource.number == _IPTC)
+    return records, b"".join(_packed(resource) for resource in found if resource.number != _IPTC)
 
 
 def strip_photoshop_gps(block: bytes) -> bytes | None:

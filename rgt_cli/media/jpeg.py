@@ -25,8 +25,11 @@ which progressive files share between blocks. Arithmetic codes have no such limi
 _END, _SCAN = 0xD9, 0xDA
 
 
-class _Frame(NamedTuple):
+class Frame(NamedTuple):
+    """The header of the pixels."""
+
     marker: int
+    """How they are encoded."""
     size: Dimensions
     sampling: tuple[tuple[int, int], ...]
     """Horizontal and vertical factor of each channel."""
@@ -47,7 +50,7 @@ def read_layout(file: BinaryIO) -> Header:
     Raises:
         ValueError: The file is damaged, truncated, or has too little data for its size.
     """
-    frame: _Frame | None = None
+    frame: Frame | None = None
     pixel_bytes = 0
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for marker, segment, after in _segments(data):
@@ -60,6 +63,19 @@ def read_layout(file: BinaryIO) -> Header:
         pixel_bytes, frame.fewest_bytes(), f"{pixel_bytes} bytes are too few for {frame.size} pixels"
     )
     return one_image("jpeg", frame.size, 1 if len(frame.sampling) == 1 else 3)
+
+
+def read_frame(file: BinaryIO) -> Frame:
+    """Read the first frame header of a JPEG.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for marker, segment, _ in _segments(data):
+            if marker in _FRAMES:
+                return _read_frame(marker, segment)
+    raise ValueError("it contains no image")
 
 
 def _segments(data: mmap.mmap) -> Iterator[tuple[int, bytes, int]]:
@@ -89,7 +105,7 @@ def _segments(data: mmap.mmap) -> Iterator[tuple[int, bytes, int]]:
     raise ValueError("the file is truncated: its end is missing")
 
 
-def _read_frame(marker: int, segment: bytes) -> _Frame:
+def _read_frame(marker: int, segment: bytes) -> Frame:
     try:
         _, height, width, channels = struct.unpack_from(">BHHB", segment)
         pairs = [divmod(segment[6 + 3 * index + 1], 16) for index in range(channels)]
@@ -97,4 +113,4 @@ def _read_frame(marker: int, segment: bytes) -> _Frame:
         raise ValueError("its frame header is damaged") from error
     if not pairs or min(min(pair) for pair in pairs) < 1:
         raise ValueError("its frame header is damaged")
-    return _Frame(marker, Dimensions(width, height), tuple(pairs))
+    return Frame(marker, Dimensions(width, height), tuple(pairs))

@@ -15,6 +15,7 @@ from rgt_cli.media.iptc import strip_photoshop_gps
 from rgt_cli.media.location import has_coordinates
 from rgt_cli.media.picture import Metadata, Picture
 from rgt_cli.media.png_metadata import strip_png_gps
+from rgt_cli.media.profiles import png_profile
 from rgt_cli.media.xmp import strip_xmp_gps, update_xmp
 from rgt_cli.size import Dimensions
 
@@ -89,7 +90,8 @@ def strip_metadata(picture: Picture) -> Picture:
 
     Pixels of 16 bits retain their ICC profile, since they cannot be converted without loss.
     """
-    icc = picture.metadata.icc
+    metadata = picture.metadata
+    icc = metadata.icc or png_profile(metadata.png, has_color=picture.pixels.ndim == 3)
     if icc is None or picture.bits == 16:
         return replace(picture, metadata=Metadata(icc=icc))
     try:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from rgt_cli.files import FileStamp
+from rgt_cli.media.xmp import upright_xmp
 from rgt_cli.size import Dimensions
 
 
@@ -27,9 +29,14 @@ class Metadata:
     comment: bytes | None = None
     """The comment of a JPEG or a GIF."""
     iptc: bytes | None = None
-    """The Photoshop block of a JPEG, which contains IPTC records."""
+    """The Photoshop block of a JPEG or a TIFF, which contains IPTC records."""
     png: tuple[tuple[bytes, bytes], ...] = ()
     """The chunks, (type, data), that only PNG supports: text, gamma, primaries."""
+
+    def turned(self, orientation: int) -> Metadata:
+        """Return the metadata after an EXIF orientation, 1..8, of the pixels has been undone."""
+        dpi = self.dpi[::-1] if self.dpi and orientation >= 5 else self.dpi
+        return replace(self, dpi=dpi, xmp=upright_xmp(self.xmp) if self.xmp else None)
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,7 @@ class Picture:
 
     def upright(self, orientation: int) -> Picture:
         """Return the image with an EXIF orientation, 1..8, undone."""
-        metadata = self.metadata
-        if orientation >= 5 and metadata.dpi:
-            metadata = replace(metadata, dpi=metadata.dpi[::-1])
+        metadata = self.metadata if orientation == 1 else self.metadata.turned(orientation)
         alpha = None if self.alpha is None else _turned(self.alpha, orientation)
         return Picture(_turned(self.pixels, orientation), alpha, metadata)
 
@@ -128,6 +133,8 @@ class ImageSequence:
     """Whether the first image is not a frame, but shown by programs that do not support animation."""
     warnings: tuple[str, ...] = ()
     """What the file contains that is left out here."""
+    stamp: FileStamp | None = None
+    """The state of the file before it was read; None if the images are not from a file."""
 
     @property
     def first(self) -> Picture:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from rgt_cli.errors import InputError
-from rgt_cli.media.exif import orientation_of, plausible_dpi
+from rgt_cli.media.exif import orientation_of, plausible_dpi, read_exif
 from rgt_cli.media.metadata import with_exif
 from rgt_cli.media.modes import UPRIGHT_DECODERS, Warn, gray_or_rgb, has_color, split_alpha, usable_icc
 from rgt_cli.media.picture import Metadata, Picture
@@ -35,11 +35,11 @@ def from_pillow(image: Image.Image, warn: Warn) -> Picture:
 def _from_pillow(image: Image.Image, warn: Warn) -> Picture:
     if 0 in image.size:
         raise InputError("an image without pixels is not supported")
+    exif = _exif_of(image, warn)
     try:
         image.load()
     except Exception as error:  # damaged files can make decoders raise anything
         raise InputError(f"damaged image: {' '.join(str(error).split())}") from error
-    exif = _exif_of(image, warn)
     metadata = _metadata_of(image, exif, warn)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         metadata = usable_icc(metadata, has_color(image), warn)
@@ -66,7 +66,7 @@ def _single_channel(image: Image.Image) -> np.ndarray:
 
 def _exif_of(image: Image.Image, warn: Warn) -> Image.Exif | None:
     try:
-        return image.getexif()
+        return read_exif(image)
     except Exception:  # Pillow parses it in Python: damaged data can raise anything
         warn("the EXIF is damaged and is left out")
         return None

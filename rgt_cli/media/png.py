@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from rgt_cli.media.layout import DEFLATE_RATIO, Header, bytes_in, one_image, require
 from rgt_cli.size import Dimensions
@@ -85,6 +86,18 @@ def read_layout(file: BinaryIO) -> Header:
 def depth(file: BinaryIO) -> int:
     """Return the bits per channel of a PNG."""
     return _header(file).bits
+
+
+def scale_transparent_gray(opened: Image.Image, bits: int) -> None:
+    """Scale the transparent gray of a PNG that Pillow has decoded to its pixels, which have 8 bits.
+
+    Args:
+        opened: The image.
+        bits: Bits per channel in the file.
+    """
+    gray = opened.info.get("transparency")
+    if opened.mode == "L" and isinstance(gray, int) and bits in (2, 4):
+        opened.info["transparency"] = gray * (255 // ((1 << bits) - 1))
 
 
 def rows_layout(file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype] | None:

@@ -12,15 +12,20 @@ from typing import Any
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from rgt_cli.errors import InputError
-from rgt_cli.media import input_only, png
-from rgt_cli.media.exif import orientation_of, plausible_dpi
+from rgt_cli.files import FileStamp
+from rgt_cli.media import heif, input_only, png
+from rgt_cli.media.damage import has_damaged_pixels
+from rgt_cli.media.exif import orientation_of, plausible_dpi, read_exif
 from rgt_cli.media.header import read_header
 from rgt_cli.media.identify import TIFF, clear_errors, no_pixel_limit, open_by_pillow
+from rgt_cli.media.iptc import joined_photoshop
 from rgt_cli.media.layout import Header
 from rgt_cli.media.metadata import with_exif
 from rgt_cli.media.modes import UPRIGHT_DECODERS, gray_or_rgb, has_color, split_alpha, usable_icc
 from rgt_cli.media.picture import ImageSequence, Metadata, Picture, with_same_mode
 from rgt_cli.media.png_metadata import PngMetadata, read_png_metadata
+from rgt_cli.media.profiles import coded_profile, hdr_name
+from rgt_cli.media.xmp import attachments
 from rgt_cli.size import Dimensions
 
 MAX_PIXELS = 300_000_000
@@ -46,11 +51,16 @@ def read_images(
         InputError: The file cannot be read, is not an image, is damaged, has too many pixels, or is of
             an unsupported kind.
     """
+    stamp = FileStamp.of(path)
     header = read_header(path)
     check_pixels(path, header, max_pixels)
     with clear_errors(path), no_pixel_limit(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn about what is reported here
-        return _Reader(path, max_pixels, on_frame).read()
+        images = _Reader(path, max_pixels, on_frame).read()
+    if header.bits > images.first.bits:
+        deep = f"{path}: has more than 8 bits per channel, of which 8 are used"
+        images = replace(images, warnings=(*images.warnings, deep))
+    return replace(images, stamp=stamp)
 
 
 def read_first(path: Path, max_pixels: int, longest: int) -> Picture:
@@ -155,14 +165,17 @@ class _Reader:
             if input_only.is_dpx(start):
                 self.warn("the header of a DPX is not copied; the encoded colors are not converted")
             return self._sequence([picture])
-        if start.startswith(TIFF) and (pages := self._deep_tiff()):
+        if start.startswith(TIFF) and (pages := self._pages_by_tifffile()):
             return self._sequence(pages)
         with self.opened() as opened:
             frames = getattr(opened, "n_frames", 1)
             if frames == 1 or opened.format not in (*_ANIMATED, "TIFF"):
                 if frames > 1:
                     self.warn(f"contains {frames} images; only the main one is used")
-                return self._sequence([self.picture(opened)])
+                picture = self.picture(opened)
+                if opened.format in ("JPEG", "MPO") and has_damaged_pixels(self.path):
+                    self.warn("its pixels are damaged in part: compare the output with the input")
+                return self._sequence([picture])
             if opened.format == "TIFF":
                 return self._sequence(list(self._pages(opened)))
             return self._animation(opened, frames)
@@ -229,8 +242,10 @@ class _Reader:
             metadata = self.metadata(opened, exif)
         image, metadata = self._gray_or_rgb(opened, metadata)
         pixels, alpha = split_alpha(image)
-        if orientation == 1 and stored >= 5 and metadata.dpi:
-            metadata = replace(metadata, dpi=metadata.dpi[::-1])
+        if orientation == 1 and stored > 1:
+            metadata = metadata.turned(stored)
+        if opened.format in UPRIGHT_DECODERS:
+            metadata = metadata.turned(1)
         return Picture(pixels, alpha, metadata).upright(orientation)
 
     def _orientation(self, opened: ImageFile.ImageFile) -> int:
@@ -242,7 +257,7 @@ class _Reader:
         """Return the EXIF of an opened file, or None if it is damaged or missing."""
         try:
             if opened.format != "PNG":
-                exif = opened.getexif()
+                exif = read_exif(opened)
                 exif.get_ifd(ExifTags.IFD.Interop)  # Pillow closes a TIFF before it would read this
                 return exif
             exif = Image.Exif()  # Pillow would decode all pixels to find EXIF behind them
@@ -272,17 +287,39 @@ class _Reader:
         if opened.format in ("JPEG", "MPO", "GIF") and isinstance(info.get("comment"), bytes):
             metadata = replace(metadata, comment=info["comment"])
         if opened.format in ("JPEG", "MPO"):
-            blocks = [data for name, data in getattr(opened, "applist", []) if name == "APP13"]
-            metadata = replace(metadata, iptc=blocks[0] if len(blocks) == 1 else None)
+            segments = [data for name, data in getattr(opened, "applist", []) if name == "APP13"]
+            metadata = replace(metadata, iptc=joined_photoshop(segments))
+            for attachment in attachments(metadata.xmp) if metadata.xmp else ():
+                self.warn(f"contains {attachment}, which is left out")
         if opened.format == "PNG":
             found = self._png_metadata()
             metadata = replace(metadata, xmp=found.xmp, png=found.chunks)
+        if opened.format in ("AVIF", "HEIF"):
+            metadata = self._with_coding(metadata, heif.read_coding(self.path))
+        if opened.format == "TIFF":
+            from rgt_cli.media import tiff  # slow to import
+
+            metadata = replace(metadata, iptc=tiff.photoshop_in(self.path, opened.tell()))
         return with_exif(metadata, exif, self.warn)
+
+    def _with_coding(self, metadata: Metadata, coding: heif.Coding) -> Metadata:
+        """Return the metadata with the color space that a file names by codes."""
+        if coding.bits > 8:
+            self.warn(f"has {coding.bits} bits per channel, of which 8 are used")
+        if metadata.icc:
+            return metadata
+        if hdr_name(coding.transfer):
+            codes = bytes([coding.primaries & 255, coding.transfer & 255, 0, 1])
+            return replace(metadata, png=((b"cICP", codes),))
+        return replace(metadata, icc=coded_profile(coding.primaries, coding.transfer))
 
     def _gray_or_rgb(
         self, opened: ImageFile.ImageFile, metadata: Metadata
     ) -> tuple[Image.Image, Metadata]:
         """Return an image of mode L, LA, RGB or RGBA, and the metadata that suits it."""
+        if opened.format == "PNG":
+            with self.path.open("rb") as file:
+                png.scale_transparent_gray(opened, png.depth(file))
         try:
             return gray_or_rgb(opened, metadata, self.warn)
         except InputError as error:
@@ -302,20 +339,20 @@ class _Reader:
         pixels = channels[..., :3] if channels.shape[2] > 2 else channels[..., 0]
         return self._deep(Picture(pixels, alpha, metadata), exif)
 
-    def _deep_tiff(self) -> list[Picture]:
-        """Decode the pages of a TIFF of more than 8 bits per channel; return none of any other."""
+    def _pages_by_tifffile(self) -> list[Picture]:
+        """Decode the pages of a TIFF that Pillow does not decode, or not in full; none of any other."""
         from rgt_cli.media import tiff  # slow to import
 
-        if not tiff.is_deep(self.path):
+        if not tiff.needs_tifffile(self.path):
             return []
         pages = []
-        for picture, exif in tiff.deep_pages(self.path):
+        for picture, exif in tiff.pages_by_tifffile(self.path):
             metadata = with_exif(picture.metadata, exif, self.warn)
             pages.append(self._deep(replace(picture, metadata=metadata), exif))
         return pages
 
     def _deep(self, picture: Picture, exif: Image.Exif | None) -> Picture:
-        """Return an image of 16 bits, upright, with a usable profile."""
+        """Return an image that Pillow has not decoded, upright, with a usable profile."""
         metadata = usable_icc(picture.metadata, picture.pixels.ndim == 3, self.warn)
         orientation = 1 if exif is None else orientation_of(exif)
         return replace(picture, metadata=metadata).upright(orientation)

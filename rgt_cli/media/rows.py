@@ -23,7 +23,7 @@ from rgt_cli.media.metadata import update_metadata
 from rgt_cli.media.picture import Metadata, Picture
 from rgt_cli.media.png_metadata import metadata_chunks
 from rgt_cli.media.read import OpenedImage, open_image
-from rgt_cli.media.write import fitted_metadata, replacing
+from rgt_cli.media.write import fitted_metadata, replacing, with_profile
 from rgt_cli.size import Dimensions
 
 logger = logging.getLogger(__name__)
@@ -222,6 +222,7 @@ def write_streamed(
     size = Dimensions(width, height)
     small = Picture(_sampled(source))
     metadata = update_metadata(small, source.metadata, size)
+    metadata, hdr = with_profile(metadata, file_format, has_color=len(source.shape) == 3)
     metadata, lost = fitted_metadata(metadata, file_format)
     with replacing(target) as file:
         if file_format.name == "tiff":
@@ -232,7 +233,7 @@ def write_streamed(
             channels = 3 if len(source.shape) == 3 else 1
             bits = source.dtype.itemsize * 8
             png.write_rows(file, size, channels, bits, strips, metadata_chunks(metadata))
-    return tuple(f"{target}: {loss}" for loss in lost)
+    return tuple(f"{target}: {loss}" for loss in (*hdr, *lost))
 
 
 def _sampled(source: RowSource) -> np.ndarray:

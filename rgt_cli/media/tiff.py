@@ -17,14 +17,16 @@ from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from rgt_cli.errors import InputError
 from rgt_cli.files import scratch_file
-from rgt_cli.media.exif import exif_directories
+from rgt_cli.media import raw
+from rgt_cli.media.exif import ASCII, exif_directories, swapped_comment, type_in
+from rgt_cli.media.iptc import photoshop_of_tiff, tiff_of_photoshop
 from rgt_cli.media.layout import DEFLATE_RATIO, LZW_RATIO, Header, require
 from rgt_cli.media.picture import Metadata, Picture
 from rgt_cli.size import Dimensions
 
 ROWS_PER_STRIP = 64
 """Rows that are compressed together."""
-_XMP, _ICC = 700, 34675
+_XMP, _ICC, _IPTC, _PHOTOSHOP = 700, 34675, 33723, 34377
 _RESOLUTION_TAGS = {
     ExifTags.Base.XResolution,
     ExifTags.Base.YResolution,
@@ -34,6 +36,10 @@ _SUBDIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 _PLACEHOLDER = -1
 """Added to the tag of a subdirectory: a tag that no one uses, which tifffile writes in its place."""
 _PHOTOMETRIC = {"MINISWHITE", "MINISBLACK", "RGB"}
+_ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
+"""Kinds of extra channels that are transparency; scanners store infrared, for example."""
+_ONLY_BY_TIFFFILE = {"LERC", "WEBP", "PNG", "JPEGXL", "JPEGXL_DNG", "JPEG2000", "APERIO_JP2000_RGB"}
+"""Compressions that Pillow does not decode."""
 _RATIOS = {
     "NONE": 1, "ADOBE_DEFLATE": DEFLATE_RATIO, "DEFLATE": DEFLATE_RATIO, "LZW": LZW_RATIO,
     "PACKBITS": 64,
@@ -50,8 +56,11 @@ def read_layout(path: Path) -> Header:
 
     Raises:
         ValueError: The file is damaged, truncated, or has too little data for its size.
+        InputError: It is a raw photo.
     """
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(path) as file, path.open("rb") as head:
+        if raw.is_raw(file, head):
+            raise InputError(f"{path}: {raw.DEVELOP}")
         pages = [_page(file, index) for index in range(len(file.pages))]
         if not pages:
             raise ValueError("it contains no image")
@@ -63,14 +72,14 @@ def read_layout(path: Path) -> Header:
         format="tiff",
         size=max((Dimensions(page.imagewidth, page.imagelength) for page in kept), key=math.prod),
         channels=max(_channels(page) for page in kept),
-        bits=16 if pages[0].bitspersample > 8 else 8,
+        bits=16 if max(page.bitspersample for page in kept) > 8 else 8,
         frames=len(kept),
         pixels=sum(page.imagewidth * page.imagelength for page in pages),
     )
 
 
 def _channels(page: tifffile.TiffPage) -> int:
-    has_alpha = any(kind in (1, 2) for kind in page.extrasamples)  # associated or not
+    has_alpha = any(kind in _ALPHA for kind in page.extrasamples)
     is_gray = getattr(page.photometric, "name", "") in ("MINISWHITE", "MINISBLACK")
     return (1 if is_gray else 3) + has_alpha
 
@@ -101,27 +110,34 @@ def _check_data(page: tifffile.TiffPage, length: int) -> None:
             require(length, max(ends), "pixels of a page are missing")
 
 
-def is_deep(path: Path) -> bool:
-    """Return whether the first page of a TIFF has more than 8 bits per channel."""
+def needs_tifffile(path: Path) -> bool:
+    """Return whether a TIFF has more than 8 bits per channel, or a compression that Pillow lacks."""
     with tifffile.TiffFile(path) as file:
-        return _page(file, 0).bitspersample > 8
+        pages = [_page(file, index) for index in range(len(file.pages))]
+        compression = getattr(pages[0].compression, "name", "")
+        if pages[0].bitspersample > 8 or compression in _ONLY_BY_TIFFFILE:
+            return True
+        is_plain = all(getattr(page.photometric, "name", "") in _PHOTOMETRIC for page in pages)
+        return is_plain and any(page.bitspersample > 8 for page in pages)
 
 
-def deep_pages(path: Path) -> Iterator[tuple[Picture, Image.Exif]]:
-    """Yield the pages of a TIFF of more than 8 bits per channel as stored, with the EXIF of each.
+def pages_by_tifffile(path: Path) -> Iterator[tuple[Picture, Image.Exif]]:
+    """Yield the pages of a TIFF as stored, with the EXIF of each.
 
-    The metadata of the pages does not include EXIF. Numbers of 9 to 32 bits are scaled to 16.
+    The metadata of the pages does not include EXIF. If any of them has more than 8 bits per channel, all
+    have 16.
 
     Raises:
         InputError: The numbers or the color space are not supported.
     """
     with tifffile.TiffFile(path) as file:
-        for index in range(len(file.pages)):
-            page = _page(file, index)
+        pages = [_page(file, index) for index in range(len(file.pages))]
+        bits = 16 if max(page.bitspersample for page in pages) > 8 else 8
+        for page in pages:
             exif = Image.Exif()
             exif.endian, exif.bigtiff = file.byteorder, file.is_bigtiff
             exif.load_from_fp(file.filehandle, page.offset)  # type: ignore[arg-type]
-            yield _picture(path, page), exif
+            yield _picture(path, page).with_bits(bits), exif
 
 
 def _page(file: tifffile.TiffFile, index: int) -> tifffile.TiffPage:
@@ -139,7 +155,7 @@ def _picture(path: Path, page: tifffile.TiffPage) -> Picture:
     array = page.asarray()
     if page.axes.startswith("S"):
         array = np.moveaxis(array, 0, -1)
-    if array.ndim not in (2, 3) or page.bitspersample not in range(9, 33):
+    if array.ndim not in (2, 3) or page.bitspersample not in range(1, 33):
         raise InputError(f"{path}: this kind of TIFF is not supported: axes {page.axes}")
     largest = (1 << page.bitspersample) - 1
     if largest != 65535:
@@ -151,18 +167,37 @@ def _picture(path: Path, page: tifffile.TiffPage) -> Picture:
     pixels = channels[..., :colors]
     if photometric == "MINISWHITE":
         pixels = 65535 - pixels
-    alpha = channels[..., colors] if channels.shape[2] > colors and page.extrasamples else None
-    if alpha is not None and page.extrasamples[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:
+    kinds = page.extrasamples[: channels.shape[2] - colors]
+    place = next((place for place, kind in enumerate(kinds) if kind in _ALPHA), None)
+    alpha = None if place is None else channels[..., colors + place]
+    if place is not None and alpha is not None and kinds[place] == tifffile.EXTRASAMPLE.ASSOCALPHA:
         weights = np.maximum(alpha, 1)[..., None] / 65535
         pixels = np.rint(np.minimum(pixels / weights, 65535)).astype(np.uint16)
     pixels = np.ascontiguousarray(pixels if colors == 3 else pixels[..., 0])
-    metadata = Metadata(icc=_bytes(page.tags, _ICC), xmp=_bytes(page.tags, _XMP), dpi=_dpi(page))
+    metadata = Metadata(
+        icc=_bytes(page.tags, _ICC), xmp=_bytes(page.tags, _XMP), dpi=_dpi(page), iptc=_photoshop(page)
+    )
     return Picture(pixels, None if alpha is None else np.ascontiguousarray(alpha), metadata)
 
 
 def _bytes(tags: tifffile.TiffTags, code: int) -> bytes | None:
     tag = tags.get(code)
     return bytes(tag.value) if tag is not None and len(tag.value) else None
+
+
+def photoshop_in(path: Path, index: int) -> bytes | None:
+    """Return the Photoshop block of a page, with its IPTC records; None if there is none."""
+    with tifffile.TiffFile(path) as file:
+        return _photoshop(_page(file, index))
+
+
+def _photoshop(page: tifffile.TiffPage) -> bytes | None:
+    records = b""
+    if tag := page.tags.get(_IPTC):  # many files say that it consists of longer numbers than bytes
+        handle = page.parent.filehandle
+        handle.seek(tag.valueoffset)
+        records = handle.read(tag.valuebytecount)
+    return photoshop_of_tiff(_bytes(page.tags, _PHOTOSHOP) or b"", records)
 
 
 def _dpi(page: tifffile.TiffPage) -> tuple[float, float] | None:
@@ -286,9 +321,12 @@ def _options(mode: str, metadata: Metadata, is_big: bool) -> dict[str, Any]:
 
 def _extra_tags(metadata: Metadata, is_big: bool) -> Iterator[tuple[int, int, int, Any, bool]]:
     """Yield other tags, (code, type, count, value, write once), with placeholders for directories."""
-    byte, ascii_text, short, offset = 1, 2, 3, 16 if is_big else 4
+    byte, ascii_text, short, undefined, offset = 1, 2, 3, 7, 16 if is_big else 4
     if metadata.xmp:
         yield _XMP, byte, len(metadata.xmp), metadata.xmp, True
+    iptc = tiff_of_photoshop(metadata.iptc) if metadata.iptc else ()
+    for code, data in zip((_IPTC, _PHOTOSHOP), iptc, strict=False):
+        yield from [(code, undefined, len(data), data, True)] if data else []
     if not metadata.exif:
         return
     for code, value in exif_directories(metadata.exif).items():
@@ -329,6 +367,11 @@ def _add_directories(file: BinaryIO, metadata_list: Sequence[Metadata]) -> None:
             start = end + end % 2
             directory = TiffImagePlugin.ImageFileDirectory_v2(ifh=header, group=code)
             for tag, value in content[code].items():
+                if tag == ExifTags.Base.UserComment and metadata.exif and b"MM" in metadata.exif[:8]:
+                    value = swapped_comment(value)
+                if isinstance(value, bytes) and (kind := type_in(code, tag)):
+                    directory.tagtype[tag] = kind
+                    value = value.rstrip(b"\0") if kind == ASCII else value
                 if not isinstance(value, dict) or end < _CLASSIC_LENGTH:  # Pillow writes short offsets
                     directory[tag] = value
             file.write(b"\0" * (start - end) + directory.tobytes(start))

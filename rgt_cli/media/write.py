@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,18 +13,22 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageCms
 
-from rgt_cli.errors import OutputError, UsageError
-from rgt_cli.files import atomic_write, cannot_write
+from rgt_cli.errors import OutOfMemoryError, UsageError
+from rgt_cli.files import atomic_write
 from rgt_cli.media import png
 from rgt_cli.media.color import pixels_to_srgb, space_of
+from rgt_cli.media.exif import remove_thumbnail
 from rgt_cli.media.formats import FORMATS, ImageFormat, register_plugins
 from rgt_cli.media.gif import to_palette
+from rgt_cli.media.iptc import photoshop_segments
 from rgt_cli.media.picture import ImageSequence, Metadata, Picture
 from rgt_cli.media.png_metadata import TEXT_CHUNKS, metadata_chunks
+from rgt_cli.media.profiles import hdr_of_png, png_profile
 
-_LONGEST_SEGMENT = 65_000
-"""The most bytes of EXIF, XMP or a comment in a JPEG."""
-_ENCODER_ERRORS = (ValueError, RuntimeError, OverflowError, SyntaxError)
+_LONGEST_EXIF = 65_533
+_LONGEST_TEXT = 65_500
+"""The most bytes of EXIF, and of XMP or a comment, in a JPEG."""
+_ENCODER_ERRORS = (ValueError, RuntimeError, OverflowError, SyntaxError, OSError)
 """What Pillow, its plugins and tifffile raise if they refuse an image."""
 
 
@@ -96,8 +101,9 @@ def write_images(
         Warnings about what the format does not support and was lost.
 
     Raises:
-        OutputError: The file cannot be written, or the encoder refuses the images.
-        UsageError: As `check_images`.
+        OutputError: The file cannot be written.
+        UsageError: The encoder refuses the images, or as `check_images`.
+        OutOfMemoryError: There is not enough memory to encode them.
     """
     check_images(images, target, file_format, encoding)
     fitted, lost = _fitted(images, file_format, encoding)
@@ -118,15 +124,22 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     """Yield a file for an encoder, open for writing and reading, that replaces `target` on success.
 
     Raises:
-        OutputError: The file cannot be written, or the encoder refuses the images.
+        OutputError: The file cannot be written.
+        UsageError: The encoder refuses the images; others may succeed.
+        OutOfMemoryError: There is not enough memory to encode them.
     """
     with atomic_write(target) as file:
         try:
             yield file
         except _ENCODER_ERRORS as error:
-            raise cannot_write(target, error) from error
+            if isinstance(error, OSError) and error.errno:  # of the disk
+                raise
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UsageError(
+                f"{target}: the encoder refuses it: {reason}; use another --format"
+            ) from error
         except MemoryError as error:
-            raise OutputError(f"{target}: cannot be written: not enough memory to encode it") from error
+            raise OutOfMemoryError(f"{target}: there is not enough memory to encode it") from error
 
 
 def _fitted(
@@ -141,6 +154,10 @@ def _fitted(
         if picture.bits > 8 and not file_format.is_deep:
             lost[f"{file_format.name} supports 8 bits per channel, not 16"] = None
             picture = picture.with_bits(8)
+        has_color = picture.pixels.ndim == 3
+        metadata, hdr = with_profile(picture.metadata, file_format, has_color=has_color)
+        picture = replace(picture, metadata=metadata)
+        lost |= dict.fromkeys(hdr)
         if _needs_srgb(picture, file_format):
             picture, failure = _as_srgb(picture)
             lost |= dict.fromkeys(failure)
@@ -152,6 +169,18 @@ def _fitted(
     return replace(images, frames=frames), list(lost)
 
 
+def with_profile(
+    metadata: Metadata, file_format: ImageFormat, *, has_color: bool
+) -> tuple[Metadata, list[str]]:
+    """Return metadata with a profile if only a PNG describes the colors otherwise, and what is lost."""
+    if file_format.name == "png" or metadata.icc:
+        return metadata, []
+    hdr = hdr_of_png(metadata.png)
+    lost = f"{file_format.name} does not support HDR ({hdr}), so its colors look wrong: use --format png"
+    profile = png_profile(metadata.png, has_color=has_color)
+    return replace(metadata, icc=profile), [lost] if hdr else []
+
+
 def fitted_metadata(metadata: Metadata, file_format: ImageFormat) -> tuple[Metadata, list[str]]:
     """Return the metadata that a format supports, and what is lost. The ICC profile is not checked."""
     name = file_format.name
@@ -160,25 +189,28 @@ def fitted_metadata(metadata: Metadata, file_format: ImageFormat) -> tuple[Metad
         lost.append(f"{name} does not support EXIF and XMP")
         metadata = replace(metadata, exif=None, xmp=None)
     if name == "jpeg":
-        exif, xmp, comment = (
-            _short_enough(kind, data, lost)
-            for kind, data in (
-                ("EXIF", metadata.exif),
-                ("XMP", metadata.xmp),
-                ("comments", metadata.comment),
-            )
+        exif = metadata.exif
+        if exif and metadata.has_thumbnail and len(exif) > _LONGEST_EXIF:
+            exif = remove_thumbnail(exif)
+        metadata = replace(
+            metadata,
+            exif=_short_enough("EXIF", exif, _LONGEST_EXIF, lost),
+            xmp=_short_enough("XMP", metadata.xmp, _LONGEST_TEXT, lost),
+            comment=_short_enough("comments", metadata.comment, _LONGEST_TEXT, lost),
         )
-        metadata = replace(metadata, exif=exif, xmp=xmp, comment=comment)
+    if name not in ("jpeg", "tiff") and metadata.iptc:
+        lost.append(f"{name} does not support IPTC")
+        metadata = replace(metadata, iptc=None)
     if name != "png" and any(kind in TEXT_CHUNKS for kind, _ in metadata.png):
         lost.append(f"{name} does not support the text chunks of a PNG")
     return metadata, lost
 
 
-def _short_enough(kind: str, data: bytes | None, lost: list[str]) -> bytes | None:
+def _short_enough(kind: str, data: bytes | None, longest: int, lost: list[str]) -> bytes | None:
     """Return the data if it fits into a segment of a JPEG, else None, and add the loss to `lost`."""
-    if data is None or len(data) <= _LONGEST_SEGMENT:
+    if data is None or len(data) <= longest:
         return data
-    lost.append(f"jpeg does not support {kind} of more than {_LONGEST_SEGMENT} bytes")
+    lost.append(f"jpeg does not support {kind} of more than {longest} bytes")
     return None
 
 
@@ -273,8 +305,8 @@ def _png_options(metadata: Metadata, encoding: Encoding) -> dict[str, Any]:
 def _jpeg_options(metadata: Metadata, encoding: Encoding) -> dict[str, Any]:
     options: dict[str, Any] = {"subsampling": 0}
     if metadata.iptc:
-        length = (len(metadata.iptc) + 2).to_bytes(2, "big")
-        options["extra"] = b"\xff\xed" + length + metadata.iptc  # APP13
+        segments = photoshop_segments(metadata.iptc)
+        options["extra"] = b"".join(b"\xff\xed" + struct.pack(">H", len(s) + 2) + s for s in segments)
     return options | _comment_options(metadata, encoding)
 
 
@@ -299,7 +331,8 @@ def _webp_options(metadata: Metadata, encoding: Encoding) -> dict[str, Any]:
 
 
 def _jxl_options(metadata: Metadata, encoding: Encoding) -> dict[str, Any]:
-    return {"lossless": True} if encoding.lossless else {}
+    # The encoder refuses the highest quality of its lossy mode.
+    return {"lossless": True} if encoding.lossless or encoding.quality == 100 else {}
 
 
 _EXTRA_OPTIONS: dict[str, Callable[[Metadata, Encoding], dict[str, Any]]] = {

@@ -10,6 +10,7 @@ Sources: ISO 16684-1 (XMP) and the IPTC Photo Metadata Standard.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 from xml.parsers import expat
@@ -48,6 +49,17 @@ _TIFF = "http://ns.adobe.com/tiff/1.0/"
 _EXIF = "http://ns.adobe.com/exif/1.0/"
 _EXTENDED = _Name("http://ns.adobe.com/xmp/note/", "HasExtendedXMP")
 """A reference to a second packet, which only the JPEG of the input contains."""
+_CAMERA = "http://ns.google.com/photos/1.0/camera/"
+_OF_VIDEO = ("MotionPhoto", "MicroVideo")
+_GAIN_MAP = "http://ns.adobe.com/hdr-gain-map/1.0/"
+_OF_IMAGES = frozenset(
+    [
+        _GAIN_MAP,
+        "http://ns.google.com/photos/1.0/container/",
+        "http://ns.google.com/photos/1.0/container/item/",
+    ]
+)
+"""Properties of images and videos that follow the image in its file."""
 _ALSO_REVEALING = frozenset(
     [
         _Name("http://purl.org/dc/elements/1.1/", "coverage"),
@@ -70,17 +82,27 @@ class _Unreadable(Exception):  # noqa: N818 - never leaves this module
 
 
 def update_xmp(packet: bytes, size: Dimensions) -> bytes:
-    """Return XMP with another image size and an upright orientation, where it contains them.
+    """Return XMP with another image size, where it contains one, and without what is no longer true.
 
-    A packet that cannot be parsed is returned as it is.
+    References to images and videos that only the file of the input contains are removed. A packet that
+    cannot be parsed is returned as it is.
     """
     values = {
         _Name(_TIFF, "ImageWidth"): size.width,
         _Name(_TIFF, "ImageLength"): size.height,
         _Name(_EXIF, "PixelXDimension"): size.width,
         _Name(_EXIF, "PixelYDimension"): size.height,
-        _Name(_TIFF, "Orientation"): 1,
     }
+    return _updated(packet, values, _is_of_attachment)
+
+
+def upright_xmp(packet: bytes) -> bytes:
+    """Return XMP with an upright orientation, if it contains one; as it is if it cannot be parsed."""
+    return _updated(packet, {_Name(_TIFF, "Orientation"): 1}, lambda name: False)
+
+
+def _updated(packet: bytes, values: dict[_Name, int], is_gone: Callable[[_Name], bool]) -> bytes:
+    """Return XMP with other values, and without some properties; as it is if it cannot be parsed."""
     try:
         document = _Document(packet)
     except _Unreadable:
@@ -89,9 +111,31 @@ def update_xmp(packet: bytes, size: Dimensions) -> bytes:
     for found in document.properties:
         if found.name in values and found.is_simple:
             edits[found.value] = str(values[found.name]).encode()
-        elif found.name == _EXTENDED:
+        elif is_gone(found.name):
             edits[found.whole] = b""
-    return document.edited(edits)
+    return document.edited(edits) if edits else packet
+
+
+def _is_of_attachment(name: _Name) -> bool:
+    """Return whether a property describes what a file contains besides its image and its metadata."""
+    is_of_video = name.namespace == _CAMERA and name.local.startswith(_OF_VIDEO)
+    return name == _EXTENDED or name.namespace in _OF_IMAGES or is_of_video
+
+
+def attachments(packet: bytes) -> list[str]:
+    """Return what the file of a JPEG contains besides its image, by its XMP, in words."""
+    try:
+        names = {found.name for found in _Document(packet).properties}
+    except _Unreadable:
+        return []
+    found = {
+        "a gain map for HDR displays": any(name.namespace == _GAIN_MAP for name in names),
+        "a video (motion photo)": any(
+            name.namespace == _CAMERA and name.local.startswith(_OF_VIDEO) for name in names
+        ),
+        "extended XMP": _EXTENDED in names,
+    }
+    return [what for what, is_there in found.items() if is_there]
 
 
 def strip_xmp_gps(packet: bytes) -> bytes | None:

@@ -513,3 +513,26 @@ def test_dry_run_refuses_what_the_run_refuses(
     previews = rgt("upscale", image, "-m", micro_checkpoint, "--preview", "2")
     assert previews.returncode == 2
     assert "videos" in previews.stderr
+
+
+def test_subfolders_that_cannot_be_listed_fail(
+    rgt: RunRGT, photos: Photos, micro_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder, report = photos(2), tmp_path / "run.json"
+    for name in ("locked", ".hidden", "drafts"):
+        (folder / name).mkdir()
+        (folder / name).chmod(0)
+    arguments = ("-r", "--exclude", "drafts", "-m", micro_checkpoint, "--report", report)
+    result = rgt("upscale", folder, *arguments, "-o", tmp_path / "out", before=UNPRIVILEGED)
+    assert result.returncode == 1
+    facts = read_report(report)
+    assert (facts["done"], facts["failed"]) == (2, 1)
+    (failed,) = (file for file in facts["files"] if file["error"])
+    assert failed["source"] == str(folder / "locked")
+    assert failed["error"].endswith("no permission to read it")
+    result = rgt("upscale", folder / "locked", *arguments, "-o", tmp_path / "out2", before=UNPRIVILEGED)
+    assert result.returncode == 1
+    assert "locked: cannot be listed: Permission denied" in result.stderr
+    assert not (tmp_path / "out2").exists()
+    for name in ("locked", ".hidden", "drafts"):
+        (folder / name).chmod(0o700)

@@ -58,7 +58,7 @@ def test_only_images_without_a_decoder_fail(
     warning = "3 of 5 inputs are HEIF and JXL images"
     (line,) = [line for line in result.stderr.splitlines() if warning in line]
     assert PIP in line
-    assert "outputs of .heic, .heif and .jxl files are JPEG" in line
+    assert "outputs of .heic, .heif, .hif and .jxl files are JPEG" in line
 
 
 def test_one_image_without_a_decoder(

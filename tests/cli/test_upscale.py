@@ -335,6 +335,14 @@ def test_stdin_and_stdout(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
         assert b"error: stdin" in result.stderr
 
 
+def test_stdout_receives_one_image(rgt: RunRGT, small_png: Path, tmp_path: Path) -> None:
+    for inputs in ([small_png, small_png], [tmp_path]):
+        result = rgt("upscale", *inputs, "-o", "-", cwd=tmp_path)
+        assert result.returncode == 2
+        assert "-o -: stdout receives only one image: name a folder" in result.stderr
+        assert not (tmp_path / "-").exists()
+
+
 def test_events_beside_an_image_on_stdout(rgt: RunRGT, small_png: Path) -> None:
     process = command("upscale", small_png, "-s", "2", "-o", "-", "--json", "-q")
     result = subprocess.run(process, capture_output=True, check=True)

@@ -15,7 +15,17 @@ from PIL import Image
 from rgt_cli.errors import InputError, OutOfMemoryError, RGTError, UsageError
 from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.inference.memory import peak_memory
-from rgt_cli.jobs import ImageOptions, Job, JobOptions, Outcome, OutputOptions, image, process, streaming
+from rgt_cli.jobs import (
+    ImageOptions,
+    Job,
+    JobOptions,
+    Journal,
+    Outcome,
+    OutputOptions,
+    image,
+    process,
+    streaming,
+)  # fmt: skip
 from rgt_cli.media import format_of
 from rgt_cli.size import Size
 from tests.helpers.images import animation, decoded, doubled, exiftool, sample, tiny_webp
@@ -278,3 +288,34 @@ def test_failed_job_leaves_the_old_output(small_png: Path, monkeypatch: pytest.M
         run(small_png, target)
     assert target.read_text() == "precious"
     assert {path.name for path in small_png.parent.iterdir()} == {"in.png", "out.png"}
+
+
+def test_an_input_that_changes_while_it_is_computed_is_not_recorded_as_current(
+    tmp_path: Path, photo: np.ndarray
+) -> None:
+    source, target = tmp_path / "in.png", tmp_path / "out" / "out.png"
+    Image.fromarray(photo[:20, :30]).save(source)
+    job = Job(source, target, format_of(target))
+    with Journal(target.parent, {}) as journal:
+        context = make_context(nearest_upscaler(), journal=journal)
+        images = image.read(job, context)
+        Image.fromarray(photo[20:60, :30]).save(source)
+        image.write(job, image.compute(job, images, context), context)
+        assert not journal.is_current(job), "its output shows another image"
+        assert process(job, context).source_size == (30, 40)
+        assert journal.is_current(job)
+
+
+def test_an_input_that_is_moved_before_its_times_are_copied(tmp_path: Path, photo: np.ndarray) -> None:
+    source, target = tmp_path / "in.png", tmp_path / "out" / "out.png"
+    Image.fromarray(photo[:20, :30]).save(source)
+    job, warnings = Job(source, target, format_of(target)), list[str]()
+    options = JobOptions(output=OutputOptions(keep_times=True))
+    with Journal(target.parent, {}) as journal:
+        context = make_context(nearest_upscaler(), options, journal=journal, warn=warnings.append)
+        images = image.read(job, context)
+        source.rename(tmp_path / "moved.png")
+        image.write(job, image.compute(job, images, context), context)
+        (tmp_path / "moved.png").rename(source)
+        assert journal.is_current(job), "the output is complete"
+    assert ["does not have the times of its input" in warning for warning in warnings] == [True]

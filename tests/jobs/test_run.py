@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from rgt_cli.errors import DeviceError, OutputError
+from rgt_cli.errors import DeviceError, OutputError, UsageError
 from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.jobs import Job, Journal, Outcome, run_jobs
 from rgt_cli.media import format_named
@@ -122,6 +122,25 @@ def test_a_stop_finishes_what_was_started(tmp_path: Path, images: dict[str, np.n
     written = sorted(path.stem for path in (tmp_path / "out").iterdir())
     assert 1 <= len(written) < len(images)
     assert written == [outcome.job.source.stem for outcome in outcomes]
+
+
+def test_an_encoder_that_refuses_an_image_does_not_stop_the_others(tmp_path: Path) -> None:
+    """Unlike a full disk: x265 refuses images that are very thin."""
+    heif = format_named("heif")
+    jobs = []
+    for name, width in (("a", 30), ("b", 3000), ("c", 40)):
+        source = tmp_path / f"{name}.png"
+        source.write_bytes(imagecodecs.png_encode(np.zeros((2, width, 3), np.uint8)))
+        jobs.append(Job(source, tmp_path / "out" / f"{name}.heic", heif))
+    upscaler = MultiPassUpscaler(
+        Size(scale=2), lambda scale: NetworkUpscaler(Counting(), device="cpu"), [2]
+    )
+    with Journal(tmp_path / "out", {}) as journal:
+        outcomes = list(run_jobs(jobs, make_context(upscaler, journal=journal)))
+    assert [outcome.target_size for outcome in outcomes] == [(60, 4), None, (80, 4)]
+    assert isinstance(outcomes[1].error, UsageError)
+    assert "b.heic: the encoder refuses it" in str(outcomes[1].error)
+    assert not (tmp_path / "out" / "b.heic").exists()
 
 
 class Failing(Counting):

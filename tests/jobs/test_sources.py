@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import ExifTags, Image
 
 from rgt_cli.errors import NoInputError
 from rgt_cli.jobs import SourceFilter, find_sources, read_list
@@ -55,6 +56,31 @@ def test_outputs_beside_their_inputs(tmp_path: Path) -> None:
     assert [s.path.name for s in find_sources([tmp_path / "a*.png"]).sources] == ["a_4.png", "a_xl.png"]
     assert len(find_sources([tmp_path / "a_x4.webp", tmp_path / "a.jpg"]).sources) == 2
     assert names(tmp_path, SourceFilter(include=("*_x4.*",))) == ["a_x4.webp", "b_x4.png"]
+
+
+def test_names_of_outputs_that_are_other_images(tmp_path: Path) -> None:
+    """The web offers smaller copies of images under such names."""
+    sizes = {
+        "a.png": (60, 40), "a_x2.png": (120, 80), "a_x3.png": (60, 40), "a_640x480.png": (30, 20),
+        "a_90x90.png": (90, 60), "a_w30.png": (30, 20), "a_w120.jpg": (120, 80), "a_h80.png": (130, 80),
+    }  # fmt: skip
+    for name, size in sizes.items():
+        Image.new("L", size).save(tmp_path / name)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("L", (60, 40)).save(tmp_path / "b.jpg", exif=exif)
+    Image.new("L", (80, 120)).save(tmp_path / "b_x2.jpg")
+    scan = find_sources([tmp_path])
+    found = [source.name for source in scan.sources]
+    assert found == ["a.png", "a_640x480.png", "a_h80.png", "a_w30.png", "a_x3.png", "b.jpg"]
+    assert scan.results == 4
+
+
+def test_unsupported_images_are_counted_by_their_suffix(tmp_path: Path) -> None:
+    touch(tmp_path, "a.DNG", "b.dng", "c.psd", "d.txt", "e.HIF", "f.mpo")
+    assert names(tmp_path) == ["e.HIF", "f.mpo"]
+    ignored = find_sources([tmp_path]).ignored
+    assert ignored == {"unsupported .dng": 2, "unsupported .psd": 1, "not an image or video": 1}
 
 
 def test_images_of_pages(tmp_path: Path) -> None:

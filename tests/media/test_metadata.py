@@ -2,6 +2,8 @@
 
 import functools
 import io
+import random
+import struct
 import subprocess
 import zlib
 from operator import methodcaller
@@ -11,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from rgt_cli.media import Picture, strip_metadata, tiff
+from rgt_cli.media import Encoding, Picture, strip_metadata, tiff
+from rgt_cli.media.color import pixels_to_srgb
 from tests.helpers.images import (
     LOSSLESS,
     convert,
@@ -189,6 +192,18 @@ def test_pixels_stay_in_the_color_space_of_their_profile(tmp_path: Path, photo: 
     assert np.abs(bmp.astype(int) - doubled(photo)).max() > 2
 
 
+@pytest.mark.parametrize("quality", [97, 100])
+def test_formats_without_profiles_receive_srgb(tmp_path: Path, photo: np.ndarray, quality: int) -> None:
+    """The encoder of JPEG XL ignores profiles without an error."""
+    source = tmp_path / "in.png"
+    Image.fromarray(photo).save(source, icc_profile=wide_gamut())
+    target = converted(source, "out.jxl", Encoding(quality=quality))
+    expected = doubled(pixels_to_srgb(photo, wide_gamut())).astype(int)
+    assert np.abs(expected - doubled(photo)).mean() > 3, "the profile matters"
+    difference = np.abs(decoded(target) - expected)
+    assert difference.mean() < (0.01 if quality == 100 else 2)
+
+
 def test_gray_profile_on_color(tmp_path: Path, photo: np.ndarray) -> None:
     gray = tmp_path / "in.tif"
     Image.fromarray(photo[..., 1]).save(gray, icc_profile=gray_profile())
@@ -278,3 +293,45 @@ def test_directories_of_exif_in_a_big_tiff(
         assert {
             name: after.get(f"{group}:{name}") for group, name in zip(GROUPS, tags, strict=True)
         } == tags
+
+
+@NEEDS_EXIFTOOL
+def test_iptc_in_several_segments_of_a_jpeg(tmp_path: Path, photo: np.ndarray) -> None:
+    """Photoshop divides long blocks, and writes a segment of another kind too."""
+    source = tmp_path / "in.jpg"
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "JPEG")
+    records = b"\x1c\x02\x19\0\x03cat"
+    long = random.Random(0).randbytes(70_000)
+    resources = b"".join(
+        b"8BIM" + struct.pack(">HHL", number, 0, len(data)) + data + bytes(len(data) % 2)
+        for number, data in ((0x0FA0, long), (0x0404, records))
+    )
+    parts = (resources[:60_000], resources[60_000:])
+    segments = [b"Adobe_CM\0\1", *(b"Photoshop 3.0\0" + part for part in parts)]
+    encoded = b"".join(b"\xff\xed" + struct.pack(">H", len(s) + 2) + s for s in segments)
+    source.write_bytes(file.getvalue()[:2] + encoded + file.getvalue()[2:])
+    for name in ("out.jpg", "out.tif"):
+        target = converted(source, name)
+        assert exiftool(target)["IPTC:Keywords"] == "cat"
+        assert long[66_000:] in target.read_bytes()
+
+
+@NEEDS_EXIFTOOL
+@pytest.mark.parametrize("name", ["out.jpg", "out.png", "out.tif", "out.webp", "out.avif", "out.heic"])
+@pytest.mark.parametrize("order", ["II", "MM"])
+def test_texts_of_exif_in_any_language(tmp_path: Path, photo: np.ndarray, name: str, order: str) -> None:
+    source = tmp_path / "in.jpg"
+    Image.fromarray(photo[:20, :30]).save(source)
+    texts = {
+        "ExifIFD:OwnerName": "J\u00f6rg", "ExifIFD:LensModel": "\u00d8 50", "IFD0:Artist": "Zo\u00eb",
+        "ExifIFD:UserComment": "\u732b", "GPS:GPSAreaInformation": "K\u00f6ln",
+    }  # fmt: skip
+    options = [f"-ExifByteOrder={order}", "-ExifIFD:ComponentsConfiguration=1 2 3 0", "-n"]
+    options += [f"-{tag}={text}" for tag, text in texts.items()]
+    subprocess.run(["exiftool", "-q", "-overwrite_original", *options, source], check=True)
+    target = converted(source, name)
+    before, after = exiftool(source), exiftool(target)
+    for tag, text in texts.items():
+        assert before[tag] == after[tag] == text
+    assert "Non-standard format" not in str(exiftool(target, "-validate", "-warning", "-a"))

@@ -1,16 +1,20 @@
 """Files of every kind are read as upright gray or RGB images, or refused with one line."""
 
+import io
 import os
 import random
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from rgt_cli.errors import InputError, RGTError
 from rgt_cli.media import (
@@ -22,6 +26,7 @@ from rgt_cli.media import (
     Picture,
     format_inside,
     read_images,
+    shown_size,
     write_images,
 )
 from tests.helpers.images import (
@@ -251,3 +256,61 @@ def test_any_bytes_are_read_or_refused(
     for picture in images.frames:
         assert picture.pixels.dtype in (np.uint8, np.uint16)
         assert picture.size.width * picture.size.height <= 1_000_000
+
+
+STALE = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:tiff="http://ns.adobe.com/tiff/1.0/"><tiff:Orientation>6</tiff:Orientation></rdf:Description>
+</rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.mark.parametrize("name", ["in.jpg", "in.webp", "in.tif", "in.png"])
+def test_orientation_in_xmp_alone_is_not_applied(tmp_path: Path, photo: np.ndarray, name: str) -> None:
+    """Programs that turn the pixels leave it there, and those that show images ignore it."""
+    source = tmp_path / name
+    if name == "in.png":
+        file = io.BytesIO()
+        Image.fromarray(photo).save(file, "PNG")
+        text = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + STALE)
+        source.write_bytes(with_chunks(file.getvalue(), before=text))
+    elif name == "in.tif":
+        tags = [(700, 1, len(STALE), STALE, True)]
+        tifffile.imwrite(source, photo, photometric="rgb", extratags=tags, metadata=None)
+    else:
+        Image.fromarray(photo).save(source, xmp=STALE)
+    picture = read_images(source).first
+    assert (picture.size, picture.metadata.xmp) == ((451, 300), STALE)
+    assert shown_size(source) == (451, 300)
+    if name in ("in.jpg", "in.webp"):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = 6
+        Image.fromarray(photo).save(source, xmp=STALE, exif=exif)
+        picture = read_images(source).first
+        assert picture.size == (300, 451)
+        assert b"<tiff:Orientation>1<" in (picture.metadata.xmp or b"")
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_transparent_gray_of_few_bits(tmp_path: Path, bits: int) -> None:
+    values = np.arange(1 << bits, dtype=np.uint8).repeat(8 // bits)
+    row = np.packbits(np.unpackbits(values[:, None], axis=1)[:, -bits:].reshape(-1)).tobytes()
+    header = struct.pack(">LLBBBBB", len(values), 1, bits, 0, 0, 0, 0)
+    parts = [
+        (b"IHDR", header),
+        (b"tRNS", b"\0\2"),
+        (b"IDAT", zlib.compress(b"\0" + row)),
+        (b"IEND", b""),
+    ]
+    source = tmp_path / "in.png"
+    source.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts))
+    picture = read_images(source).first
+    np.testing.assert_array_equal(picture.pixels[0], values * (255 // ((1 << bits) - 1)))
+    assert picture.alpha is not None
+    np.testing.assert_array_equal(picture.alpha[0], np.where(values == 2, 0, 255))
+
+
+def test_errors_name_the_format_of_what_cannot_be_decoded(tmp_path: Path, photo: np.ndarray) -> None:
+    source = tmp_path / "in.jpg"
+    source.write_bytes(imagecodecs.jpeg8_encode(photo.astype(np.uint16), level=90, bitspersample=12))
+    with pytest.raises(InputError, match=r"in\.jpg: damaged image, or of a kind of jpeg"):
+        read_images(source)

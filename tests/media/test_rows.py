@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from rgt_cli.errors import InputError, OutputError
+from rgt_cli.errors import InputError, OutputError, UsageError
 from rgt_cli.media import (
     MAX_PIXELS,
     STREAMABLE,
@@ -285,7 +285,7 @@ def test_failed_rows_leave_the_old_target(
         raise ValueError("refused")
 
     monkeypatch.setattr(png, "write_rows", fail)
-    with pytest.raises(OutputError, match=r"out\.png: cannot be written: refused"):
+    with pytest.raises(UsageError, match=r"out\.png: the encoder refuses it: refused"):
         stream(source, target)
     assert target.read_text() == "precious"
     assert {path.name for path in tmp_path.iterdir()} == {"in.png", "out.png"}

@@ -1,5 +1,8 @@
 """TIFF of many kinds, written by tifffile and Pillow, and read back by FFmpeg."""
 
+import io
+import struct
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,16 @@ from rgt_cli.errors import InputError
 from rgt_cli.media import Encoding, ImageSequence, Metadata, Picture, read_images, write_images
 from tests.helpers.images import (
     assert_visibly_equal,
+    convert,
     converted,
     decoded,
     deep_sample,
     doubled,
+    exiftool,
     image_format_of,
+    sample,
 )
+from tests.helpers.process import NEEDS_EXIFTOOL
 
 KINDS: dict[str, dict[str, Any]] = {
     "lzw": {"compression": "lzw", "predictor": True},
@@ -88,7 +95,7 @@ def test_premultiplied_alpha(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "photometric"), [(np.float32, "rgb"), (np.int16, "minisblack"), (np.uint16, "cfa")]
+    ("dtype", "photometric"), [(np.float32, "rgb"), (np.int16, "minisblack"), (np.float16, "rgb")]
 )
 def test_unsupported_numbers_are_input_errors(
     tmp_path: Path, photo: np.ndarray, dtype: type[np.generic], photometric: str
@@ -128,3 +135,99 @@ def test_pages_keep_their_own_metadata(tmp_path: Path, photo: np.ndarray) -> Non
         retained.load(after.metadata.exif)
         assert retained[0x010E] == ("first" if before is pages[0] else "second")
         assert retained.get_ifd(0x8769)[36867] == "2026:01:01 00:00:00"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_extra_channel_is_not_always_transparency(
+    tmp_path: Path, photo: np.ndarray, dtype: type[np.generic]
+) -> None:
+    """Scanners for film store infrared as a fourth channel."""
+    colors = sample(photo, "RGB").astype(dtype)
+    stored = np.dstack((colors, colors[..., :1] // 2, colors[..., :1] // 3))
+    source = tmp_path / "in.tif"
+    options: dict[str, Any] = {"photometric": "rgb", "planarconfig": "contig"}
+    tifffile.imwrite(source, stored[..., :4], extrasamples=["unspecified"], **options)
+    picture = read_images(source).first
+    assert picture.alpha is None
+    np.testing.assert_array_equal(picture.pixels, colors)
+    tifffile.imwrite(source, stored, extrasamples=["unspecified", "unassalpha"], **options)
+    if dtype == np.uint16:
+        np.testing.assert_array_equal(read_images(source).first.alpha, stored[..., 4])
+
+
+@pytest.mark.parametrize("compression", ["lerc", "webp", "png", "jpegxl", "jpeg2000"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_compressions_that_pillow_lacks(
+    tmp_path: Path, photo: np.ndarray, compression: str, mode: str
+) -> None:
+    if compression == "webp" and mode == "L":
+        mode = "RGB"
+    array = sample(photo, mode)
+    source = tmp_path / "in.tif"
+    alpha: dict[str, Any] = {"extrasamples": ["unassalpha"]} if mode == "RGBA" else {}
+    photometric = "minisblack" if mode == "L" else "rgb"
+    tifffile.imwrite(source, array, photometric=photometric, compression=compression, **alpha)
+    picture = read_images(source).first
+    assert (picture.mode, picture.bits) == (mode, 8)
+    visible = np.s_[...] if mode != "RGBA" else array[..., 3] > 0
+    tolerance = 40 if compression in ("webp", "jpegxl", "jpeg2000") else 0  # which are lossy
+    difference = np.abs(picture.channels()[visible].astype(int) - array[visible])
+    assert difference.max() <= tolerance
+    assert difference.mean() <= tolerance / 8
+
+
+def test_pages_of_several_depths_have_the_largest(tmp_path: Path, photo: np.ndarray) -> None:
+    eight, sixteen = sample(photo, "RGB"), deep_sample(photo, "RGB")
+    for order in ([eight, sixteen], [sixteen, eight]):
+        with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+            for array in order:
+                writer.write(array, photometric="rgb", metadata=None)
+        target = converted(tmp_path / "in.tif", "out.tif")
+        with tifffile.TiffFile(target) as written:
+            for page, array in zip(written.pages, order, strict=True):
+                expected = array.astype(np.uint16) * (257 if array.dtype == np.uint8 else 1)
+                np.testing.assert_array_equal(page.asarray(), doubled(expected))
+
+
+@pytest.mark.parametrize("name", ["photo.dng", "photo.tif"])
+def test_raw_photos_are_refused(tmp_path: Path, photo: np.ndarray, name: str) -> None:
+    """The first image of a raw photo is a small preview: an output would look right, and be useless."""
+    source = tmp_path / name
+    sensor: dict[str, Any] = {"photometric": "cfa", "metadata": None}
+    with tifffile.TiffWriter(source) as writer:
+        writer.write(sample(photo, "RGB"), photometric="rgb", subfiletype=1, subifds=1, metadata=None)
+        writer.write(deep_sample(photo, "L"), **sensor)
+    with pytest.raises(InputError, match="is a raw photo: develop it first"):
+        read_images(source)
+    version = [(50706, 1, 4, (1, 4, 0, 0), True)]
+    tifffile.imwrite(source, sample(photo, "RGB"), photometric="rgb", extratags=version, metadata=None)
+    with pytest.raises(InputError, match="is a raw photo"):
+        read_images(source)
+    tifffile.imwrite(source, deep_sample(photo, "L"), **sensor)
+    with pytest.raises(InputError, match="is a raw photo"):
+        read_images(source)
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "TIFF")
+    data = bytearray(file.getvalue())
+    moved = data[8 : 10 + 12 * data[8] + 4]  # its directory, whose place Canon uses
+    struct.pack_into("<L4s", data, 4, len(data), b"CR\2\0")
+    source.write_bytes(data + moved)
+    with pytest.raises(InputError, match="is a raw photo"):
+        read_images(source)
+
+
+@NEEDS_EXIFTOOL
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_iptc_is_copied(tmp_path: Path, photo: np.ndarray, dtype: type[np.generic]) -> None:
+    source = tmp_path / "in.tif"
+    tifffile.imwrite(source, sample(photo, "RGB").astype(dtype), photometric="rgb", metadata=None)
+    tags = ("-IPTC:Keywords=cat", "-IPTC:City=Paris", "-Photoshop:URL=https://example.org")
+    subprocess.run(["exiftool", "-q", "-overwrite_original", *tags, source], check=True)
+    for target in (converted(source, "out.tif"), converted(source, "out.jpg")):
+        found = exiftool(target)
+        assert (found["IPTC:Keywords"], found["IPTC:City"]) == ("cat", "Paris")
+        assert found["Photoshop:URL"] == "https://example.org"
+    back = exiftool(converted(tmp_path / "out.jpg", "back.tif"))
+    assert (back["IPTC:Keywords"], back["Photoshop:URL"]) == ("cat", "https://example.org")
+    warnings = convert(source, tmp_path / "out.webp")
+    assert any("webp does not support IPTC" in warning for warning in warnings)

@@ -1,6 +1,8 @@
 """Images in every format, decoded again by other libraries than those that wrote them."""
 
 import itertools
+import random
+import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -10,11 +12,13 @@ import av
 import imagecodecs
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from rgt_cli.errors import OutputError, UsageError
 from rgt_cli.media import (
+    FORMATS,
     Encoding,
+    ImageFormat,
     ImageSequence,
     Metadata,
     Picture,
@@ -22,16 +26,20 @@ from rgt_cli.media import (
     read_images,
     write_images,
 )
+from rgt_cli.media.profiles import png_profile
 from tests.helpers.images import (
     LOSSLESS,
     assert_visibly_equal,
+    convert,
     converted,
     decoded,
     decoded_frames,
     doubled,
+    exiftool,
     image_format_of,
     sample,
 )
+from tests.helpers.process import NEEDS_EXIFTOOL
 
 DURATIONS = [40, 100, 250, 70, 500]
 """Milliseconds of each frame of an animation."""
@@ -271,11 +279,31 @@ def test_metadata_too_long_for_a_jpeg_is_left_out_with_a_warning(
     assert decoded(target).shape == photo.shape
 
 
+@NEEDS_EXIFTOOL
+def test_exif_that_fills_a_jpeg_loses_only_its_thumbnail(tmp_path: Path, photo: np.ndarray) -> None:
+    """Maker notes of cameras have up to 60 KB."""
+    source, thumbnail = tmp_path / "in.jpg", tmp_path / "thumbnail.jpg"
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Maker"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] = random.Random(0).randbytes(62_500)
+    Image.fromarray(photo).save(source, exif=exif)
+    Image.fromarray(photo[:40, :50]).save(thumbnail, quality=50)
+    option = f"-ThumbnailImage<={thumbnail}"
+    command = ["exiftool", "-q", "-m", "-overwrite_original", option, str(source)]
+    subprocess.run(command, check=True)
+    assert "IFD1:ThumbnailLength" in exiftool(source)
+    assert convert(source, tmp_path / "out.jpg") == ()
+    with Image.open(tmp_path / "out.jpg") as written:
+        assert written.getexif()[ExifTags.Base.Make] == "Maker"
+        assert len(written.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote]) == 62_500
+        assert not written.getexif().get_ifd(ExifTags.IFD.IFD1)
+
+
 def test_failed_write_leaves_the_old_target(tmp_path: Path, photo: np.ndarray) -> None:
     target = tmp_path / "out.webp"
     target.write_text("precious")
     wide = ImageSequence([Picture(photo.repeat(40, 1))])
-    with pytest.raises(OutputError, match=r"out\.webp"):
+    with pytest.raises(UsageError, match=r"out\.webp: the encoder refuses it"):
         write_images(wide, target, image_format_of(target), Encoding())
     assert target.read_text() == "precious"
     assert [path.name for path in tmp_path.iterdir()] == ["out.webp"]
@@ -296,3 +324,32 @@ def test_disk_that_fills_up_leaves_no_target(tmp_path: Path, photo: np.ndarray, 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("file_format", FORMATS, ids=lambda f: f.name)
+def test_longest_sides(tmp_path: Path, file_format: ImageFormat) -> None:
+    """A side that a format is said to support is found to be too long only after hours, if it is not."""
+    longest = min(file_format.longest_side, 65_536)
+    target = tmp_path / f"out{file_format.suffixes[0]}"
+    shape = (64 if file_format.name == "heif" else 2, longest, 3)  # x265 refuses thinner ones
+    images = ImageSequence([Picture(np.zeros(shape, np.uint8))])
+    write_images(images, target, file_format, Encoding(quality=20))
+    with Image.open(target) as opened:
+        assert opened.size == (longest, shape[0])
+
+
+def test_gray_profiles_stay_with_gray_pixels(tmp_path: Path, photo: np.ndarray) -> None:
+    """Pillow writes every AVIF in color, where programs ignore a profile for gray."""
+    gray = np.ascontiguousarray(photo[..., 1])
+    picture = Picture(
+        gray, None, Metadata(icc=png_profile([(b"gAMA", b"\0\1\x86\xa0")], has_color=False))
+    )
+    for name in ("out.avif", "out.webp", "out.heic", "out.jpg", "out.png", "out.tif"):
+        target = tmp_path / name
+        write_images(ImageSequence([picture]), target, image_format_of(target), Encoding())
+        with Image.open(target) as opened:
+            profile = opened.info.get("icc_profile")
+            is_color = opened.mode == "RGB"
+            assert (profile is None) == is_color, name
+            mean = np.asarray(opened).mean()
+        assert (mean > gray.mean() + 20) == is_color, "converted to sRGB, or as it is"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rgt_cli.media.xmp import strip_xmp_gps, update_xmp
+from rgt_cli.media.xmp import attachments, strip_xmp_gps, update_xmp, upright_xmp
 from rgt_cli.size import Dimensions
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -46,13 +46,14 @@ def test_only_values_are_replaced() -> None:
         "<e:PixelYDimension\n>600</e:PixelYDimension >"
         "<t:ImageWidth/><x:Orientation>6</x:Orientation><p:ImageWidth>451</p:ImageWidth>"
     )
-    assert update_xmp(packet(description), SIZE) == packet(expected)
+    assert upright_xmp(update_xmp(packet(description), SIZE)) == packet(expected)
+    assert b't:Orientation="6"' in update_xmp(packet(description), SIZE), "the pixels decide about it"
 
 
 def test_prefixes_are_those_in_scope() -> None:
     inner = f'><e:Nested xmlns:t="{PHOTOSHOP}" xmlns:q="{TIFF}"><t:Orientation>6</t:Orientation>'
     inner += "<q:Orientation>6</q:Orientation></e:Nested><t:Orientation>6</t:Orientation>"
-    updated = update_xmp(packet(inner), SIZE).decode()
+    updated = upright_xmp(packet(inner)).decode()
     assert re.findall(r"<(\w:Orientation)>(\d)<", updated) == [
         ("t:Orientation", "6"), ("q:Orientation", "1"), ("t:Orientation", "1"),
     ]  # fmt: skip
@@ -67,12 +68,33 @@ def test_reference_to_extended_xmp_is_removed() -> None:
     assert b'p:Credit="Ann"' in updated
 
 
+def test_descriptions_of_what_follows_the_image_are_removed() -> None:
+    """A phone appends a video and a gain map to the image; the output contains neither."""
+    google = "http://ns.google.com/photos/1.0"
+    namespaces = (
+        f'xmlns:g="{google}/camera/" xmlns:c="{google}/container/" xmlns:m="{google}/container/item/" '
+        'xmlns:h="http://ns.adobe.com/hdr-gain-map/1.0/"'
+    )
+    directory = (
+        '<c:Directory><rdf:Seq><rdf:li rdf:parseType="Resource"><c:Item m:Mime="video/mp4" '
+        'm:Length="9"/></rdf:li></rdf:Seq></c:Directory>'
+    )
+    kept = "<p:Credit>Ann</p:Credit><g:SpecialTypeID>1</g:SpecialTypeID>"
+    gone = 'h:Version="1.0" g:MotionPhoto="1" g:MicroVideoOffset="9"'
+    source = packet(f"{gone}>{directory}{kept}", namespaces)
+    updated = update_xmp(source, SIZE)
+    assert updated == packet(f">{kept}", namespaces).replace(b"\n   >", b">")
+    assert attachments(source) == ["a gain map for HDR displays", "a video (motion photo)"]
+    assert attachments(updated) == []
+
+
 @pytest.mark.parametrize(
     "damaged",
     [b"", b"<x", b"<x></y>", b"\xff\xfe", b"text", b"<a>&b;</a>", b'<a b="1" b="2"/>', b"<a:b/><c/>"],
 )
 def test_damaged_packets_are_not_updated_but_stripped(damaged: bytes) -> None:
-    assert update_xmp(damaged, SIZE) == damaged
+    assert update_xmp(damaged, SIZE) == upright_xmp(damaged) == damaged
+    assert attachments(damaged) == []
     assert strip_xmp_gps(damaged) is None
 
 
@@ -105,7 +127,7 @@ def test_utf16_becomes_utf8() -> None:
     for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
         declared = f'<?xml version="1.0" encoding="UTF-16"?>{text}'
         for encoded in (text.encode(encoding), declared.encode(encoding)):
-            root = ElementTree.fromstring(update_xmp(encoded, SIZE))
+            root = ElementTree.fromstring(upright_xmp(update_xmp(encoded, SIZE)))
             (description,) = root.iter(f"{{{RDF}}}Description")
             assert description.attrib[f"{{{TIFF}}}Orientation"] == "1"
             assert description.attrib[f"{{{PHOTOSHOP}}}Credit"] == "\u732b"

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from rgt_cli.errors import InputError, UsageError
+from rgt_cli.files import FileStamp
 from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.jobs.job import Job, RunContext, Stopped
 from rgt_cli.jobs.options import JobOptions, OutputOptions, VideoOptions
@@ -392,7 +393,7 @@ class Recorded:
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: Job, source: FileStamp | None = None) -> None:
         assert not job.target.exists()
         self.lines.append(("begin", job.target.name))
 

@@ -65,6 +65,12 @@ class OutputError(RGTError):
     ends_run = True
 
 
+class OutputNameError(OutputError):
+    """An output cannot be written, because its disk does not accept its name."""
+
+    ends_run = False
+
+
 class DeviceError(RGTError):
     """The device failed while it computed. This process can no longer use it."""
 

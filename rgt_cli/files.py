@@ -21,15 +21,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from rgt_cli.errors import OutputError, UsageError
+from rgt_cli.errors import OutputError, OutputNameError, UsageError
 
 PARTIAL = ".rgt-{}.part"
 """The name of a file that is being written, with eight hexadecimal digits."""
 
 
+_NAME_ERRORS = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
+"""What systems report if a name is too long or contains characters that a disk does not accept."""
+
+
 def cannot_write(target: Path, error: BaseException) -> OutputError:
     """Return the error that reports that `target` cannot be written, with the reason."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.filename and error.errno in _NAME_ERRORS:
+        return OutputNameError(f"{target}: cannot be written: the disk refuses its name: {reason}")
     return OutputError(f"{target}: cannot be written: {reason}")
 
 

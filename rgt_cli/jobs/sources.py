@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fnmatch
 import glob
 import os
@@ -306,7 +307,10 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def read_list(text: bytes, separator: bytes) -> Iterator[Path]:
-    """Yield the paths of a list, separated by newlines or NUL bytes, without empty ones."""
-    for found in re.finditer(b"[^%b]+" % separator, text):
+    """Yield the paths of a list, separated by newlines or NUL bytes, without empty ones.
+
+    A byte order mark, with which some editors begin a file, is ignored.
+    """
+    for found in re.finditer(b"[^%b]+" % separator, text.removeprefix(codecs.BOM_UTF8)):
         if part := found[0].rstrip(b"\r") if separator == b"\n" else found[0]:
             yield Path(os.fsdecode(part))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rgt_cli.errors import InputError, NoInputError
 from rgt_cli.files import atomic_write, cannot_write
-from rgt_cli.measure.metrics import bicubic_resize, jpeg_roundtrip, luma, psnr, ssim
+from rgt_cli.measure.metrics import SSIM_WINDOW, bicubic_resize, jpeg_roundtrip, luma, psnr, ssim
 from rgt_cli.measure.vmaf import vmaf
 from rgt_cli.media.identify import no_pixel_limit
 
@@ -127,7 +127,7 @@ def evaluate(
         save_to: Write each result as PNG to the place `dataset/method/image` in this folder.
 
     Raises:
-        InputError: An image cannot be read, or an input has another size than it should.
+        InputError: An image cannot be read or is too small, or an input has another size than it should.
         UsageError: VMAF is requested, and this ffmpeg does not have it.
         OutputError: A result cannot be written.
     """
@@ -136,6 +136,8 @@ def evaluate(
             truth = _read(high)
             height, width = (side // scale * scale for side in truth.shape[:2])
             truth = truth[:height, :width]
+            if min(height, width) - 2 * scale < SSIM_WINDOW:
+                raise InputError(f"{high}: is too small to be measured at x{scale}")
             small = bicubic_resize(truth, 1 / scale) if low is None else _read(low, truth.ndim)
             if small.shape[0] * scale != height or small.shape[1] * scale != width:
                 fitting = [s for s in SCALES if small.shape[0] == truth.shape[0] // s]

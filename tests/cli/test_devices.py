@@ -244,7 +244,7 @@ def test_without_ray(rgt: RunRGT, folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [(("--device", "cpu,mps"), "'mps'"), (("--device", "cuda:0,cuda:0"), "twice"),
-     (("--workers", "2"), "--cluster"), (("--device", "cpu", "--cluster", "auto"), "exclude")],
+     (("--workers", "2"), "--cluster"), (("--device", "cpu", "--cluster", "auto"), "together")],
 )  # fmt: skip
 def test_misuse(rgt: RunRGT, folder: Path, options: tuple[str, ...], reason: str) -> None:
     result = rgt("upscale", folder, *options)

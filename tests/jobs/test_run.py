@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from rgt_cli.errors import DeviceError, OutputError, UsageError
+from rgt_cli.errors import DeviceError, OutputError, OutputNameError, UsageError
 from rgt_cli.inference import MultiPassUpscaler, NetworkUpscaler
 from rgt_cli.jobs import Job, Journal, Outcome, run_jobs
 from rgt_cli.media import format_named
 from rgt_cli.size import Size
 from tests.helpers.jobs import make_context
 from tests.helpers.networks import Counting
+from tests.helpers.process import names_in
 
 PNG = format_named("png")
 SHAPES: dict[str, tuple[int, ...] | None] = {
@@ -108,6 +109,23 @@ def test_no_job_is_started_after_an_output_failed(tmp_path: Path, images: dict[s
     assert isinstance(outcomes[0].error, OutputError)
     assert 1 <= len(outcomes) < len(jobs)
     assert {type(outcome.error) for outcome in outcomes} == {OutputError}
+
+
+def test_a_name_that_the_disk_refuses_fails_one_job(
+    tmp_path: Path, images: dict[str, np.ndarray]
+) -> None:
+    upscaler = MultiPassUpscaler(
+        Size(scale=2), lambda scale: NetworkUpscaler(Counting(), device="cpu"), [2]
+    )
+    names = {"a": "a", "b": "b" * 300, "c": f"{'c' * 300}/c", "d": "d"}
+    jobs = [
+        Job(tmp_path / f"{n}.png", tmp_path / "out" / f"{name}.png", PNG) for n, name in names.items()
+    ]
+    outcomes = list(run_jobs(jobs, make_context(upscaler)))
+    assert [type(outcome.error) for outcome in outcomes] == [
+        type(None), OutputNameError, OutputNameError, type(None)
+    ]  # fmt: skip
+    assert names_in(tmp_path / "out") == {"a.png", "d.png"}
 
 
 def test_a_stop_finishes_what_was_started(tmp_path: Path, images: dict[str, np.ndarray]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
 
@@ -119,6 +120,8 @@ def test_patterns_and_lists(tmp_path: Path) -> None:
             find_sources([tmp_path / nothing])
     scan = find_sources([tmp_path / "none.png", tmp_path / "b.png"])
     assert [source.path.name for source in scan.sources] == ["none.png", "b.png"], "one will fail"
-    assert list(read_list(b"a b.png\r\n\nc.png", b"\n")) == [Path("a b.png"), Path("c.png")]
+    for mark in (b"", codecs.BOM_UTF8):
+        listed = read_list(mark + b"a b.png\r\n\nc.png", b"\n")
+        assert list(listed) == [Path("a b.png"), Path("c.png")]
     odd = list(read_list(b"a\nb\0caf\xe9\0", b"\0"))
     assert odd == [Path("a\nb"), Path(os.fsdecode(b"caf\xe9"))] == list(PathList(odd))

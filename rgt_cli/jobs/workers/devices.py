@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 
 from rgt_cli.errors import UsageError
-from rgt_cli.values import GPUS_WITH_NUMBERS, parse_device
+from rgt_cli.values import GPUS_WITH_NUMBERS, parse_device, reject_several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,7 @@ def parse_devices(device: str, address: str | None, workers: int | None) -> Devi
         UsageError: The options contradict each other.
     """
     if address:
-        if device != "auto":
-            raise UsageError("--device and --cluster exclude each other: a cluster uses its GPUs")
+        reject_several(["--cluster"] + ["--device"] * (device != "auto"))
         return Devices(address=address, workers=workers)
     if workers is not None:
         raise UsageError("--workers needs --cluster: on this machine, use --device cpu,cpu")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rgt_cli.errors import RGTError, UsageError
+from rgt_cli.errors import RGTError, UsageError, first_line
 from rgt_cli.jobs.workers.devices import Devices
 
 _OBJECT_STORE = 80 << 20
@@ -112,7 +112,7 @@ def _connect(ray: Any, arguments: dict[str, Any], devices: Devices) -> None:
         where = f"the cluster {devices.address}" if devices.address else "this machine"
         token = "; if it requires a token, set RAY_AUTH_MODE=token, and copy it to ~/.ray/auth_token"
         hint = token if devices.address else ""
-        raise UsageError(f"Ray cannot be used on {where}: {_first_line(error)}{hint}") from error
+        raise UsageError(f"Ray cannot be used on {where}: {_plain_line(error)}{hint}") from error
     finally:  # Ray replaces them
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -128,9 +128,9 @@ def reason_of(error: Exception) -> str:
     lines = _COLOR.sub("", str(error)).strip().splitlines()
     if lines and "creation task" in lines[0]:  # what follows is a traceback
         return f"it could not be started: {lines[-1].strip()}"
-    return _first_line(error)
+    return _plain_line(error)
 
 
-def _first_line(error: Exception) -> str:
-    text = _COLOR.sub("", str(error)).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+def _plain_line(error: Exception) -> str:
+    """Return the first line of an error without colors."""
+    return _COLOR.sub("", first_line(error))

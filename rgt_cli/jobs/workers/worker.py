@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,7 @@ from rgt_cli.jobs.options import JobOptions, ModelOptions
 from rgt_cli.jobs.run import run_jobs
 from rgt_cli.jobs.video.shared import SegmentResult, SegmentTask, compute_segment
 from rgt_cli.size import Size
-
-VERSION = version("rgt-cli")
-"""The version of this package. All workers of a run have the same one."""
+from rgt_cli.version import __version__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +30,7 @@ class WorkerSpec:
     model: ModelOptions
     size: Size | None
     options: JobOptions
-    version: str = VERSION
+    version: str = __version__
     """The version of `rgt` that plans the jobs."""
 
 
@@ -59,7 +56,7 @@ class Fitness:
     model: str
     """A hash of the weights."""
     precision: str
-    """What it computes in: a safer precision than requested if the device computes wrong in that."""
+    """What it computes in: a safer precision than requested if its results in that are wrong."""
     problem: str
     """Why it cannot take part; empty if it can."""
     golden: np.ndarray
@@ -151,8 +148,8 @@ class Worker:
         problem = _problem_with_storage(sources, folder)
         device = model = precision = ""
         golden = np.empty(0, np.uint8)
-        if spec.version != VERSION:
-            problem = f"has rgt {VERSION} instead of {spec.version}"
+        if spec.version != __version__:
+            problem = f"has rgt {__version__} instead of {spec.version}"
         if not problem:
             try:
                 device, model, precision = self._load(spec)

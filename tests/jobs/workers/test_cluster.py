@@ -166,11 +166,12 @@ def test_a_node_that_is_lost(cluster: Any, tmp_path: Path) -> None:
 
 
 def other_version(place: Path) -> Path:
-    """Return a folder with the metadata of another version of this package."""
-    metadata = place / "other" / "rgt_cli-0.0.1.dist-info" / "METADATA"
-    metadata.parent.mkdir(parents=True)
-    metadata.write_text("Metadata-Version: 2.1\nName: rgt-cli\nVersion: 0.0.1\n")
-    return metadata.parents[1]
+    """Return a folder that lets Python believe that this package has another version."""
+    folder = place / "other"
+    folder.mkdir()
+    text = 'from rgt_cli import version; version.__version__ = "0.0.1"'
+    (folder / "sitecustomize.py").write_text(text)
+    return folder
 
 
 def test_workers_that_are_unfit(cluster: Any, tmp_path: Path) -> None:

@@ -158,9 +158,9 @@ def test_progress(cluster: Any, folder: Path, micro_checkpoint: Path) -> None:
     """
     for number in range(10):  # large enough to be seen in hand
         with Image.open(folder / f"{number:02}.png") as image:
-            image.resize((300, 240)).save(image.filename)
+            image.resize((220, 176)).save(image.filename)
     names = ("missing.png", *sorted(names_in(folder)))
-    options = ("-m", micro_checkpoint, "-o", "out", "--fit", "600x600", "--workers", "2")
+    options = ("-m", micro_checkpoint, "-o", "out", "--fit", "440x440", "--workers", "2")
     environment = os.environ | {"RAY_ADDRESS": cluster.address}
     with on_terminal(command("upscale", *names, *options), folder, environment) as terminal:
         shown = terminal.wait_for("11 upscaled, 1 failed", 120)

@@ -80,28 +80,24 @@ def test_workers_that_hang(cluster: Any, tmp_path: Path) -> None:
     assert not psutil.pid_exists(hung)
 
 
-def test_a_job_that_kills_its_worker(cluster: Any, tmp_path: Path) -> None:
-    """It is reported after three tries, on one device after the other, and the others are done."""
-    run = Run(make_folder(tmp_path, 1, 2, DEADLY, 3, 4, 5), cluster)
-    assert set(run.end()) == {"000.png", "001.png", "003.png", "004.png", "005.png"}
-    lost = " ".join(warning for warning in run.warnings if "was lost" in warning)
-    assert "cpu #1" in lost
-    assert "cpu #2" in lost
+def test_jobs_that_cost_workers(cluster: Any, tmp_path: Path) -> None:
+    """One ends each worker that does it, and is reported after three tries. One lets a GPU fail once.
+
+    After that, the worker of the GPU can compute nothing. It is replaced, and no image fails for it.
+    """
+    run = Run(make_folder(tmp_path, 1, 2, DEADLY, 3, 4, 5, FAULTY), cluster)
+    done = {"000.png", "001.png", "003.png", "004.png", "005.png", "006.png"}
+    assert set(run.end()) == done
     (failed,) = (outcome for outcome in run.outcomes if outcome["error"])
     assert failed["name"] == "002.png"
     assert "3 workers died" in failed["error"]
     assert run.computed()["002.png"] == 3
+    lost = [warning for warning in run.warnings if "was lost" in warning]
+    failure = "the device failed: CUDA error: an illegal memory access was encountered"
+    assert sum(warning.endswith(failure) for warning in lost) == 1
+    for worker in ("cpu #1", "cpu #2"):  # it is tried on one after the other
+        assert any(worker in warning and failure not in warning for warning in lost)
     check_outputs(run, frozenset({"002.png"}))
-
-
-def test_a_device_that_fails(cluster: Any, tmp_path: Path) -> None:
-    """After that, its worker can compute nothing: it is replaced, and no image fails for it."""
-    run = Run(make_folder(tmp_path, SLOW, FAULTY, *[SLOW] * 4), cluster)
-    assert set(run.end().values()) == {1}
-    assert not run.errors
-    (lost,) = (warning for warning in run.warnings if "was lost" in warning)
-    assert lost.endswith("the device failed: CUDA error: an illegal memory access was encountered")
-    check_outputs(run)
 
 
 def test_a_worker_that_exhausts_the_memory(cluster: Any, tmp_path: Path) -> None:

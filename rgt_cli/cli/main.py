@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -112,6 +113,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:
         if console.debug:
             raise
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            console.error(f"{error.filename}: the path is too long for this system")
+            sys.exit(int(ExitCode.BAD_USAGE))
         console.error(f"unexpected {type(error).__name__}: {error}; add --debug to see where")
         code = ExitCode.SOME_FAILED
     ignore_signals()

@@ -15,7 +15,7 @@ from rgt_cli.cli.main import cli
 from rgt_cli.errors import ExitCode
 from rgt_cli.jobs.journal import JOURNAL
 from rgt_cli.network import RGT
-from tests.helpers.process import names_in
+from tests.helpers.process import RunRGT, names_in
 
 
 @pytest.fixture
@@ -78,3 +78,9 @@ def test_a_defect(
     assert "4 upscaled, 1 failed" in result.stderr
     assert "unexpected KeyError" in result.stderr
     assert ("Traceback" in result.stderr) is bool(options)
+
+
+def test_a_path_that_is_too_long(rgt: RunRGT, folder: Path) -> None:
+    result = rgt("upscale", folder / "0.png", "-o", f"{'x' * 300}.png")
+    assert result.returncode == ExitCode.BAD_USAGE
+    assert result.stderr.endswith("the path is too long for this system\n")

@@ -25,7 +25,7 @@ NEEDS_EXIFTOOL = pytest.mark.skipif(
     shutil.which("exiftool") is None, reason="exiftool, the independent reader, is not installed"
 )
 NEEDS_MKVMERGE = pytest.mark.skipif(
-    shutil.which("mkvmerge") is None, reason="the package mkvtoolnix is not installed"
+    shutil.which("mkvmerge") is None, reason="mkvmerge, of the package mkvtoolnix, is not installed"
 )
 
 

@@ -32,7 +32,9 @@ from tests.helpers.videos import (
 )
 
 SHORT = "testsrc2=size=64x48:rate=25:duration=0.4"
-NEEDS_FFPROBE = pytest.mark.skipif(not shutil.which("ffprobe"), reason="ffprobe is not installed")
+NEEDS_FFPROBE = pytest.mark.skipif(
+    shutil.which("ffprobe") is None, reason="ffprobe, of the package ffmpeg, is not installed"
+)
 
 
 def ffprobe(path: Path, *arguments: str) -> Any:

@@ -25,10 +25,8 @@ from rgt_cli.errors import OutputError, OutputNameError, UsageError
 
 PARTIAL = ".rgt-{}.part"
 """The name of a file that is being written, with eight hexadecimal digits."""
-
-
 _NAME_ERRORS = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
-"""What systems report if a name is too long or contains characters that a disk does not accept."""
+"""What systems report if a name is too long or contains characters that a disk refuses."""
 
 
 def cannot_write(target: Path, error: BaseException) -> OutputError:

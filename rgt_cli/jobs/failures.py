@@ -17,7 +17,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 @contextmanager
 def failures_of(job: Job) -> Iterator[None]:
-    """Turn every error of the block into one of this package.
+    """Turn every error of the block into one of this package, so that it fails one job, not the run.
 
     Raises:
         OutOfMemoryError: Memory ran out.

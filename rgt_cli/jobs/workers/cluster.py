@@ -36,7 +36,7 @@ LEAST_PATIENCE = 120.0
 FIRST_PATIENCE = 1800.0
 """Seconds. A worker hangs if it is silent for so long, before it is known how fast it is."""
 MOST_DEATHS = 10
-"""Workers that may die in one slot one after the other, before none is started there any more."""
+"""After so many workers have died in one slot, one after the other, no more are started there."""
 _SAMPLES = 20
 """Number of jobs whose inputs every worker must be able to read."""
 _POLL = 0.25
@@ -274,6 +274,7 @@ class Workers:
 
     def _restart(self, seat: _Seat, reason: str) -> None:
         """Start another worker after one died, unless too many did."""
+        seat.starting = None
         seat.deaths += 1
         if seat.deaths >= MOST_DEATHS:
             self._give_up(seat, f"{seat.deaths} died there one after the other, the last one: {reason}")
